@@ -1,0 +1,81 @@
+"""Untrusted text made safe for one log line (R2, R23).
+
+What a client sends may hold line ends that forge a second log line, terminal escape sequences that
+act on the administrator's screen, quotes that end the quoted part of the line early, and secrets in
+the query string. Everything that a client controls goes through here before it is logged.
+"""
+
+import re
+from typing import Final
+
+_MAX_BYTE: Final = 0xFF
+_MAX_BASIC_PLANE: Final = 0xFFFF
+_USERINFO: Final = re.compile(r"(\A[A-Za-z][A-Za-z0-9+.\-]*+://)[^/]*@")
+
+
+def _escape(code: int) -> str:
+    """Return one byte or code point as printable ASCII."""
+    character = chr(code)
+    # A quote of either kind never stands bare, so the result may be put between quotes of either
+    # kind; and every backslash begins an escape, so the original can be read back from the log.
+    if character.isascii() and character.isprintable() and character not in "\"'\\":
+        return character
+    if code <= _MAX_BYTE:
+        return f"\\x{code:02x}"
+    if code <= _MAX_BASIC_PLANE:
+        return f"\\u{code:04x}"
+    return f"\\U{code:08x}"
+
+
+def printable(data: bytes | str, limit: int = 120) -> str:
+    r"""Return ``data`` as printable ASCII for a log line.
+
+    Control characters, quotes, backslashes and everything that is not ASCII become ``\xNN``,
+    ``\uNNNN`` or ``\UNNNNNNNN``. What does not fit in ``limit`` is cut between two characters,
+    never inside an escape, and the whole length is noted: ``/aaa... (70000 bytes)``.
+
+    The work is bounded by ``limit``, not by the length of ``data``.
+
+    Args:
+        data: What the client sent, of any length.
+        limit: Characters of the result, 0 or more, not counting the note about the length.
+
+    Raises:
+        ValueError: ``limit`` is negative.
+    """
+    if limit < 0:
+        message = f"limit is {limit}, and cannot be negative"
+        raise ValueError(message)
+    # Each byte or character becomes at least one, so no more than `limit` of them can be shown.
+    first = data[:limit]
+    shown: list[str] = []
+    room = limit
+    for code in first if isinstance(first, bytes) else map(ord, first):
+        piece = _escape(code)
+        if len(piece) > room:
+            break
+        shown.append(piece)
+        room -= len(piece)
+    text = "".join(shown)
+    if len(shown) == len(data):
+        return text
+    return f"{text}... ({len(data)} {'bytes' if isinstance(data, bytes) else 'characters'})"
+
+
+def target_for_log(target: bytes | str, limit: int = 120) -> str:
+    """Return a request target for a log line, without its query and fragment.
+
+    A browser cannot set headers on a WebSocket, so applications put session tokens into the query
+    string. It is never logged, and neither is the userinfo (``user:password@``) of an absolute-form
+    target.
+
+    Args:
+        target: The request target as it was sent (RFC 9112 section 3.2).
+        limit: As for `printable`.
+
+    Raises:
+        ValueError: ``limit`` is negative.
+    """
+    text = target if isinstance(target, str) else target.decode("latin-1")
+    path = re.split("[?#]", text, maxsplit=1)[0]
+    return printable(_USERINFO.sub(r"\1", path), limit)

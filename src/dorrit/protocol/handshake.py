@@ -1,0 +1,322 @@
+"""The server's side of the opening handshake (R2, RFC 6455 section 4.2).
+
+The request line is matched here; the field lines are parsed by httptools, which is Node.js's llhttp
+and strict by default; what the fields mean is checked here again. Nothing is accepted on a guess: a
+request that two programs could read in two ways is refused, because the web server in front is one
+of the two.
+"""
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from dorrit.protocol.display import printable
+from dorrit.protocol.refusal import (
+    HANDSHAKE_DEADLINE,
+    HEAD_TOO_LARGE,
+    MAX_HEAD,
+    MAX_LINE,
+    OPEN_CALLBACK_RAISED,
+    OPEN_CALLBACK_REFUSED,
+    TCHARS,
+    TOO_MANY_CONNECTIONS,
+    Refusal,
+    refusal,
+)
+
+__all__ = [
+    "HANDSHAKE_DEADLINE",
+    "HEAD_TOO_LARGE",
+    "MAX_FIELDS",
+    "MAX_HEAD",
+    "MAX_LINE",
+    "OPEN_CALLBACK_RAISED",
+    "OPEN_CALLBACK_REFUSED",
+    "TOO_MANY_CONNECTIONS",
+    "Refusal",
+    "Request",
+    "accept_response",
+    "parse_request",
+    "refusal",
+]
+
+MAX_FIELDS: Final = 128
+"""Header fields of a request. 64 KiB of the shortest fields would become megabytes of objects."""
+
+_END: Final = b"\r\n\r\n"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_OWS: Final = " \t"
+
+# No quantifier below can backtrack: each is possessive, so that each pattern takes one pass.
+#
+# RFC 9112 section 3: request-line = method SP request-target SP HTTP-version. The target is any
+# visible ASCII: browsers send some characters, such as "|", that RFC 3986 has them escape.
+_REQUEST_LINE: Final = re.compile(rf"({TCHARS}) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])\r\n".encode())
+# RFC 9110 section 7.2: Host = uri-host [ ":" port ], of RFC 3986 section 3.2.2 without IPvFuture.
+_HOST: Final = (
+    r"(?:\[[0-9A-Fa-f:.]++\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*+)(?::[0-9]*+)?+"
+)
+_HOST_VALUE: Final = re.compile(_HOST)
+# RFC 9112 section 3.2: origin-form and absolute-form are for GET, authority-form and "*" are not;
+# RFC 6455 section 4.1 has the scheme be http or https, and section 3 forbids a fragment. RFC 9110
+# section 4.2.1 rejects "an empty host identifier", which a Host field may have.
+_TARGET: Final = re.compile(rf"(?:[Hh][Tt][Tt][Pp][Ss]?+://(?![:/?]|\Z){_HOST}(?=[/?]|\Z)|/)[^#]*+")
+_LIST_ELEMENT: Final = re.compile(rf"{TCHARS}(?:/{TCHARS})?+")
+# RFC 4648 section 4: 16 bytes are 21 characters, one that carries two bits (the four that are left
+# must be zero), and two of padding.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+
+_NGINX_VERSION: Final = "proxy_http_version 1.1;"
+_NGINX_UPGRADE: Final = (
+    'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A valid request to open a WebSocket.
+
+    Attributes:
+        method: Always ``GET``.
+        target: The request target as it was sent: visible ASCII, origin-form or absolute-form.
+        headers: Names as they were sent, values without the white space around them; latin-1, in
+            the order of the request.
+        key: The ``Sec-WebSocket-Key``.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    key: str
+
+    def get_all(self, name: str) -> list[str]:
+        """Return the values of all fields called ``name``, in any case of letters, in order."""
+        name = name.lower()
+        return [value for field, value in self.headers if field.lower() == name]
+
+    @property
+    def cookie(self) -> str:
+        """The content of the Cookie field, ``""`` if there was none (R9).
+
+        A browser that speaks HTTP/2 may send a field for each cookie. RFC 9113 section 8.2.3 has
+        the web server join them with ``; `` on the way to HTTP/1.1; some leave it to us.
+        """
+        return "; ".join(self.get_all("Cookie"))
+
+
+class _Fields:
+    """What httptools calls while it parses: it collects the field lines."""
+
+    __slots__ = ("complete", "fields")
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name.decode("latin-1"), value.decode("latin-1").strip(_OWS)))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def parse_request(head: bytes) -> Request:
+    """Return the request of a WebSocket handshake, or refuse it.
+
+    The work grows with the length of ``head`` and not faster.
+
+    Args:
+        head: The request up to and with the first empty line, at most `MAX_HEAD` bytes.
+
+    Raises:
+        Refusal: The request is no valid upgrade to a WebSocket; nothing else is ever raised.
+    """
+    _check_size(head)
+    line = _REQUEST_LINE.match(head)
+    if line is None:
+        raise refusal(400, f"the request line is malformed: {_first_word(head)}")
+    method, target, major, minor = (part.decode("ascii") for part in line.groups())
+    # RFC 9110 section 15.6.6: 505 is for "the major version of HTTP that was used in the request
+    # message". The preface of HTTP/2 (RFC 9113 section 3.4) is made to look like such a request.
+    if major != "1":
+        raise refusal(
+            505,
+            f"the request is HTTP/{major}.{minor}",
+            "let the web server speak HTTP/1.1 to this socket",
+        )
+    # RFC 6455 section 4.2.1, item 1: "An HTTP/1.1 or higher GET request"
+    if method != "GET":
+        raise refusal(
+            405, f"the method is {printable(method, 32)}, not GET", send_content=method != "HEAD"
+        )
+    if not _TARGET.fullmatch(target):
+        raise refusal(400, "the request target is no path or http address, or has a fragment")
+    fields = _parse_fields(head, line.end())
+    values: dict[str, list[str]] = {}
+    for name, value in fields:
+        values.setdefault(name.lower(), []).append(value)
+    _check_framing(values, has_host=minor != "0")
+    _check_upgrade(values, is_http_1_0=minor == "0")
+    return Request(method, target, tuple(fields), _check_websocket(values))
+
+
+def _first_word(head: bytes) -> str:
+    """Return what a malformed request line begins with, for the log, and none of its target."""
+    word = re.split(rb"[\s?#]", head[:64], maxsplit=1)[0]
+    return f'it begins with "{printable(word, 32)}"'
+
+
+def _check_size(head: bytes) -> None:
+    """Refuse a head that is too large, or has line ends that not everyone takes for one."""
+    if head.find(_END) != len(head) - len(_END):
+        raise refusal(400, "the head does not end with its only empty line")
+    first = head.find(b"\r\n")
+    if first > MAX_LINE:
+        raise refusal(414, f"the request line is {first} bytes, of at most {MAX_LINE}")
+    if len(head) > MAX_HEAD:
+        raise refusal(*HEAD_TOO_LARGE)
+    if len(head) > MAX_LINE:
+        longest = max(map(len, head.split(b"\r\n")))
+        if longest > MAX_LINE:
+            raise refusal(431, f"a header field is {longest} bytes, of at most {MAX_LINE}")
+    lines = head.count(b"\r\n")
+    # RFC 9112 section 2.2: a recipient "MAY recognize a single LF as a line terminator", and has to
+    # call a bare CR invalid or replace it. Where one may, the other may not; so neither passes.
+    if not lines == head.count(b"\r") == head.count(b"\n"):
+        raise refusal(400, "the head has a CR or LF that is not part of a CRLF")
+    # The request line and the empty line are no fields.
+    if lines - 2 > MAX_FIELDS:
+        raise refusal(431, f"there are {lines - 2} header fields, of at most {MAX_FIELDS}")
+
+
+def _parse_fields(head: bytes, start: int) -> list[tuple[str, str]]:
+    """Return the header fields, whose lines begin at the offset ``start`` of ``head``."""
+    parsed = _Fields()
+    parser = HttpRequestParser(parsed)
+    try:
+        # The request line is known to be good and httptools reads it more loosely (it takes RTSP,
+        # two spaces, HTTP/0.9), so it gets one that says nothing.
+        parser.feed_data(b"GET / HTTP/1.1\r\n")
+        parser.feed_data(memoryview(head)[start:])
+    except HttpParserUpgrade:
+        pass  # This is how httptools says that the request asks for an upgrade.
+    except HttpParserError as error:
+        # RFC 9112 section 5.1: white space before the colon MUST be answered 400; section 5.2: so
+        # must line folding. RFC 9110 section 5.5: fields with CR, LF or NUL are "invalid and
+        # dangerous". The text of the error is a constant of the parser.
+        raise refusal(400, f"a header field is malformed: {printable(str(error))}") from None
+    # One field for each line, whatever a later release of the parser takes for one.
+    if not parsed.complete or len(parsed.fields) != head.count(b"\r\n", start) - 1:
+        raise refusal(400, "a header field is malformed")
+    return parsed.fields
+
+
+def _check_framing(values: dict[str, list[str]], *, has_host: bool) -> None:
+    """Refuse what makes it unclear to whom the request goes and where it ends (RFC 9112)."""
+    # RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any
+    # HTTP/1.1 request message that lacks a Host header field and to any request message that
+    # contains more than one Host header field line or a Host header field with an invalid field
+    # value."
+    hosts = values.get("host", [])
+    if len(hosts) > 1 or (has_host and not hosts):
+        raise refusal(400, f"there are {len(hosts)} Host fields, not 1")
+    if hosts and not _HOST_VALUE.fullmatch(hosts[0]):
+        raise refusal(400, f'the Host field is malformed: "{printable(hosts[0], 64)}"')
+    # A WebSocket begins where the head ends, so a request with content would be read in two ways.
+    # Apache that was asked over HTTP/2 adds a Content-Length of 0, which says the same as none.
+    if "transfer-encoding" in values:
+        raise refusal(400, "the request has a Transfer-Encoding, and may have no content")
+    if values.get("content-length", ["0"]) != ["0"]:
+        raise refusal(400, "the request has a Content-Length other than 0")
+
+
+def _elements(values: dict[str, list[str]], name: str) -> set[str]:
+    """Return the elements of a list of tokens or protocols, in lower case (RFC 9110 5.6.1)."""
+    elements = [
+        element.strip(_OWS).lower() for line in values.get(name, []) for element in line.split(",")
+    ]
+    # RFC 9110 section 5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list
+    # elements".
+    found = {element for element in elements if element}
+    for element in found:
+        if not _LIST_ELEMENT.fullmatch(element):
+            raise refusal(400, f'the {name} field has the element "{printable(element, 64)}"')
+    return found
+
+
+def _check_upgrade(values: dict[str, list[str]], *, is_http_1_0: bool) -> None:
+    """Refuse a request that does not ask for an upgrade to WebSocket."""
+    # RFC 6455 section 4.2.1, items 3 and 4: Upgrade contains "the value "websocket", treated as an
+    # ASCII case-insensitive value"; Connection "includes the token "Upgrade"", likewise.
+    asks = "websocket" in _elements(values, "upgrade")
+    connection = "upgrade" in _elements(values, "connection")
+    # A key says that the client did ask, and that the web server in between dropped the question,
+    # as nginx does until it is told otherwise.
+    was_asked = "sec-websocket-key" in values
+    missing = "" if asks and connection else _NGINX_UPGRADE
+    # RFC 9110 section 7.8: "A server MUST ignore an Upgrade header field that is received in an
+    # HTTP/1.0 request."
+    if is_http_1_0:
+        hint = f"nginx: {_NGINX_VERSION} {missing}".rstrip() if was_asked else ""
+        raise refusal(426, "the request is HTTP/1.0, in which nothing can be upgraded", hint)
+    if missing:
+        field = "Connection: upgrade" if asks else "Upgrade: websocket"
+        hint = f"nginx: {missing}" if was_asked else ""
+        raise refusal(426, f"the request has no {field}", hint)
+
+
+def _check_websocket(values: dict[str, list[str]]) -> str:
+    """Return the key of a request whose version is 13, or refuse it."""
+    # RFC 6455 section 11.3.5: the Sec-WebSocket-Version field "MUST NOT appear more than once in an
+    # HTTP request". Section 4.2.1, item 6, asks for it, and a request that is not as described
+    # there gets "an appropriate error code (such as 400 Bad Request)". 426 is for a client that
+    # named a version and can try another (section 4.4); one that names none has none to change.
+    versions = values.get("sec-websocket-version", [])
+    if len(versions) != 1:
+        raise refusal(400, f"there are {len(versions)} Sec-WebSocket-Version fields, not 1")
+    # RFC 6455 section 4.2.2, item 4: "If this version does not match a version understood by the
+    # server, the server MUST abort the WebSocket handshake" and send a status "such as 426 Upgrade
+    # Required" with a Sec-WebSocket-Version.
+    if versions[0] != "13":
+        raise refusal(426, f'the Sec-WebSocket-Version is "{printable(versions[0], 32)}", not 13')
+    # RFC 6455 section 4.2.1, item 5: "a base64-encoded [...] value that, when decoded, is 16 bytes
+    # in length". Section 11.3.1: it "MUST NOT appear more than once in an HTTP request".
+    keys = values.get("sec-websocket-key", [])
+    if len(keys) != 1:
+        raise refusal(400, f"there are {len(keys)} Sec-WebSocket-Key fields, not 1")
+    if not _KEY.fullmatch(keys[0]):
+        raise refusal(400, "the Sec-WebSocket-Key is not the base64 form of 16 bytes")
+    return keys[0]
+
+
+def accept_response(request: Request, *, subprotocol: str | None = None) -> bytes:
+    """Return the 101 that opens the WebSocket (RFC 6455 section 4.2.2).
+
+    Args:
+        request: What `parse_request` returned.
+        subprotocol: One of those that the client offers in ``Sec-WebSocket-Protocol``, or none.
+
+    Raises:
+        ValueError: The client did not offer this subprotocol.
+    """
+    # RFC 6455 section 4.2.2, item 5.4: the key "concatenated with the string
+    # "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"", its SHA-1 hash, base64-encoded. It proves that the
+    # server understood the request and protects nothing.
+    digest = sha1(request.key.encode("ascii") + _GUID, usedforsecurity=False).digest()
+    response = (
+        b"HTTP/1.1 101 Switching Protocols\r\n"
+        b"Upgrade: websocket\r\n"
+        b"Connection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + b64encode(digest) + b"\r\n"
+    )
+    if subprotocol is not None:
+        lines = request.get_all("Sec-WebSocket-Protocol")
+        if subprotocol not in {item.strip(_OWS) for line in lines for item in line.split(",")}:
+            message = f"the client did not offer the subprotocol {subprotocol!r}"
+            raise ValueError(message)
+        response += f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode("latin-1")
+    return response + b"\r\n"

@@ -1,0 +1,153 @@
+"""The HTTP answers that refuse a handshake (RFC 6455 section 4.2.2, RFC 9110 section 15)."""
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+MAX_LINE: Final = 32 * 1024
+"""Bytes of the longest line in a request's head, without its CRLF."""
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of the longest head, with the empty line that ends it."""
+
+TCHARS: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+"""The pattern of a token (RFC 9110 section 5.6.2). Its quantifier, "++", never backtracks."""
+
+_FIELD_NAME: Final = re.compile(TCHARS)
+_FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*+")
+
+# RFC 9110 section 15.5.6: "The origin server MUST generate an Allow header field in a 405 response
+# containing a list of the target resource's currently supported methods."
+#
+# RFC 9110 section 15.5.22: "The server MUST send an Upgrade header field in a 426 response to
+# indicate the required protocol(s)". RFC 6455 section 4.2.2 asks for the version besides.
+_HEADERS_OF: Final = {
+    405: (("Allow", "GET"),),
+    426: (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
+}
+
+# What a person who opens the address in a browser, or a program that speaks plain HTTP, can use.
+_ADVICE_OF: Final = {
+    403: "The server did not accept this connection.",
+    405: "A WebSocket is opened with the method GET.",
+    408: "The request did not arrive in time.",
+    414: "The first line of the request is too long.",
+    426: "This address is a WebSocket. Use a WebSocket client, version 13.",
+    431: "The header of the request is too large.",
+    500: "The server met an error of its own.",
+    503: "The server has no room for another connection. Try again later.",
+    505: "Use HTTP/1.1.",
+}
+
+# The refusals that the engine makes by itself, as the arguments of `refusal`:
+# ``refusal(*HEAD_TOO_LARGE)``. They are no ready-made exceptions, because an exception that is
+# raised twice keeps the traceback of both.
+HEAD_TOO_LARGE: Final = (431, f"the head of the request is larger than {MAX_HEAD} bytes")
+HANDSHAKE_DEADLINE: Final = (408, "the head of the request did not arrive in time")
+TOO_MANY_CONNECTIONS: Final = (
+    503,
+    "there are as many connections as allowed",
+    "raise -m, --max-connections",
+)
+OPEN_CALLBACK_REFUSED: Final = (403, "the open callback refused the connection")
+OPEN_CALLBACK_RAISED: Final = (500, "the open callback raised an exception")
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
+    """A handshake that is answered with an HTTP error and closed (R2).
+
+    Attributes:
+        status: The HTTP status code, 400 to 599.
+        reason: Why, in one line for the log; what the client sent is in it as `printable` text.
+        hint: Advice for the administrator in one line, or empty. It never goes to the client.
+        headers: Header fields of the answer besides the ones that every refusal has.
+        send_content: False when the answer may have no content, because the method is HEAD.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        hint: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        *,
+        send_content: bool = True,
+    ) -> None:
+        """Describe a refusal; `refusal` adds the header fields that the status calls for."""
+        super().__init__(status, reason, hint)
+        self.status = status
+        self.reason = reason
+        self.hint = hint
+        self.headers = headers
+        self.send_content = send_content
+
+    def __str__(self) -> str:
+        """Return the line for the log."""
+        return f"{self.status} {self.reason}" + (f" ({self.hint})" if self.hint else "")
+
+    def response(self) -> bytes:
+        """Return the whole HTTP/1.1 answer, after which the connection must be closed.
+
+        It repeats nothing that the client sent. It has no Date: RFC 9110 section 6.6.1 asks for one
+        only from "an origin server with a clock", which this module has not, and has the web server
+        in front add it.
+        """
+        try:
+            phrase = HTTPStatus(self.status).phrase
+        except ValueError:
+            phrase = ""  # RFC 9112 section 4: the phrase may be empty, the space before it may not.
+        title = f"{self.status} {phrase}".rstrip()
+        advice = _ADVICE_OF.get(self.status, "")
+        content = (f"{title}\n{advice}\n" if advice else f"{title}\n").encode()
+        # RFC 9110 section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option
+        # in the Connection header field (Section 7.6.1) to inform intermediaries not to forward
+        # this field." It stands beside close: the web server in front must not use the connection
+        # again, whether the client then upgrades or not.
+        upgrades = any(name.lower() == "upgrade" for name, _ in self.headers)
+        fields = [
+            ("Connection", "close, upgrade" if upgrades else "close"),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(content))),
+            *self.headers,
+        ]
+        head = f"HTTP/1.1 {self.status} {phrase}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n"
+        # RFC 9110 section 9.3.2: in an answer to HEAD "the server MUST NOT send content"; the
+        # Content-Length stays what it would be for GET (section 8.6).
+        return head.encode("ascii") + (content if self.send_content else b"")
+
+
+def refusal(
+    status: int,
+    reason: str,
+    hint: str = "",
+    headers: tuple[tuple[str, str], ...] = (),
+    *,
+    send_content: bool = True,
+) -> Refusal:
+    """Return a refusal with the header fields that its status calls for, ready to be raised.
+
+    Args:
+        status: The HTTP status code, 400 to 599.
+        reason: As in `Refusal`; the caller has made it safe for the log.
+        hint: As in `Refusal`.
+        headers: More header fields, such as ``WWW-Authenticate`` with 401.
+        send_content: As in `Refusal`.
+
+    Raises:
+        ValueError: The status is no error, or a header field could not be sent as it is.
+    """
+    if status // 100 not in (4, 5):
+        message = f"status is {status}, and a refusal needs one from 400 to 599"
+        raise ValueError(message)
+    for name, value in headers:
+        # A line end in a field would let whoever wrote it add fields, or a whole answer.
+        if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
+            message = f"the header field {name!r}: {value!r} cannot be sent"
+            raise ValueError(message)
+        if name.lower() in ("connection", "content-length", "content-type", "transfer-encoding"):
+            message = f"the header field {name!r} is set by the refusal itself"
+            raise ValueError(message)
+    return Refusal(
+        status, reason, hint, _HEADERS_OF.get(status, ()) + headers, send_content=send_content
+    )
