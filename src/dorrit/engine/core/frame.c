@@ -65,12 +65,16 @@ enum dorrit_frame_verdict dorrit_frame_header_decode(
     if (extended == 8 && available > 0 && (data[2] & 0x80u) != 0) {
         return DORRIT_FRAME_LENGTH_TOO_LARGE;
     }
+    /* "in all cases, the minimal number of bytes MUST be used to encode the length": of the 64-bit
+     * form, six bytes of 0 already say that the other two would have done. */
+    if (extended == 8 && available >= 6 && read_length(data + 2, 6) == 0) {
+        return DORRIT_FRAME_LENGTH_NOT_MINIMAL;
+    }
     if (available < extended) {
         return DORRIT_FRAME_INCOMPLETE;
     }
     const uint64_t payload_length = extended == 0 ? short_length : read_length(data + 2, extended);
-    /* "in all cases, the minimal number of bytes MUST be used to encode the length" */
-    if ((extended == 2 && payload_length < 126) || (extended == 8 && payload_length <= 0xFFFFu)) {
+    if (extended == 2 && payload_length < 126) {
         return DORRIT_FRAME_LENGTH_NOT_MINIMAL;
     }
 

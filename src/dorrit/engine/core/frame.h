@@ -56,7 +56,8 @@ enum dorrit_frame_verdict dorrit_frame_header_decode(
     struct dorrit_frame_header *header, const uint8_t *data, size_t length);
 
 /* Writes the header of a server's frame (never masked) in its shortest form and returns its length,
- * 2 to 10 bytes. `out` has room for DORRIT_FRAME_SERVER_HEADER_MAX bytes.
+ * 2 to 10 bytes. `out` has room for DORRIT_FRAME_SERVER_HEADER_MAX bytes; `payload_length` is below
+ * 2^63.
  */
 size_t dorrit_frame_header_encode(
     uint8_t *out, bool fin, enum dorrit_opcode opcode, uint64_t payload_length);

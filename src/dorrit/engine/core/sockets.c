@@ -111,7 +111,8 @@ int dorrit_peer_credentials(int descriptor, int64_t *pid, int64_t *uid, int64_t 
     if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) == -1) {
         return -1;
     }
-    /* unix(7): for a socket without a peer the call succeeds, with pid 0 and ids of -1. */
+    /* unix(7): "The use of this option is possible only for connected AF_UNIX stream sockets". For
+     * others Linux does not fail: it answers pid 0 and ids of -1. */
     if (peer.uid == (uid_t)-1) {
         errno = ENOTCONN;
         return -1;

@@ -8,13 +8,11 @@
 
 /* Where in a character the bytes seen so far end. Zero-initialised: between two characters. */
 struct dorrit_utf8 {
-    uint8_t missing; /* continuation bytes that the current character still lacks, 0 to 3 */
-    uint8_t lowest;  /* the range that the next of them must lie in, if any is missing */
-    uint8_t highest;
+    uint8_t position;
 };
 
-/* Takes the next piece of a text. Returns false as soon as no continuation could make it valid; then
- * `state` must not be used again. `data` is borrowed for the call.
+/* Takes the next piece of a text. Returns false if no continuation could make the text valid; then it
+ * does so for every later piece too. `data` is borrowed for the call.
  */
 bool dorrit_utf8_feed(struct dorrit_utf8 *state, const uint8_t *data, size_t length);
 
