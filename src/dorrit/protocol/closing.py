@@ -14,7 +14,8 @@ class CloseCode(IntEnum):
 
     meaning: str
 
-    def __new__(cls, code: int, meaning: str) -> Self:
+    # The default is there for the type checker only: ``CloseCode(1000)`` looks a member up.
+    def __new__(cls, code: int, meaning: str = "") -> Self:
         """Make the member an integer that carries its meaning."""
         member = int.__new__(cls, code)
         member._value_ = code

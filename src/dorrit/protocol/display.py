@@ -10,7 +10,6 @@ from typing import Final
 
 _MAX_BYTE: Final = 0xFF
 _MAX_BASIC_PLANE: Final = 0xFFFF
-_USERINFO: Final = re.compile(r"(\A[A-Za-z][A-Za-z0-9+.\-]*+://)[^/]*@")
 
 
 def _escape(code: int) -> str:
@@ -78,4 +77,8 @@ def target_for_log(target: bytes | str, limit: int = 120) -> str:
     """
     text = target if isinstance(target, str) else target.decode("latin-1")
     path = re.split("[?#]", text, maxsplit=1)[0]
-    return printable(_USERINFO.sub(r"\1", path), limit)
+    if not path.startswith("/"):
+        scheme, mark, rest = path.partition("://")
+        authority, slash, rest = rest.partition("/")
+        path = scheme + mark + authority.rpartition("@")[2] + slash + rest
+    return printable(path, limit)

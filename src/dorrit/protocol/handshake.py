@@ -226,6 +226,10 @@ def _check_framing(values: dict[str, list[str]], *, has_host: bool) -> None:
         raise refusal(400, f"there are {len(hosts)} Host fields, not 1")
     if hosts and not _HOST_VALUE.fullmatch(hosts[0]):
         raise refusal(400, f'the Host field is malformed: "{printable(hosts[0], 64)}"')
+    # RFC 6454 section 7.3: "The user agent MUST NOT include more than one Origin header field". Who
+    # checks the origin must not have to choose.
+    if len(values.get("origin", [])) > 1:
+        raise refusal(400, "there is more than one Origin field")
     # A WebSocket begins where the head ends, so a request with content would be read in two ways.
     # Apache that was asked over HTTP/2 adds a Content-Length of 0, which says the same as none.
     if "transfer-encoding" in values:

@@ -1,0 +1,155 @@
+"""The HTTP answers that refuse a handshake, as an HTTP client reads them (R2)."""
+
+import h11
+import pytest
+
+from dorrit.protocol.handshake import (
+    HANDSHAKE_DEADLINE,
+    HEAD_TOO_LARGE,
+    OPEN_CALLBACK_RAISED,
+    OPEN_CALLBACK_REFUSED,
+    TOO_MANY_CONNECTIONS,
+    Refusal,
+    refusal,
+)
+
+
+def read(answer: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
+    """Return the answer as h11 reads it, which must be whole and close the connection."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(
+        h11.Request(
+            method=method,
+            target="/",
+            headers=[("Host", "a"), ("Connection", "Upgrade"), ("Upgrade", "websocket")],
+        )
+    )
+    client.send(h11.EndOfMessage())
+    client.receive_data(answer)
+    client.receive_data(b"")
+    response = client.next_event()
+    assert isinstance(response, h11.Response)
+    content = b""
+    while isinstance(event := client.next_event(), h11.Data):
+        content += event.data
+    assert isinstance(event, h11.EndOfMessage)
+    assert client.their_state is h11.MUST_CLOSE
+    assert isinstance(client.next_event(), h11.ConnectionClosed)
+    return response, content
+
+
+@pytest.mark.parametrize(
+    "status", [400, 401, 403, 405, 408, 414, 426, 429, 431, 499, 500, 503, 505]
+)
+def test_R2_an_answer_is_whole_plain_text_and_closes_the_connection(status: int) -> None:
+    response, content = read(refusal(status, "why", "how").response())
+    headers = dict(response.headers)
+    assert response.status_code == status
+    assert response.http_version == b"1.1"
+    assert headers[b"content-type"] == b"text/plain; charset=utf-8"
+    assert headers[b"content-length"] == str(len(content)).encode()
+    assert content.startswith(str(status).encode())
+    assert content.isascii()
+    assert len(content) < 200
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_R2_the_reason_and_the_hint_are_for_the_log_only(status: int) -> None:
+    error = refusal(status, "the reason", "the hint")
+    assert b"the reason" not in error.response()
+    assert b"the hint" not in error.response()
+    assert str(error) == f"{status} the reason (the hint)"
+    assert str(refusal(status, "the reason")) == f"{status} the reason"
+
+
+def test_R2_the_whole_of_a_400_is_as_expected() -> None:
+    assert refusal(400, "why").response() == (
+        b"HTTP/1.1 400 Bad Request\r\n"
+        b"Connection: close\r\n"
+        b"Content-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Length: 16\r\n"
+        b"\r\n"
+        b"400 Bad Request\n"
+    )
+
+
+def test_R2_a_405_names_the_method_allowed() -> None:
+    assert dict(read(refusal(405, "why").response())[0].headers)[b"allow"] == b"GET"
+
+
+def test_R2_a_426_names_protocol_and_version_and_has_upgrade_as_a_connection_option() -> None:
+    headers = dict(read(refusal(426, "why").response())[0].headers)
+    assert headers[b"upgrade"] == b"websocket"
+    assert headers[b"sec-websocket-version"] == b"13"
+    assert headers[b"connection"] == b"close, upgrade"
+
+
+@pytest.mark.parametrize("status", [400, 405, 503])
+def test_R2_other_answers_have_close_as_their_only_connection_option(status: int) -> None:
+    assert dict(read(refusal(status, "why").response())[0].headers)[b"connection"] == b"close"
+
+
+def test_R2_an_answer_to_head_has_no_content_and_the_length_that_get_would_have() -> None:
+    response, content = read(refusal(405, "why", send_content=False).response(), method="HEAD")
+    assert content == b""
+    for_get = refusal(405, "why").response()
+    expected = for_get[for_get.index(b"\r\n\r\n") + 4 :]
+    assert dict(response.headers)[b"content-length"] == str(len(expected)).encode()
+
+
+@pytest.mark.parametrize(
+    ("row", "status"),
+    [
+        (HEAD_TOO_LARGE, 431),
+        (HANDSHAKE_DEADLINE, 408),
+        (TOO_MANY_CONNECTIONS, 503),
+        (OPEN_CALLBACK_REFUSED, 403),
+        (OPEN_CALLBACK_RAISED, 500),
+    ],
+)
+def test_R2_each_refusal_of_the_engine_has_its_status_and_a_reason(
+    row: tuple[int, str], status: int
+) -> None:
+    error = refusal(*row)
+    assert isinstance(error, Refusal)
+    assert error.status == status
+    assert error.reason
+    assert read(error.response())[0].status_code == status
+
+
+def test_R32_the_refusal_of_one_connection_too_many_names_the_option_to_raise() -> None:
+    assert "--max-connections" in refusal(*TOO_MANY_CONNECTIONS).hint
+
+
+def test_R2_further_headers_are_sent_after_those_of_the_status() -> None:
+    error = refusal(401, "why", headers=(("WWW-Authenticate", "Basic realm=a"),))
+    assert dict(read(error.response())[0].headers)[b"www-authenticate"] == b"Basic realm=a"
+    assert refusal(405, "why", headers=(("X", "y"),)).headers == (("Allow", "GET"), ("X", "y"))
+
+
+@pytest.mark.parametrize("status", [-1, 0, 101, 200, 302, 399, 600, 1000])
+def test_R2_a_status_that_is_no_error_cannot_refuse(status: int) -> None:
+    with pytest.raises(ValueError, match=str(status)):
+        refusal(status, "why")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        ("X", "a\r\nY: b"),
+        ("X", "a\nb"),
+        ("X", "a\0"),
+        ("X", "\u2026"),
+        ("X: a\r\nY", "b"),
+        ("X ", "a"),
+        ("", "a"),
+        ("\xe9", "a"),
+        ("Connection", "keep-alive"),
+        ("content-length", "0"),
+        ("Content-Type", "text/html"),
+        ("Transfer-Encoding", "chunked"),
+    ],
+)
+def test_R2_a_header_that_would_change_the_answer_is_an_error(field: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="header field"):
+        refusal(403, "why", headers=(field,))
