@@ -1,0 +1,45 @@
+# Two commands are the whole set-up: `make run` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml meson.build meson.options LICENSE
+
+.PHONY: run test lint bench build clean
+
+# Builds, starts the echo server with a page to try it, and prints the address to open.
+run: build
+	$(BIN)/dorrit dev examples/echo.py
+
+# Builds, installs what the tests need (Debian packages too, as root), and runs them all.
+test: build
+	sh tests/install $(BIN)/python
+	$(BIN)/python -m pytest tests
+
+# What the tests check as well, but quickly.
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Server CPU for each message beside other servers, in one run: some minutes.
+bench: build
+	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks
+
+build: $(VENV)/.built
+
+# The build folder is kept, so that only what has changed is compiled again.
+$(VENV)/.built: $(VENV)/.created $(SOURCES)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation \
+		-Cbuild-dir=build/venv '.[dev]'
+	touch $@
+
+$(VENV)/.created: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet 'meson-python>=0.18' 'meson>=1.6' 'ninja>=1.11' 'cython>=3.1'
+	touch $@
+
+clean:
+	rm -rf build $(VENV)

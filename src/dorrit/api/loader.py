@@ -1,0 +1,93 @@
+"""Loads the module that a server is written in, and says in one line what is wrong with it."""
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from dorrit.errors import StartError
+
+_loading = False
+
+
+def is_loading() -> bool:
+    """Whether a server's file is being loaded, so that what it calls is not the main program."""
+    return _loading
+
+
+@contextlib.contextmanager
+def _mark_loading() -> Iterator[None]:
+    global _loading  # noqa: PLW0603 - one process loads one server
+    _loading = True
+    try:
+        yield
+    finally:
+        _loading = False
+
+
+def load(server: str) -> ModuleType:
+    """Import a Python file, or a module by its dotted name.
+
+    The file's folder, or the working directory for a module, becomes the first place where imports
+    are looked for, as ``python FILE`` and ``python -m MODULE`` do it.
+
+    Raises:
+        StartError: There is no such file or module, or it can't be loaded. What its own code raised
+            has been printed with its traceback.
+    """
+    path = Path(server)
+    is_file = server.endswith(".py") or "/" in server
+    if is_file and not path.is_file():
+        why = "it is a directory" if path.is_dir() else "there is no such file"
+        raise StartError(f"{server}: {why}")
+    sys.path.insert(0, str(path.resolve().parent) if is_file else "")
+    try:
+        with _mark_loading():
+            return _import_file(path) if is_file else importlib.import_module(server)
+    except SyntaxError as error:
+        where = error.filename or server
+        raise StartError(f"{where}: line {error.lineno}: {error.msg}") from None
+    except ModuleNotFoundError as error:
+        # Its own absence, not that of something it imports.
+        if not is_file and error.name and (server + ".").startswith(error.name + "."):
+            raise StartError(f"{server}: there is no such module, nor a file of this name") from None
+        _explain(error)
+        raise StartError(f"{server}: {error}") from None
+    except OSError as error:
+        raise StartError(f"{server}: {error.strerror or error}") from None
+    except Exception as error:
+        _explain(error)
+        raise StartError(f"{server} can't be loaded: {_summary(error)}") from None
+
+
+def _import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise StartError(f"{path}: a server's file has a name that ends with .py")
+    module = importlib.util.module_from_spec(spec)
+    # Before it runs, as `import` does it: dataclasses and pickle look for it there. A library module
+    # that it happens to be named after keeps its place.
+    sys.modules.setdefault(spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _explain(error: Exception) -> None:
+    """Print the traceback, from the server's own code on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    sys.stderr.write("Traceback (most recent call last):\n")
+    sys.stderr.write("".join(traceback.format_list(own)))
+    sys.stderr.write("".join(traceback.format_exception_only(error)))
+
+
+def _summary(error: Exception) -> str:
+    return traceback.format_exception_only(error)[-1].strip().replace("\n", " ")

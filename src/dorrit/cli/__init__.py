@@ -1,0 +1,41 @@
+"""The command ``dorrit``: one module for each subcommand."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dorrit import __version__
+from dorrit.cli import dev, serve
+from dorrit.errors import StartError
+
+DESCRIPTION = """\
+A WebSocket server that listens on a UNIX-domain socket behind your web server.
+You write five functions; dorrit is the rest."""
+
+EPILOG = """\
+Try it:
+  dorrit dev examples/echo.py
+  dorrit serve examples/echo.py -x -l /tmp/echo.socket
+
+'dorrit COMMAND --help' describes the options of each command."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, 2 for a wrong command line, 1 for the rest."""
+    parser = argparse.ArgumentParser(
+        prog="dorrit",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"dorrit {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve.add_parser(commands)
+    dev.add_parser(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        status: int = arguments.func(arguments)
+    except StartError as error:
+        sys.stderr.write(f"dorrit: {error}\n")
+        return error.status
+    return status

@@ -1,0 +1,92 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Agenda: what the connections of one engine share, and what is to be done before it sleeps."""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport UINT64_MAX
+from libc.string cimport memset
+from posix.unistd cimport close, write
+
+
+cdef extern from "sockets.h" nogil:
+    uint64_t dorrit_monotonic_milliseconds()
+
+
+cdef class Agenda:
+
+    def __cinit__(self):
+        self.poller = -1
+        self.waker = -1
+        self.deadline_first = UINT64_MAX
+        self.input = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
+        self.output = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
+        if self.input == NULL or self.output == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        # A connection in the table holds a reference to its agenda, and an engine that is closed has
+        # none left: whatever stands here is empty.
+        PyMem_Free(self.table)
+        PyMem_Free(self.dirty.items)
+        PyMem_Free(self.ended.items)
+        PyMem_Free(self.input)
+        PyMem_Free(self.output)
+
+    cdef int enter(self, int descriptor, object connection) except -1:
+        """Takes a connection in; from here on `add_dirty` and `add_ended` can't fail for it."""
+        cdef size_t size = self.table_size
+        cdef PyObject **table
+        if <size_t>descriptor >= size:
+            size = <size_t>descriptor + size // 2 + 64
+            table = <PyObject **>PyMem_Realloc(self.table, size * sizeof(PyObject *))
+            if table == NULL:
+                raise MemoryError
+            memset(table + self.table_size, 0, (size - self.table_size) * sizeof(PyObject *))
+            self.table = table
+            self.table_size = size
+        references_reserve(&self.dirty, self.dirty.length + <size_t>self.connections + 1)
+        references_reserve(&self.ended, self.ended.length + <size_t>self.connections + 1)
+        Py_INCREF(connection)
+        self.table[descriptor] = <PyObject *>connection
+        self.connections += 1
+        return 0
+
+    cdef void leave(self, int descriptor) noexcept:
+        """Closes the descriptor, which takes it out of the poller, and drops the reference."""
+        cdef PyObject *connection = self.table[descriptor]
+        self.table[descriptor] = NULL
+        self.connections -= 1
+        # POSIX leaves it open whether EINTR closes the descriptor; Linux and the BSDs do close it,
+        # and a second close could hit somebody else's.
+        close(descriptor)
+        Py_DECREF(<object>connection)
+
+    cdef void add_dirty(self, object connection) noexcept:
+        Py_INCREF(connection)
+        self.dirty.items[self.dirty.length] = <PyObject *>connection
+        self.dirty.length += 1
+        if not self.in_turn:
+            self.wake()
+
+    cdef void add_ended(self, object connection) noexcept:
+        Py_INCREF(connection)
+        self.ended.items[self.ended.length] = <PyObject *>connection
+        self.ended.length += 1
+        if not self.in_turn:
+            self.wake()
+
+    cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept:
+        cdef uint64_t deadline = dorrit_monotonic_milliseconds() + milliseconds + DEADLINE_STEP - 1
+        deadline -= deadline % DEADLINE_STEP
+        if deadline < self.deadline_first:
+            self.deadline_first = deadline
+        return deadline
+
+    cdef void wake(self) noexcept:
+        """Ends the engine's sleep, or keeps it from falling asleep."""
+        if self.woken or self.waker < 0:
+            return
+        self.woken = True
+        # A full pipe wakes as well, so there is nothing to do about a failure.
+        write(self.waker, b"\0", 1)

@@ -1,0 +1,643 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Engine: the loop that owns the descriptors, the buffers and the time of all connections.
+
+A turn of the loop: wait for the poller; read what has come, which runs the callbacks; run the timers
+that are due and end what is late; then write what was queued, one gather write for each connection,
+and run the close callbacks, until nothing of either is left.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.errno cimport (
+    EAGAIN,
+    ECONNABORTED,
+    EINTR,
+    EMFILE,
+    ENFILE,
+    errno,
+)
+from libc.stddef cimport size_t
+from libc.stdint cimport UINT64_MAX, uint8_t, uint64_t
+from libc.string cimport memmove
+from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open as open_descriptor
+from posix.unistd cimport close as close_descriptor, read as read_descriptor
+
+from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, Agenda, References
+from dorrit.engine.connection cimport (
+    CLOSED,
+    CLOSING,
+    HANDSHAKING,
+    LINGERING,
+    OPEN,
+    Connection,
+    close_payload,
+    connection_new,
+)
+from dorrit.engine.frame cimport Frame
+from dorrit.engine.queue cimport frame_size, queue_at
+from dorrit.engine.reader cimport read
+
+from dorrit.engine.reports import Reports
+from dorrit.protocol.refusal import (
+    HANDSHAKE_DEADLINE,
+    TOO_MANY_CONNECTIONS,
+    refusal,
+)
+
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+cdef extern from "poller.h" nogil:
+    struct dorrit_poller_event:
+        int descriptor
+        bint readable
+        bint writable
+
+    enum:
+        DORRIT_POLLER_EVENTS_MAX
+
+    int dorrit_poller_open()
+    int dorrit_poller_add(int poller, int descriptor)
+    int dorrit_poller_modify(int poller, int descriptor, bint reading, bint writing)
+    int dorrit_poller_wait(
+        int poller, dorrit_poller_event *events, int capacity, int milliseconds)
+
+cdef extern from "sockets.h" nogil:
+    int dorrit_accept(int listener)
+    ssize_t dorrit_send(int descriptor, iovec *vectors, int count)
+    int dorrit_pipe(int *ends)
+    uint64_t dorrit_monotonic_milliseconds()
+
+cdef extern from *:
+    """
+    #ifndef DORRIT_INVARIANTS
+    #define DORRIT_INVARIANTS 0
+    #endif
+    """
+    bint DORRIT_INVARIANTS
+
+
+cdef enum:
+    # Connections taken in one turn before the others have theirs.
+    ACCEPT_BUDGET = 64
+    # Milliseconds to leave the listener alone when the system has no descriptor or memory left.
+    ACCEPT_PAUSE = 100
+    # Milliseconds: no sleep is longer, so that the argument of the poller can't overflow.
+    SLEEP_MAX = 3_600_000
+
+
+cdef class Timer:
+    """A function that is called periodically; made by `Engine.every`."""
+
+    cdef object function
+    cdef uint64_t interval      # milliseconds
+    cdef uint64_t due           # monotonic milliseconds
+    cdef bint cancelled
+
+    def cancel(self) -> None:
+        """Lets the function not be called any more."""
+        self.cancelled = True
+
+
+cdef class Engine(Agenda):
+    """Serves the connections of one listening socket, in the thread that calls `run` or `poll`.
+
+    Args:
+        on_open: Called as `on_open(connection, request)` when a client's request is valid. Returns
+            `None` to accept it, or the `Refusal` to answer it with.
+        on_message: Called as `on_message(connection, binary, payload)` for each message.
+        on_close: Called as `on_close(connection, code, reason)` once for each connection that was
+            accepted, at the end of the turn in which it ended.
+        buffer_size: Bytes, 10 to 65540 (R30). The largest payload in, and the largest frame out, has
+            5 less.
+        max_connections: Simultaneous connections (R32); one more is answered 503.
+        handshake_timeout: Seconds for a request to arrive.
+        close_timeout: Seconds without progress after which a closing connection is cut off.
+        linger_timeout: Seconds for a client to take in why it was dropped.
+        reports: Takes what is to be logged.
+    """
+
+    cdef readonly Py_ssize_t max_connections
+    cdef uint64_t handshake_timeout     # milliseconds
+    cdef int listener                   # borrowed; -1: none
+    cdef int woken_end                  # of the pipe whose other end is `waker`
+    cdef int spare                      # kept so that there is one when the process has no other left
+    cdef uint64_t listener_resumes      # monotonic milliseconds; 0: it is not paused
+    cdef list timers
+    cdef bint stopping
+    cdef bint shutting_down
+
+    def __cinit__(self, *args, **settings):
+        self.listener = -1
+        self.woken_end = -1
+        self.spare = -1
+
+    def __init__(
+        self,
+        *,
+        on_open,
+        on_message,
+        on_close,
+        buffer_size: int = 65540,
+        max_connections: int = 16384,
+        handshake_timeout: float = 10.0,
+        close_timeout: float = 10.0,
+        linger_timeout: float = 2.0,
+        reports=None,
+    ):
+        cdef int ends[2]
+        if self.poller >= 0:
+            raise RuntimeError("an engine is set up once")
+        if not 10 <= buffer_size <= 65540:
+            raise ValueError(f"buffer_size must be 10 to 65540, not {buffer_size}")
+        if max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1, not {max_connections}")
+        self.on_open = on_open
+        self.on_message = on_message
+        self.on_close = on_close
+        self.buffer_size = buffer_size
+        self.payload_max = buffer_size - 5
+        self.max_connections = max_connections
+        self.handshake_timeout = milliseconds_of(handshake_timeout)
+        self.close_timeout = milliseconds_of(close_timeout)
+        self.linger_timeout = milliseconds_of(linger_timeout)
+        self.reports = Reports() if reports is None else reports
+        self.timers = []
+        self.poller = dorrit_poller_open()
+        if self.poller < 0:
+            PyErr_SetFromErrno(OSError)
+        if dorrit_pipe(ends) < 0:
+            PyErr_SetFromErrno(OSError)
+        self.woken_end, self.waker = ends[0], ends[1]
+        if dorrit_poller_add(self.poller, self.woken_end) < 0:
+            PyErr_SetFromErrno(OSError)
+        self.take_spare()
+
+    def __dealloc__(self):
+        for descriptor in (self.poller, self.waker, self.woken_end, self.spare):
+            if descriptor >= 0:
+                close_descriptor(descriptor)
+
+    # Use
+
+    def listen(self, descriptor: int) -> None:
+        """Takes clients from a listening socket that does not block. The caller keeps owning it.
+
+        Raises:
+            OSError: The descriptor can't be watched.
+        """
+        self.check_usable()
+        if dorrit_poller_add(self.poller, descriptor) < 0:
+            PyErr_SetFromErrno(OSError)
+        self.listener = descriptor
+
+    def stop_listening(self) -> None:
+        """Takes no more clients. Those that have connected and were not taken wait in the kernel."""
+        if self.listener >= 0:
+            dorrit_poller_modify(self.poller, self.listener, False, False)
+            self.listener = -1
+            self.listener_resumes = 0
+
+    def adopt(self, descriptor: int) -> Connection:
+        """Takes a connected stream socket as a client that has not sent its request yet.
+
+        Args:
+            descriptor: Does not block. The engine owns it from here on and closes it.
+        """
+        self.check_usable()
+        return self.take(descriptor)
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when `poll` has something to do."""
+        self.check_usable()
+        return self.poller
+
+    @property
+    def wakeup_descriptor(self) -> int:
+        """Whatever is written here ends the loop's sleep; for `signal.set_wakeup_fd`."""
+        return self.waker
+
+    def timeout(self) -> float | None:
+        """Seconds until `poll` should be called though `fileno` is not readable; None: never."""
+        cdef int milliseconds = self.sleep()
+        return None if milliseconds < 0 else milliseconds / 1000
+
+    def poll(self) -> None:
+        """Does what there is to do, without waiting.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
+        self.turn(0)
+
+    def run(self) -> None:
+        """Serves until `stop` is called. An exception that is no `Exception`, from a callback or a
+        signal handler, ends it too; then it can be called again."""
+        try:
+            while not self.stopping:
+                self.turn(self.sleep())
+        finally:
+            self.stopping = False
+
+    def stop(self) -> None:
+        """Lets `run` return soon. May be called from a callback or a signal handler."""
+        self.stopping = True
+        self.wake()
+
+    def every(self, seconds: float, function) -> Timer:
+        """Calls `function()` each time that many seconds have passed since the last call (R14).
+
+        Raises:
+            ValueError: `seconds` is not positive.
+        """
+        cdef Timer timer = Timer.__new__(Timer)
+        if not seconds > 0:
+            raise ValueError(f"the period must be a positive number of seconds, not {seconds!r}")
+        timer.function = function
+        timer.interval = milliseconds_of(seconds)
+        timer.due = dorrit_monotonic_milliseconds() + timer.interval
+        self.timers.append(timer)
+        self.wake()
+        return timer
+
+    def shutdown(self, timeout: float, code: int = 1001, reason: str = "") -> None:
+        """Ends all connections: closes them in order, and cuts off those left after `timeout`
+        seconds or at a second `stop` (R27). Every close callback has run when it returns."""
+        cdef uint64_t end = dorrit_monotonic_milliseconds() + milliseconds_of(timeout)
+        cdef uint64_t now
+        cdef Connection connection
+        self.stop_listening()
+        self.shutting_down = True
+        try:
+            for item in self.all_connections():
+                connection = <Connection>item
+                if connection.state == OPEN:
+                    connection.close(code, reason)
+                elif connection.state == HANDSHAKING:
+                    connection.lose()
+            while self.connections > 0 and not self.stopping:
+                now = dorrit_monotonic_milliseconds()
+                if now >= end:
+                    break
+                self.turn(<int>min(end - now, <uint64_t>max(self.sleep(), 0)))
+        finally:
+            for item in self.all_connections():
+                (<Connection>item).lose()
+            self.settle()
+            self.shutting_down = False
+
+    def close(self) -> None:
+        """Cuts off all connections, without any callback, and closes the engine's descriptors."""
+        for item in self.all_connections():
+            (<Connection>item).lose()
+        references_drop(&self.dirty)
+        references_drop(&self.ended)
+        self.on_open = self.on_message = self.on_close = None
+        self.timers = []
+        self.listener = -1
+        for descriptor in (self.poller, self.waker, self.woken_end, self.spare):
+            if descriptor >= 0:
+                close_descriptor(descriptor)
+        self.poller = self.waker = self.woken_end = self.spare = -1
+
+    def all_connections(self) -> list:
+        """The connections that have a descriptor, in whatever state."""
+        cdef size_t descriptor
+        return [
+            <object>self.table[descriptor]
+            for descriptor in range(self.table_size) if self.table[descriptor] != NULL
+        ]
+
+    cdef int check_usable(self) except -1:
+        if self.poller < 0:
+            raise RuntimeError("the engine is closed")
+        return 0
+
+    # A turn
+
+    cdef int sleep(self) noexcept:
+        """Milliseconds that a turn may wait; -1: for ever."""
+        cdef uint64_t first = self.deadline_first
+        cdef uint64_t now
+        cdef Timer timer
+        if self.listener_resumes > 0 and self.listener_resumes < first:
+            first = self.listener_resumes
+        if not self.shutting_down:
+            for timer in self.timers:
+                if timer.due < first:
+                    first = timer.due
+        if first == UINT64_MAX:
+            return -1
+        now = dorrit_monotonic_milliseconds()
+        return 0 if first <= now else <int>min(first - now, <uint64_t>SLEEP_MAX)
+
+    cdef int turn(self, int milliseconds) except -1:
+        cdef dorrit_poller_event events[DORRIT_POLLER_EVENTS_MAX]
+        cdef int index, count
+        self.check_usable()
+        if self.in_turn:
+            raise RuntimeError("the loop is running already: a callback must not run it")
+        if milliseconds == 0:
+            count = dorrit_poller_wait(self.poller, events, DORRIT_POLLER_EVENTS_MAX, 0)
+        else:
+            with nogil:
+                count = dorrit_poller_wait(
+                    self.poller, events, DORRIT_POLLER_EVENTS_MAX, milliseconds)
+        if count < 0:
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+            count = 0
+        self.in_turn = True
+        try:
+            for index in range(count):
+                self.take_event(&events[index])
+            self.run_timers()
+            self.end_what_is_late()
+            self.settle()
+        finally:
+            self.in_turn = False
+            if self.dirty.length > 0 or self.ended.length > 0:
+                self.wake()     # an exception came in between
+        if DORRIT_INVARIANTS:
+            self.check_invariants()
+        return 0
+
+    cdef int take_event(self, dorrit_poller_event *event) except -1:
+        cdef Connection connection
+        if event.descriptor == self.listener:
+            return self.take_clients()
+        if event.descriptor == self.woken_end:
+            return self.wake_up()
+        # A connection that an earlier event of this turn has closed is not in the table any more. If
+        # its number has been given to another one, that one is asked for nothing, which is harmless.
+        if <size_t>event.descriptor >= self.table_size or self.table[event.descriptor] == NULL:
+            return 0
+        connection = <Connection>self.table[event.descriptor]
+        try:
+            if event.readable:
+                read(connection)
+            if event.writable and connection.watched_for_writing:
+                connection.flush()
+        except Exception as error:
+            self.give_up(connection, error)
+        return 0
+
+    cdef int give_up(self, Connection connection, object error) except -1:
+        """Memory ran out, or the engine has a fault: that costs this connection, and no other."""
+        if DORRIT_INVARIANTS and not isinstance(error, MemoryError):
+            raise error
+        connection.lose()
+        self.reports.engine_failed(error)
+        return 0
+
+    cdef int wake_up(self) except -1:
+        cdef uint8_t thrown_away[512]
+        self.woken = False
+        while read_descriptor(self.woken_end, thrown_away, sizeof(thrown_away)) > 0:
+            pass
+        PyErr_CheckSignals()
+        return 0
+
+    cdef int run_timers(self) except -1:
+        cdef Timer timer
+        if not self.timers or self.shutting_down:
+            return 0
+        for timer in tuple(self.timers):
+            if timer.cancelled:
+                self.timers.remove(timer)
+            elif timer.due <= dorrit_monotonic_milliseconds():
+                try:
+                    timer.function()
+                except Exception as error:
+                    self.reports.callback_raised("periodic", error)
+                finally:
+                    timer.due = dorrit_monotonic_milliseconds() + timer.interval
+        return 0
+
+    cdef int end_what_is_late(self) except -1:
+        """Looks through all connections, but only when one of them may be late."""
+        cdef uint64_t now = dorrit_monotonic_milliseconds()
+        cdef size_t descriptor
+        cdef Connection connection
+        if self.listener_resumes > 0 and now >= self.listener_resumes:
+            self.listener_resumes = 0
+            dorrit_poller_modify(self.poller, self.listener, True, False)
+        if now < self.deadline_first:
+            return 0
+        self.deadline_first = UINT64_MAX
+        for descriptor in range(self.table_size):
+            if self.table[descriptor] == NULL:
+                continue
+            connection = <Connection>self.table[descriptor]
+            if connection.deadline != 0 and connection.deadline <= now:
+                try:
+                    self.end_late(connection)
+                except Exception as error:
+                    self.give_up(connection, error)
+            if connection.deadline != 0 and connection.deadline < self.deadline_first:
+                self.deadline_first = connection.deadline
+        return 0
+
+    cdef int end_late(self, Connection connection) except -1:
+        if connection.state == HANDSHAKING:
+            answer = refusal(*HANDSHAKE_DEADLINE)
+            self.reports.refused(answer)
+            connection.refuse(answer.response())
+        else:
+            connection.lose()
+        return 0
+
+    cdef int settle(self) except -1:
+        """Writes what is queued and runs the close callbacks, which may queue more. It ends, since a
+        connection ends once, and since one that could not write all of its queue is not dirty."""
+        while self.dirty.length > 0 or self.ended.length > 0:
+            self.flush_dirty()
+            self.call_ended()
+        return 0
+
+    cdef int flush_dirty(self) except -1:
+        cdef size_t index = 0
+        cdef Connection connection
+        try:
+            while index < self.dirty.length:
+                connection = <Connection>self.dirty.items[index]
+                Py_DECREF(connection)   # the reference that the list had; the variable has its own
+                index += 1
+                connection.is_dirty = False
+                try:
+                    connection.flush()
+                except Exception as error:
+                    self.give_up(connection, error)
+        finally:
+            references_drop_first(&self.dirty, index)
+        return 0
+
+    cdef int call_ended(self) except -1:
+        cdef size_t index = 0
+        cdef Connection connection
+        try:
+            while index < self.ended.length:
+                connection = <Connection>self.ended.items[index]
+                Py_DECREF(connection)
+                index += 1
+                try:
+                    self.on_close(connection, connection.close_code, connection.close_reason)
+                except Exception as error:
+                    self.reports.callback_raised("close", error)
+        finally:
+            references_drop_first(&self.ended, index)
+        return 0
+
+    # Clients
+
+    cdef int take_clients(self) except -1:
+        cdef int budget, descriptor
+        for budget in range(ACCEPT_BUDGET):
+            descriptor = dorrit_accept(self.listener)
+            if descriptor >= 0:
+                self.take(descriptor)
+            elif errno == EMFILE or errno == ENFILE:
+                if not self.shed():
+                    return 0
+            elif errno == EAGAIN:
+                return 0
+            elif errno != EINTR and errno != ECONNABORTED:
+                # ENOBUFS, ENOMEM and whatever else: the listener stays ready, so trying again at
+                # once would spin.
+                self.reports.accept_failed(errno)
+                self.pause_listener()
+                return 0
+        return 0
+
+    cdef Connection take(self, int descriptor):
+        cdef Connection connection
+        try:
+            connection = connection_new(self, descriptor)
+        except MemoryError as error:
+            close_descriptor(descriptor)
+            self.reports.engine_failed(error)
+            return None
+        try:
+            if dorrit_poller_add(self.poller, descriptor) < 0:
+                PyErr_SetFromErrno(OSError)
+            connection.deadline = self.deadline_in(self.handshake_timeout)
+            if self.connections - self.lingering > self.max_connections:
+                answer = refusal(*TOO_MANY_CONNECTIONS)
+                self.reports.refused(answer)
+                connection.refuse(answer.response())
+        except Exception as error:
+            self.give_up(connection, error)
+        return connection
+
+    cdef bint shed(self) except -1:
+        """There is no descriptor left. The spare one is given up to take a client and to tell it so,
+        because a client that nobody takes keeps the listener ready: the loop would spin."""
+        cdef int descriptor
+        cdef iovec vector
+        cdef bytes response
+        self.reports.out_of_descriptors()
+        if self.spare >= 0:
+            close_descriptor(self.spare)
+            self.spare = -1
+            descriptor = dorrit_accept(self.listener)
+            if descriptor >= 0:
+                response = refusal(*TOO_MANY_CONNECTIONS).response()
+                vector.iov_base = <char *>response
+                vector.iov_len = <size_t>len(response)
+                dorrit_send(descriptor, &vector, 1)
+                close_descriptor(descriptor)
+            self.take_spare()
+            if self.spare >= 0 and descriptor >= 0:
+                return True
+        self.take_spare()
+        self.pause_listener()
+        return False
+
+    cdef void take_spare(self) noexcept:
+        if self.spare < 0:
+            self.spare = open_descriptor("/dev/null", O_RDONLY | O_CLOEXEC)
+
+    cdef void pause_listener(self) noexcept:
+        self.listener_resumes = dorrit_monotonic_milliseconds() + ACCEPT_PAUSE
+        dorrit_poller_modify(self.poller, self.listener, False, False)
+
+    # Invariants
+
+    def check_invariants(self) -> None:
+        """Compares what is counted with what there is.
+
+        Raises:
+            AssertionError: The engine has a fault.
+        """
+        cdef size_t descriptor, index
+        cdef Py_ssize_t connections = 0, lingering = 0
+        cdef Connection connection
+        for descriptor in range(self.table_size):
+            if self.table[descriptor] == NULL:
+                continue
+            connection = <Connection>self.table[descriptor]
+            connections += 1
+            lingering += connection.state == LINGERING
+            check(connection.descriptor == <int>descriptor, "a connection knows its place")
+            check(connection.state != CLOSED, "a closed connection has left the table")
+            check(connection.over == (connection.state == LINGERING),
+                  "over for the user, with a descriptor: lingering")
+            check(connection.state == OPEN or connection.deadline != 0,
+                  "whoever is not open has a deadline")
+            check(connection.deadline == 0 or connection.deadline >= self.deadline_first,
+                  "no deadline is earlier than the first")
+            check(connection.input_length <= connection.input_capacity, "the input fits its buffer")
+            check(connection.queue.counted <= QUEUE_FRAMES_MAX, "no queue has more than 200 frames")
+            check(connection.queue.length == 0 or connection.is_dirty
+                  or connection.watched_for_writing, "what is queued will be written")
+            check_queue(connection)
+        check(connections == self.connections, "the connections are counted")
+        check(lingering == self.lingering, "the lingering connections are counted")
+        for index in range(self.dirty.length):
+            check((<Connection>self.dirty.items[index]).is_dirty, "what is listed as dirty is so")
+
+
+cdef int check(bint holds, str invariant) except -1:
+    if not holds:
+        raise AssertionError(f"does not hold: {invariant}")
+    return 0
+
+
+cdef int check_queue(Connection connection) except -1:
+    cdef unsigned int index, counted = 0, pongs = 0
+    cdef size_t size = 0
+    cdef Frame frame
+    for index in range(connection.queue.length):
+        frame = queue_at(&connection.queue, index)
+        counted += frame.counted
+        size += frame_size(frame)
+        pongs += frame.header_length > 0 and frame.header[0] == 0x8A and not (
+            index == 0 and connection.queue.written > 0)
+    check(counted == connection.queue.counted, "data frames are counted")
+    check(size - connection.queue.written == connection.queue.bytes, "queued bytes are counted")
+    check(pongs == connection.pongs, "pongs are counted")
+    return 0
+
+
+cdef uint64_t milliseconds_of(double seconds) except? 0:
+    """Rounded up, so that what is positive stays so."""
+    if not 0 <= seconds <= 1e9:
+        raise ValueError(f"{seconds} is no number of seconds from 0 to 1e9")
+    return <uint64_t>(seconds * 1000 + 0.999)
+
+
+cdef void references_drop(References *references) noexcept:
+    while references.length > 0:
+        references.length -= 1
+        Py_DECREF(<object>references.items[references.length])
+
+
+cdef void references_drop_first(References *references, size_t count) noexcept:
+    """Forgets the first ones, whose references have been dropped already."""
+    references.length -= count
+    memmove(references.items, references.items + count, references.length * sizeof(PyObject *))

@@ -1,0 +1,118 @@
+"""What the engine has to say, as log records: at a bounded rate, and safe to print.
+
+Clients decide how often most of these things happen, and a log that they can fill is a fault.
+"""
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+logger = logging.getLogger("dorrit")
+
+BURST: Final = 10
+"""Records of one kind that are written within `PERIOD`."""
+
+PERIOD: Final = 10.0
+"""Seconds."""
+
+
+class Refused(Protocol):
+    """A refused handshake, as `dorrit.protocol.refusal.Refusal` describes it."""
+
+    status: int
+    reason: str
+    hint: str
+
+
+class Allowance:
+    """Lets `BURST` records pass in each `PERIOD` and counts the others."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start with a full allowance; `clock` returns seconds."""
+        self._clock = clock
+        self._period_ends = 0.0
+        self._used = 0
+        self._withheld = 0
+
+    def take(self) -> str | None:
+        """Return None if the record must not be written, else what to add to it."""
+        now = self._clock()
+        if now >= self._period_ends:
+            self._period_ends = now + PERIOD
+            self._used = 0
+        if self._used >= BURST:
+            self._withheld += 1
+            return None
+        self._used += 1
+        withheld, self._withheld = self._withheld, 0
+        return f" ({withheld} more like this were not logged)" if withheld else ""
+
+
+class Reports:
+    """Writes the engine's log records under the logger's name ``dorrit``."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start with a full allowance for each kind of record; `clock` returns seconds."""
+        self._clock = clock
+        self._allowances: dict[str, Allowance] = {}
+
+    def _write(self, kind: str, level: int, text: str) -> None:
+        allowance = self._allowances.get(kind)
+        if allowance is None:
+            allowance = self._allowances[kind] = Allowance(self._clock)
+        addition = allowance.take()
+        if addition is not None:
+            logger.log(level, "%s%s", text, addition)
+
+    def refused(self, answer: Refused) -> None:
+        """Report a handshake that was answered with an HTTP error; its text is printable already."""
+        hint = f"; {answer.hint}" if answer.hint else ""
+        self._write(
+            f"refused {answer.status}",
+            logging.WARNING,
+            f"handshake refused, {answer.status}: {answer.reason}{hint}",
+        )
+
+    def dropped(self, code: int, reason: str) -> None:
+        """Report a client that broke the protocol."""
+        self._write(f"dropped {code}", logging.WARNING, f"client dropped, {code}: {reason}")
+
+    def queue_is_full(self, connection: object) -> None:
+        """Report the first message of a spell that a connection's queue had no room for."""
+        self._write(
+            "queue is full",
+            logging.WARNING,
+            f"{connection!r} does not read: messages for it are left out until its queue is empty",
+        )
+
+    def callback_raised(self, callback: str, error: BaseException) -> None:
+        """Report what a callback raised, with the traceback."""
+        logger.error("the %s callback raised %s", callback, type(error).__name__, exc_info=error)
+
+    def out_of_descriptors(self) -> None:
+        """Report that a client was turned away for want of a descriptor."""
+        self._write(
+            "out of descriptors",
+            logging.ERROR,
+            "no descriptor is left: a client is turned away; raise the limit (ulimit -n), or lower "
+            "-m, --max-connections",
+        )
+
+    def accept_failed(self, number: int) -> None:
+        """Report that the system would not hand over a client."""
+        name = errno.errorcode.get(number, str(number))
+        self._write(
+            "accept failed",
+            logging.ERROR,
+            f"no client can be accepted for now: {os.strerror(number)} ({name})",
+        )
+
+    def engine_failed(self, error: BaseException) -> None:
+        """Report that a connection was given up, since memory ran out or the engine has a fault."""
+        if isinstance(error, MemoryError):
+            self._write("out of memory", logging.ERROR, "memory ran out: a connection is given up")
+        else:
+            logger.critical("a fault in dorrit: a connection is given up", exc_info=error)

@@ -1,0 +1,157 @@
+"""Every option once: name, type, range, default and help.
+
+The command line, the checks and the documentation are made from this one table.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One option.
+
+    Attributes:
+        name: Its name in `Settings`; on the command line, with hyphens.
+        flag: Its short form on the command line, or None.
+        metavar: What the help calls its value; None for a switch, which takes none.
+        default: Its value when it is not given.
+        read: Makes the value of the text on the command line; raises ValueError with the reason.
+        help: One sentence.
+    """
+
+    name: str
+    flag: str | None
+    metavar: str | None
+    default: Any
+    read: Callable[[str], Any]
+    help: str
+
+
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from `minimum` to `maximum`."""
+
+    def read(text: str) -> int:
+        # int() takes "1_000", " 7" and "٣" as well, which nobody means to write here.
+        if not (text.isascii() and text.isdigit()) or len(text) > 18:
+            raise ValueError(f"{text!r} is no whole number from {minimum} to {maximum}")
+        number = int(text)
+        if not minimum <= number <= maximum:
+            raise ValueError(f"{number} is out of range: it must be {minimum} to {maximum}")
+        return number
+
+    return read
+
+
+def absolute_path(text: str) -> str:
+    """Read the path of a file that may not exist yet."""
+    if "\0" in text:
+        raise ValueError("a path has no NUL character")
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} is not absolute: it must begin with /")
+    return text
+
+
+def file_name(text: str) -> str:
+    """Read the name of a file."""
+    if not text or "\0" in text:
+        raise ValueError("a file's name is not empty and has no NUL character")
+    return text
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a reader of one of some words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+    return read
+
+
+SETTINGS: Final = (
+    Setting(
+        "buffer_size", "-b", "N", 65540, whole_number(10, 65540),
+        "bytes of a connection's buffer, 10 to 65540; messages of clients may have up to N - 5 "
+        "bytes, larger outgoing ones are sent in fragments of that size",
+    ),
+    Setting(
+        "listen", "-l", "PATH", None, absolute_path,
+        "absolute path of the socket to listen on (default: /var/run/NAME.socket, where NAME is "
+        "what the server calls itself, or dorrit)",
+    ),
+    Setting(
+        "max_connections", "-m", "N", 16384, whole_number(1, 10_000_000),
+        "simultaneous connections; one more is answered 503",
+    ),
+    Setting(
+        "foreground", "-x", None, False, str,
+        "stay in the foreground: no daemon, no pid file, errors on stderr",
+    ),
+    Setting(
+        "config_file", "-f", "FILE", None, file_name,
+        "for the server's own use: the name is in dorrit.ws_config_file when ws_init_func runs",
+    ),
+    Setting(
+        "log_level", None, "LEVEL", "info", one_of(*LOG_LEVELS),
+        f"what to log: {', '.join(LOG_LEVELS[:-1])} or {LOG_LEVELS[-1]}, each with those after it",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values of one run; each is described in `SETTINGS`."""
+
+    buffer_size: int = 65540
+    listen: str | None = None
+    max_connections: int = 16384
+    foreground: bool = False
+    config_file: str | None = None
+    log_level: str = "info"
+
+
+def add_arguments(parser: argparse.ArgumentParser, leave_out: Iterable[str] = ()) -> None:
+    """Add the options to a parser, all but those whose names are in `leave_out`."""
+    for setting in SETTINGS:
+        if setting.name in leave_out:
+            continue
+        flags = [setting.flag] if setting.flag else []
+        flags.append("--" + setting.name.replace("_", "-"))
+        if setting.metavar is None:
+            parser.add_argument(
+                *flags, dest=setting.name, action="store_true", help=setting.help
+            )
+            continue
+        default = "" if setting.default is None else f" (default: {setting.default})"
+        parser.add_argument(
+            *flags,
+            dest=setting.name,
+            metavar=setting.metavar,
+            type=_argument_type(setting),
+            default=setting.default,
+            help=setting.help + default,
+        )
+
+
+def _argument_type(setting: Setting) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:  # noqa: ANN401 - whatever the setting's type is
+        try:
+            return setting.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Return the settings among parsed arguments; those that were left out have their defaults."""
+    values = vars(arguments)
+    return Settings(**{
+        setting.name: values[setting.name] for setting in SETTINGS if setting.name in values
+    })
