@@ -1,0 +1,1 @@
+"""Server scripts and server files of the benchmark, one for each peer."""
