@@ -62,7 +62,8 @@ enum dorrit_frame_verdict dorrit_frame_header_decode(
 size_t dorrit_frame_header_encode(
     uint8_t *out, bool fin, enum dorrit_opcode opcode, uint64_t payload_length);
 
-/* Whether a close frame of a client may carry this code (RFC 6455 section 7.4 and IANA's registry). */
+/* Whether a close frame of a client may carry this code (RFC 6455 section 7.4 and IANA's
+ * registry). */
 bool dorrit_close_code_is_valid(uint16_t code);
 
 #endif

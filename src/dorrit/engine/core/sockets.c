@@ -44,8 +44,8 @@ static int close_keeping_errno(int descriptor)
     return -1;
 }
 
-/* Between the call that made the descriptor and this one, another thread's fork and exec may inherit
- * it. The system offers nothing better. */
+/* Between the call that made the descriptor and this one, another thread's fork and exec may
+ * inherit it. The system offers nothing better. */
 static bool set_flags(int descriptor)
 {
     const int status = fcntl(descriptor, F_GETFL);

@@ -1,7 +1,8 @@
 /* What sockets, pipes and the clock are called where POSIX leaves it to the system.
  *
- * Thin on purpose: each function is one system call where the system has one that fits. Each returns
- * -1 with errno set when it fails, unless it says otherwise, and leaves no descriptor behind.
+ * Thin on purpose: each function is one system call where the system has one that fits. Each
+ * returns -1 with errno set when it fails, unless it says otherwise, and leaves no descriptor
+ * behind.
  */
 #ifndef DORRIT_SOCKETS_H
 #define DORRIT_SOCKETS_H
@@ -10,9 +11,9 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* Takes a connection off `listener`: a descriptor that is non-blocking, close-on-exec and never raises
- * SIGPIPE when it is written to with dorrit_send(). The caller closes it. ECONNABORTED means that the
- * client had gone again before its turn came; the next call may succeed. */
+/* Takes a connection off `listener`: a descriptor that is non-blocking, close-on-exec and never
+ * raises SIGPIPE when it is written to with dorrit_send(). The caller closes it. ECONNABORTED
+ * means that the client had gone again before its turn came; the next call may succeed. */
 int dorrit_accept(int listener);
 
 /* Sends what the socket takes now of vectors[0 .. count) and returns how many bytes that was. Never

@@ -11,8 +11,8 @@ struct dorrit_utf8 {
     uint8_t position;
 };
 
-/* Takes the next piece of a text. Returns false if no continuation could make the text valid; then it
- * does so for every later piece too. `data` is borrowed for the call.
+/* Takes the next piece of a text. Returns false if no continuation could make the text valid;
+ * then it does so for every later piece too. `data` is borrowed for the call.
  */
 bool dorrit_utf8_feed(struct dorrit_utf8 *state, const uint8_t *data, size_t length);
 
