@@ -26,6 +26,8 @@ NOTE = re.compile(r"\.\.\. \((\d+) (bytes|characters)\)\Z")
         ("\xe9\x9b\xa0", r"\xe9\x9b\xa0"),
         ("\u202e\u2028\ufeff\udcff", r"\u202e\u2028\ufeff\udcff"),
         ("\U0001f600", r"\U0001f600"),
+        ("\x7e\x7f\xff\u0100", r"~\x7f\xff\u0100"),
+        ("\uffff\U00010000", r"\uffff\U00010000"),
     ],
 )
 def test_R23_what_is_not_printable_ascii_is_escaped(data: bytes | str, shown: str) -> None:

@@ -62,6 +62,14 @@ def test_R2_the_reason_and_the_hint_are_for_the_log_only(status: int) -> None:
     assert str(refusal(status, "the reason")) == f"{status} the reason"
 
 
+@pytest.mark.parametrize("status", [403, 405, 408, 414, 426, 431, 500, 503, 505])
+def test_R2_the_content_of_an_answer_says_in_a_sentence_what_is_wrong(status: int) -> None:
+    title, advice, end = read(refusal(status, "why").response())[1].decode().split("\n")
+    assert title.startswith(f"{status} ")
+    assert advice.endswith(".")
+    assert end == ""
+
+
 def test_R2_the_whole_of_a_400_is_as_expected() -> None:
     assert refusal(400, "why").response() == (
         b"HTTP/1.1 400 Bad Request\r\n"

@@ -43,8 +43,7 @@ def printable(data: bytes | str, limit: int = 120) -> str:
         ValueError: ``limit`` is negative.
     """
     if limit < 0:
-        message = f"limit is {limit}, and cannot be negative"
-        raise ValueError(message)
+        raise ValueError(f"limit is {limit}, and cannot be negative")
     # Each byte or character becomes at least one, so no more than `limit` of them can be shown.
     first = data[:limit]
     shown: list[str] = []

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 MAX_FIELDS: Final = 128
-"""Header fields of a request. 64 KiB of the shortest fields would become megabytes of objects."""
+"""Header fields of a request. 64 KiB of the shortest fields would be a megabyte of objects."""
 
 _END: Final = b"\r\n\r\n"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -209,7 +209,7 @@ def _parse_fields(head: bytes, start: int) -> list[tuple[str, str]]:
         # must line folding. RFC 9110 section 5.5: fields with CR, LF or NUL are "invalid and
         # dangerous". The text of the error is a constant of the parser.
         raise refusal(400, f"a header field is malformed: {printable(str(error))}") from None
-    # One field for each line, whatever a later release of the parser takes for one.
+    # One field for each line: no folding, whatever a later release of the parser makes of it.
     if not parsed.complete or len(parsed.fields) != head.count(b"\r\n", start) - 1:
         raise refusal(400, "a header field is malformed")
     return parsed.fields
@@ -320,7 +320,6 @@ def accept_response(request: Request, *, subprotocol: str | None = None) -> byte
     if subprotocol is not None:
         lines = request.get_all("Sec-WebSocket-Protocol")
         if subprotocol not in {item.strip(_OWS) for line in lines for item in line.split(",")}:
-            message = f"the client did not offer the subprotocol {subprotocol!r}"
-            raise ValueError(message)
+            raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
         response += f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode("latin-1")
     return response + b"\r\n"

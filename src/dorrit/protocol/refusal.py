@@ -138,16 +138,13 @@ def refusal(
         ValueError: The status is no error, or a header field could not be sent as it is.
     """
     if status // 100 not in (4, 5):
-        message = f"status is {status}, and a refusal needs one from 400 to 599"
-        raise ValueError(message)
+        raise ValueError(f"status is {status}, and a refusal needs one from 400 to 599")
     for name, value in headers:
         # A line end in a field would let whoever wrote it add fields, or a whole answer.
         if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
-            message = f"the header field {name!r}: {value!r} cannot be sent"
-            raise ValueError(message)
+            raise ValueError(f"the header field {name!r}: {value!r} cannot be sent")
         if name.lower() in ("connection", "content-length", "content-type", "transfer-encoding"):
-            message = f"the header field {name!r} is set by the refusal itself"
-            raise ValueError(message)
+            raise ValueError(f"the header field {name!r} is set by the refusal itself")
     return Refusal(
         status, reason, hint, _HEADERS_OF.get(status, ()) + headers, send_content=send_content
     )
