@@ -8,7 +8,7 @@ import logging
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,6 +46,20 @@ class Client:
             except BlockingIOError:
                 self.harness.turn()
 
+    def send_pieces(self, pieces: Iterable[bytes]) -> bool:
+        """Send each piece and let the loop turn before the next.
+
+        Returns:
+            False if the server closed the connection before all was sent.
+        """
+        try:
+            for piece in pieces:
+                self.send(piece)
+                self.harness.turn()
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
     def receive(self) -> None:
         """Take in what there is, without a turn."""
         while not self.ended:
@@ -81,6 +95,7 @@ class Client:
         return self._rest
 
     def close(self) -> None:
+        self.ended = True
         self.socket.close()
 
 

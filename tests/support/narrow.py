@@ -1,0 +1,41 @@
+"""Clients for whom the kernel keeps only some KB, and child processes for tests that starve."""
+
+import inspect
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.harness import Client, Harness
+
+ROOT = Path(__file__).parents[2]
+
+
+class NarrowHarness(Harness):
+    """Its clients' sockets hold little, so that queues fill and frames are written in part."""
+
+    def connect(self) -> Client:
+        ours, theirs = socket.socketpair()
+        # socket(7): the kernel makes the least it allows of this, 4.5 KB on Linux.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        ours.setblocking(False)
+        self.engine.adopt(ours.detach())
+        client = Client(self, theirs)
+        self.clients.append(client)
+        return client
+
+
+def in_child(function: Callable[[], None]) -> None:
+    """Run a function of a test module in a process of its own, which fails if the function does."""
+    path = Path(inspect.getfile(function)).relative_to(ROOT).with_suffix("")
+    call = f"from {'.'.join(path.parts)} import {function.__name__} as run; run()"
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", call],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
