@@ -1,9 +1,10 @@
 """Connection: one client, from its request to its end."""
 
+cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from dorrit.engine.agenda cimport Agenda
+from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, Agenda
 from dorrit.engine.frame cimport Frame
 from dorrit.engine.queue cimport OutputQueue
 
@@ -17,6 +18,14 @@ cdef enum State:
     LINGERING       # over for the user: the rest is written, then input is thrown away until its end
 
 
+# A message in as many frames as it takes. The frames are there only if a queue has room for them.
+cdef struct Message:
+    size_t count                        # of frames that it takes
+    unsigned int made                   # of frames that are there: `count` of them, or none
+    Frame *frames[QUEUE_FRAMES_MAX]     # owns one reference for each
+
+
+@cython.final
 cdef class Connection:
     cdef public object data         # the user's (R15)
     cdef object __weakref__
@@ -41,15 +50,15 @@ cdef class Connection:
     cdef bint close_received
     cdef uint8_t refusing              # a message did not fit, and the queue has not been empty since
 
-    cdef int put(self, Frame frame) except -1
-    cdef int put_message(self, Frame whole, tuple fragments) except -1
+    cdef int put(self, Frame *frame) except -1
+    cdef int put_message(self, Message *message) except? -1
     cdef int put_pong(self, bytes payload) except -1
     cdef int put_close(self, bytes payload) except -1
     cdef int flush(self) except -1
     cdef int answer_close(self, bytes payload, uint16_t code, str reason) except -1
     cdef int fail(self, uint16_t code, str reason) except -1
     cdef int refuse(self, bytes response) except -1
-    cdef int linger(self, Frame last) except -1
+    cdef int linger(self, Frame *last) except -1
     cdef int finish(self) except -1
     cdef void end(self) noexcept
     cdef void drop_queue(self) noexcept

@@ -14,8 +14,8 @@ A connection is never taken apart within its own callback: the loop holds a refe
 on it, and what a closed connection is asked to do, it does not do. So a handle may be kept for ever.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromObject, PyBytes_GET_SIZE
-from cpython.buffer cimport PyObject_CheckBuffer
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stddef cimport size_t
@@ -23,18 +23,17 @@ from libc.string cimport memcpy
 
 from dorrit.engine.agenda cimport PONGS_MAX, QUEUE_FRAMES_MAX, Agenda
 from dorrit.engine.frame cimport (
-    DORRIT_OPCODE_BINARY,
     DORRIT_OPCODE_CLOSE,
     DORRIT_OPCODE_PONG,
-    DORRIT_OPCODE_TEXT,
     Frame,
-    dorrit_opcode,
-    frame_in_fragments,
+    frame_is_pong,
+    frame_is_raw,
     frame_raw,
+    frame_release,
+    frame_size,
     frame_whole,
 )
 from dorrit.engine.queue cimport (
-    frame_size,
     queue_append,
     queue_at,
     queue_drop_first,
@@ -111,6 +110,7 @@ cdef bytes close_payload(uint16_t code, str reason):
     return bytes((code >> 8, code & 0xFF)) + encoded
 
 
+@cython.final
 cdef class Connection:
     """One client's connection. The server makes these and hands them to your callbacks.
 
@@ -185,10 +185,16 @@ cdef class Connection:
 
     # What goes out. Only put() and its like add to the queue, only flush() takes from it.
 
-    cdef int put(self, Frame frame) except -1:
-        """Queues a frame behind the others, whatever the limit says."""
-        queue_reserve(&self.queue, 1)
+    cdef int put(self, Frame *frame) except -1:
+        """Queues a frame behind the others, whatever the limit says. Takes over the caller's
+        reference, also when it fails; NULL is for a frame that could not be made."""
+        if frame == NULL:
+            raise MemoryError
+        if queue_reserve(&self.queue, 1) < 0:
+            frame_release(frame)
+            raise MemoryError
         queue_append(&self.queue, frame)
+        frame_release(frame)
         self.to_be_flushed()
         return 0
 
@@ -198,32 +204,26 @@ cdef class Connection:
             self.is_dirty = True
             self.agenda.add_dirty(self)
 
-    cdef int put_message(self, Frame whole, tuple fragments) except -1:
-        """Queues a message: one frame, or, if that is None, its fragments; None as well: too many.
+    cdef int put_message(self, Message *message) except? -1:
+        """Queues a message for a connection that is OPEN.
 
         R20: "No connection's queue ever grows beyond 200 frames. A message whose frames do not all
-        fit is not queued for that connection at all (never half a message)". Returns whether it was
-        queued.
+        fit is not queued for that connection at all (never half a message)". Returns 0, or -1
+        without an exception when memory ran out.
         """
-        cdef unsigned int count = 1
-        if self.state != OPEN:
-            return 0
-        if whole is None:
-            count = QUEUE_FRAMES_MAX + 1 if fragments is None else <unsigned int>len(fragments)
-        if self.queue.counted + count > QUEUE_FRAMES_MAX:
+        cdef unsigned int index
+        if self.queue.counted + message.count > QUEUE_FRAMES_MAX:
             self.dropped += 1
             if not self.refusing:
                 self.refusing = True
                 self.agenda.reports.queue_is_full(self)
             return 0
-        queue_reserve(&self.queue, count)
-        if whole is not None:
-            queue_append(&self.queue, whole)
-        else:
-            for frame in fragments:
-                queue_append(&self.queue, <Frame>frame)
+        if queue_reserve(&self.queue, message.made) < 0:
+            return -1
+        for index in range(message.made):
+            queue_append(&self.queue, message.frames[index])
         self.to_be_flushed()
-        return 1
+        return 0
 
     cdef int put_pong(self, bytes payload) except -1:
         """R4: "Pings are answered with pongs carrying the same payload".
@@ -234,19 +234,27 @@ cdef class Connection:
         MAY elect to send a Pong frame for only the most recently processed Ping frame." That is
         done from the 17th on, so that a flood of pings does not make a queue of pongs.
         """
-        cdef unsigned int position = self.pongs + (1 if self.queue.written > 0 else 0)
-        cdef Frame pong = frame_whole(DORRIT_OPCODE_PONG, payload)
+        cdef unsigned int position
+        cdef Frame *pong
         if self.state != OPEN:
             return 0
-        # The response to the handshake stands first and has not been begun.
-        if self.queue.length > 0 and self.queue.written == 0 and is_raw(queue_at(&self.queue, 0)):
+        position = self.pongs + (1 if self.queue.written > 0 else 0)
+        # The response to the handshake may stand first and not have been begun.
+        if self.queue.length > 0 and self.queue.written == 0 and frame_is_raw(
+                queue_at(&self.queue, 0)):
             position += 1
-        if self.pongs < PONGS_MAX:
-            queue_reserve(&self.queue, 1)
+        pong = frame_whole(DORRIT_OPCODE_PONG, payload)
+        if pong == NULL:
+            raise MemoryError
+        if self.pongs == PONGS_MAX:
+            queue_replace(&self.queue, position - 1, pong)
+        elif queue_reserve(&self.queue, 1) < 0:
+            frame_release(pong)
+            raise MemoryError
+        else:
             queue_insert(&self.queue, position, pong)
             self.pongs += 1
-        else:
-            queue_replace(&self.queue, position - 1, pong)
+        frame_release(pong)
         self.to_be_flushed()
         return 0
 
@@ -294,7 +302,7 @@ cdef class Connection:
             self.close_code = code
             self.close_reason = reason
         self.drop_queue()
-        self.linger(frame_whole(DORRIT_OPCODE_CLOSE, close_payload(code, reason)))
+        self.linger(made(frame_whole(DORRIT_OPCODE_CLOSE, close_payload(code, reason))))
         return 0
 
     cdef int refuse(self, bytes response) except -1:
@@ -302,14 +310,14 @@ cdef class Connection:
         if self.state == CLOSED or self.state == LINGERING:
             return 0
         self.drop_queue()
-        self.linger(frame_raw(response))
+        self.linger(made(frame_raw(response)))
         return 0
 
     cdef void drop_queue(self) noexcept:
         queue_keep_begun(&self.queue)
         self.pongs = 0
 
-    cdef int linger(self, Frame last) except -1:
+    cdef int linger(self, Frame *last) except -1:
         """→ LINGERING. A socket that is closed with unread input resets its peer, which may then
         lose what we wrote last. So writing is shut down once `last` has gone, and input is thrown
         away for a bounded time."""
@@ -319,7 +327,7 @@ cdef class Connection:
         self.state = LINGERING
         self.deadline = self.agenda.deadline_in(self.agenda.linger_timeout)
         self.end()
-        if last is not None:
+        if last != NULL:
             self.put(last)
         elif dorrit_shutdown_writing(self.descriptor) < 0:
             self.lose()
@@ -332,7 +340,7 @@ cdef class Connection:
         once."""
         cdef uint8_t unread[512]
         if recv(self.descriptor, unread, sizeof(unread), MSG_DONTWAIT) > 0:
-            self.linger(None)
+            self.linger(NULL)
         else:
             self.lose()
         return 0
@@ -369,7 +377,7 @@ cdef class Connection:
         cdef size_t header_rest, payload_rest
         cdef unsigned int index
         cdef ssize_t sent
-        cdef Frame frame
+        cdef Frame *frame
 
         if self.descriptor < 0 or self.queue.length == 0:
             return 0
@@ -430,12 +438,12 @@ cdef class Connection:
 
     cdef void take_written(self, size_t sent) noexcept:
         """Takes `sent` bytes off the front of the queue."""
-        cdef Frame frame
+        cdef Frame *frame
         cdef size_t rest
         while sent > 0:
             frame = queue_at(&self.queue, 0)
             rest = frame_size(frame) - self.queue.written
-            if self.queue.written == 0 and self.pongs > 0 and is_pong(frame):
+            if self.queue.written == 0 and self.pongs > 0 and frame_is_pong(frame):
                 self.pongs -= 1
             if sent < rest:
                 self.queue.written += <uint32_t>sent
@@ -480,99 +488,7 @@ STATE_NAMES = {
 }
 
 
-cdef inline bint is_raw(Frame frame) noexcept:
-    return frame.header_length == 0
-
-
-cdef inline bint is_pong(Frame frame) noexcept:
-    return frame.header_length > 0 and (frame.header[0] & 0x0F) == DORRIT_OPCODE_PONG
-
-
-cdef bytes payload_of(bint binary, object data):
-    """The bytes that go out. An immutable object is shared, others are copied (R16)."""
-    cdef bytes payload
-    if type(data) is bytes:
-        payload = <bytes>data
-    elif isinstance(data, str):
-        if binary:
-            raise TypeError("a binary message is made of bytes, not of str")
-        return data.encode("utf-8")
-    elif PyObject_CheckBuffer(data):
-        payload = PyBytes_FromObject(data)
-    else:
-        raise TypeError(f"a message is str or bytes, not {type(data).__name__}")
-    if not binary and not dorrit_utf8_is_valid(
-            <const uint8_t *>PyBytes_AS_STRING(payload), <size_t>PyBytes_GET_SIZE(payload)):
-        raise ValueError("a text message must be UTF-8: a client would fail the connection (1007)")
-    return payload
-
-
-cdef int queue_for(Connection connection, dorrit_opcode opcode, bytes payload) except -1:
-    cdef uint32_t payload_max
-    if connection.state != OPEN:
-        return 0
-    payload_max = connection.agenda.payload_max
-    if <size_t>PyBytes_GET_SIZE(payload) <= payload_max:
-        return connection.put_message(frame_whole(opcode, payload), None)
-    return connection.put_message(None, fragments_of(opcode, payload, payload_max))
-
-
-cdef tuple fragments_of(dorrit_opcode opcode, bytes payload, uint32_t payload_max):
-    """R17. None if they are more than any queue holds."""
-    if <size_t>PyBytes_GET_SIZE(payload) > <size_t>payload_max * QUEUE_FRAMES_MAX:
-        return None
-    return frame_in_fragments(opcode, payload, payload_max)
-
-
-def queue_message(conns, binary, data) -> int:
-    """Frames a message once and queues it for one connection or for many (R16 to R20).
-
-    Nothing is written here: that happens at the end of the loop's turn. The frames are shared, so a
-    broadcast holds one copy of `data`. A connection that is closed is passed over; one whose queue
-    has no room for the whole message does not get it (see `Connection.dropped`).
-
-    Args:
-        conns: A connection, or an iterable of connections.
-        binary: True for a binary message, false for text.
-        data: `bytes` or another object with bytes in it, which may be changed afterwards; for text
-            also `str`. Bytes of a text must be UTF-8.
-
-    Returns:
-        0; -1 when memory ran out; -2 when `data` is empty.
-
-    Raises:
-        TypeError: `conns` or `data` is of another type.
-        ValueError: The bytes of a text are not UTF-8.
-    """
-    cdef dorrit_opcode opcode = DORRIT_OPCODE_BINARY if binary else DORRIT_OPCODE_TEXT
-    cdef bytes payload
-    cdef Frame whole = None
-    cdef tuple fragments = None
-    cdef uint32_t payload_max = 0
-    cdef Connection connection
-    try:
-        payload = payload_of(binary, data)
-        if PyBytes_GET_SIZE(payload) == 0:
-            return -2
-        if type(conns) is Connection:
-            queue_for(<Connection>conns, opcode, payload)
-            return 0
-        for item in conns:
-            if type(item) is not Connection:
-                raise TypeError(f"conns holds a {type(item).__name__}, which is no connection")
-            connection = <Connection>item
-            if connection.state != OPEN:
-                continue
-            if connection.agenda.payload_max != payload_max:
-                # Once, unless the connections are of servers with different buffers.
-                payload_max = connection.agenda.payload_max
-                whole = None
-                fragments = None
-                if <size_t>PyBytes_GET_SIZE(payload) <= payload_max:
-                    whole = frame_whole(opcode, payload)
-                else:
-                    fragments = fragments_of(opcode, payload, payload_max)
-            connection.put_message(whole, fragments)
-    except MemoryError:
-        return -1
-    return 0
+cdef Frame *made(Frame *frame) except NULL:
+    if frame == NULL:
+        raise MemoryError
+    return frame

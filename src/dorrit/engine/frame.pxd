@@ -1,5 +1,6 @@
 """Frame: one framed piece of output, made once and shared by every queue it stands in."""
 
+from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t
 
 
@@ -13,15 +14,47 @@ cdef extern from "frame.h" nogil:
         DORRIT_OPCODE_PONG
 
 
-cdef class Frame:
-    # Everything is set when the frame is made and never changes: any number of queues share it.
-    cdef bytes owner                # holds the payload; kept whole, never copied again
-    cdef const uint8_t *payload     # points into `owner`
-    cdef uint32_t payload_length    # bytes
-    cdef uint8_t header[10]
-    cdef uint8_t header_length      # bytes; 0 for an HTTP response, which is written as it is
-    cdef bint counted               # a data frame: it counts against the queue's limit
+# Everything but `references` is set when the frame is made and never changes: any number of queues
+# share it. A plain struct, because one is made and freed for every message: as a Python object it
+# cost 190 instructions of an echo's 1,740 instead of 80.
+cdef struct Frame:
+    Py_ssize_t references
+    PyObject *owner             # the bytes that hold the payload; kept whole, never copied again
+    const uint8_t *payload      # points into `owner`
+    uint32_t payload_length     # bytes
+    uint8_t header[10]
+    uint8_t header_length       # bytes; 0 for an HTTP response, which is written as it is
+    uint8_t counted             # whether it is a data frame: those count against the queue's limit
 
-cdef Frame frame_whole(dorrit_opcode opcode, bytes payload)
-cdef tuple frame_in_fragments(dorrit_opcode opcode, bytes payload, uint32_t payload_max)
-cdef Frame frame_raw(bytes content)
+
+# NULL, without an exception, when memory ran out. The caller owns the one reference to a new frame.
+cdef Frame *frame_new(
+    bint fin, dorrit_opcode opcode, bytes owner, size_t offset, uint32_t length) noexcept
+cdef Frame *frame_raw(bytes content) noexcept
+
+cdef void frame_free(Frame *frame) noexcept
+
+
+cdef inline Frame *frame_whole(dorrit_opcode opcode, bytes payload) noexcept:
+    """A message or a control frame in one frame. `payload` is shared, not copied."""
+    return frame_new(True, opcode, payload, 0, <uint32_t>len(payload))
+
+
+cdef inline void frame_release(Frame *frame) noexcept:
+    """Gives one reference back."""
+    frame.references -= 1
+    if frame.references == 0:
+        frame_free(frame)
+
+
+cdef inline uint32_t frame_size(const Frame *frame) noexcept:
+    """Bytes, with the header."""
+    return frame.header_length + frame.payload_length
+
+
+cdef inline bint frame_is_pong(const Frame *frame) noexcept:
+    return frame.header_length > 0 and (frame.header[0] & 0x0F) == DORRIT_OPCODE_PONG
+
+
+cdef inline bint frame_is_raw(const Frame *frame) noexcept:
+    return frame.header_length == 0

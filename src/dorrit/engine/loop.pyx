@@ -6,6 +6,7 @@ that are due and end what is late; then write what was queued, one gather write 
 and run the close callbacks, until nothing of either is left.
 """
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
@@ -17,6 +18,7 @@ from libc.errno cimport (
     ENFILE,
     errno,
 )
+from libc.math cimport ceil
 from libc.stddef cimport size_t
 from libc.stdint cimport UINT64_MAX, uint8_t, uint64_t
 from libc.string cimport memmove
@@ -34,8 +36,8 @@ from dorrit.engine.connection cimport (
     close_payload,
     connection_new,
 )
-from dorrit.engine.frame cimport Frame
-from dorrit.engine.queue cimport frame_size, queue_at
+from dorrit.engine.frame cimport Frame, frame_is_pong, frame_size
+from dorrit.engine.queue cimport queue_at
 from dorrit.engine.reader cimport read
 
 from dorrit.engine.reports import Reports
@@ -103,6 +105,7 @@ cdef class Timer:
         self.cancelled = True
 
 
+@cython.final
 cdef class Engine(Agenda):
     """Serves the connections of one listening socket, in the thread that calls `run` or `poll`.
 
@@ -266,10 +269,15 @@ cdef class Engine(Agenda):
 
     def shutdown(self, timeout: float, code: int = 1001, reason: str = "") -> None:
         """Ends all connections: closes them in order, and cuts off those left after `timeout`
-        seconds or at a second `stop` (R27). Every close callback has run when it returns."""
+        seconds or at a second `stop` (R27). Every close callback has run when it returns.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
         cdef uint64_t end = dorrit_monotonic_milliseconds() + milliseconds_of(timeout)
         cdef uint64_t now
         cdef Connection connection
+        self.check_outside_turn()
         self.stop_listening()
         self.shutting_down = True
         try:
@@ -287,11 +295,20 @@ cdef class Engine(Agenda):
         finally:
             for item in self.all_connections():
                 (<Connection>item).lose()
-            self.settle()
-            self.shutting_down = False
+            self.in_turn = True     # a close callback must not turn the loop in between
+            try:
+                self.settle()
+            finally:
+                self.in_turn = False
+                self.shutting_down = False
 
     def close(self) -> None:
-        """Cuts off all connections, without any callback, and closes the engine's descriptors."""
+        """Cuts off all connections, without any callback, and closes the engine's descriptors.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
+        self.check_outside_turn()
         for item in self.all_connections():
             (<Connection>item).lose()
         references_drop(&self.dirty)
@@ -317,6 +334,12 @@ cdef class Engine(Agenda):
             raise RuntimeError("the engine is closed")
         return 0
 
+    cdef int check_outside_turn(self) except -1:
+        # A turn goes through the lists of connections; another one within it would do so as well.
+        if self.in_turn:
+            raise RuntimeError("the loop is running already: a callback must not run or end it")
+        return 0
+
     # A turn
 
     cdef int sleep(self) noexcept:
@@ -339,8 +362,7 @@ cdef class Engine(Agenda):
         cdef dorrit_poller_event events[DORRIT_POLLER_EVENTS_MAX]
         cdef int index, count
         self.check_usable()
-        if self.in_turn:
-            raise RuntimeError("the loop is running already: a callback must not run it")
+        self.check_outside_turn()
         if milliseconds == 0:
             count = dorrit_poller_wait(self.poller, events, DORRIT_POLLER_EVENTS_MAX, 0)
         else:
@@ -540,12 +562,15 @@ cdef class Engine(Agenda):
         cdef int descriptor
         cdef iovec vector
         cdef bytes response
-        self.reports.out_of_descriptors()
-        if self.spare >= 0:
+        if self.spare < 0:
+            self.reports.out_of_descriptors()
+        else:
             close_descriptor(self.spare)
             self.spare = -1
             descriptor = dorrit_accept(self.listener)
+            # accept(2) asks for a descriptor first: EMFILE does not mean that a client waits.
             if descriptor >= 0:
+                self.reports.out_of_descriptors()
                 response = refusal(*TOO_MANY_CONNECTIONS).response()
                 vector.iov_base = <char *>response
                 vector.iov_len = <size_t>len(response)
@@ -611,13 +636,12 @@ cdef int check(bint holds, str invariant) except -1:
 cdef int check_queue(Connection connection) except -1:
     cdef unsigned int index, counted = 0, pongs = 0
     cdef size_t size = 0
-    cdef Frame frame
+    cdef Frame *frame
     for index in range(connection.queue.length):
         frame = queue_at(&connection.queue, index)
         counted += frame.counted
         size += frame_size(frame)
-        pongs += frame.header_length > 0 and frame.header[0] == 0x8A and not (
-            index == 0 and connection.queue.written > 0)
+        pongs += frame_is_pong(frame) and not (index == 0 and connection.queue.written > 0)
     check(counted == connection.queue.counted, "data frames are counted")
     check(size - connection.queue.written == connection.queue.bytes, "queued bytes are counted")
     check(pongs == connection.pongs, "pongs are counted")
@@ -628,7 +652,7 @@ cdef uint64_t milliseconds_of(double seconds) except? 0:
     """Rounded up, so that what is positive stays so."""
     if not 0 <= seconds <= 1e9:
         raise ValueError(f"{seconds} is no number of seconds from 0 to 1e9")
-    return <uint64_t>(seconds * 1000 + 0.999)
+    return <uint64_t>ceil(seconds * 1000)
 
 
 cdef void references_drop(References *references) noexcept:

@@ -5,16 +5,14 @@ of the time: 16 bytes then, and an array only once there is something to hold.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint16_t, uint32_t
 
-from dorrit.engine.frame cimport Frame
+from dorrit.engine.frame cimport Frame, frame_release, frame_size
 
 
 ctypedef struct OutputQueue:
-    PyObject **frames   # owns one reference for each of `length` frames; NULL until the first one
-    uint16_t capacity   # a power of two
+    Frame **frames      # owns one reference for each of `length` frames; NULL until the first one
+    uint16_t capacity   # a power of two, or 0
     uint16_t first
     uint16_t length
     uint16_t counted    # how many of them are data frames
@@ -27,30 +25,26 @@ cdef enum:
     CAPACITY_KEPT = 16  # an empty queue gives back what is larger
 
 
-cdef inline Frame queue_at(OutputQueue *queue, unsigned int index):
-    return <Frame>queue.frames[(queue.first + index) & (queue.capacity - 1u)]
+cdef inline Frame *queue_at(OutputQueue *queue, unsigned int index) noexcept:
+    return queue.frames[(queue.first + index) & (queue.capacity - 1u)]
 
 
-cdef inline uint32_t frame_size(Frame frame):
-    return frame.header_length + frame.payload_length
-
-
-cdef inline int queue_reserve(OutputQueue *queue, unsigned int more) except -1:
-    """Makes room for `more` frames, so that putting them in can't fail half-way."""
+cdef inline int queue_reserve(OutputQueue *queue, unsigned int more) noexcept:
+    """Makes room for `more` frames, so that putting them in can't fail half-way. -1: no memory."""
     cdef unsigned int capacity = queue.capacity
     cdef unsigned int index
-    cdef PyObject **frames
+    cdef Frame **frames
     if queue.length + more <= capacity:
         return 0
     if capacity == 0:
         capacity = CAPACITY_FIRST
     while capacity < queue.length + more:
         capacity *= 2
-    frames = <PyObject **>PyMem_Malloc(capacity * sizeof(PyObject *))
+    frames = <Frame **>PyMem_Malloc(capacity * sizeof(Frame *))
     if frames == NULL:
-        raise MemoryError
+        return -1
     for index in range(queue.length):
-        frames[index] = queue.frames[(queue.first + index) & (queue.capacity - 1u)]
+        frames[index] = queue_at(queue, index)
     PyMem_Free(queue.frames)
     queue.frames = frames
     queue.capacity = <uint16_t>capacity
@@ -58,66 +52,70 @@ cdef inline int queue_reserve(OutputQueue *queue, unsigned int more) except -1:
     return 0
 
 
-cdef inline void queue_append(OutputQueue *queue, Frame frame) noexcept:
-    """Puts a frame last. There must be room (queue_reserve)."""
-    Py_INCREF(frame)
-    queue.frames[(queue.first + queue.length) & (queue.capacity - 1u)] = <PyObject *>frame
+cdef inline void queue_append(OutputQueue *queue, Frame *frame) noexcept:
+    """Puts a frame last and takes a reference to it. There must be room (queue_reserve)."""
+    frame.references += 1
+    queue.frames[(queue.first + queue.length) & (queue.capacity - 1u)] = frame
     queue.length += 1
     queue.counted += frame.counted
     queue.bytes += frame_size(frame)
 
 
-cdef inline void queue_insert(OutputQueue *queue, unsigned int position, Frame frame) noexcept:
-    """Puts a frame before the one at `position`, for few frames before it. There must be room."""
+cdef inline void queue_insert(OutputQueue *queue, unsigned int position, Frame *frame) noexcept:
+    """Puts a frame before the one at `position`, which should be small. There must be room."""
     cdef unsigned int mask = queue.capacity - 1u
     cdef unsigned int index
     queue.first = <uint16_t>((queue.first - 1u) & mask)
     for index in range(position):
         queue.frames[(queue.first + index) & mask] = queue.frames[(queue.first + index + 1) & mask]
-    Py_INCREF(frame)
-    queue.frames[(queue.first + position) & mask] = <PyObject *>frame
+    frame.references += 1
+    queue.frames[(queue.first + position) & mask] = frame
     queue.length += 1
     queue.counted += frame.counted
     queue.bytes += frame_size(frame)
 
 
-cdef inline void queue_replace(OutputQueue *queue, unsigned int position, Frame frame) noexcept:
+cdef inline void queue_replace(OutputQueue *queue, unsigned int position, Frame *frame) noexcept:
     """Puts a frame in the place of one that has not been begun."""
     cdef unsigned int index = (queue.first + position) & (queue.capacity - 1u)
-    cdef Frame old = <Frame>queue.frames[index]
-    Py_INCREF(frame)
-    queue.frames[index] = <PyObject *>frame
+    cdef Frame *old = queue.frames[index]
+    frame.references += 1
+    queue.frames[index] = frame
     queue.counted += frame.counted
     queue.counted -= old.counted
     queue.bytes += frame_size(frame)
     queue.bytes -= frame_size(old)
-    Py_DECREF(old)
+    frame_release(old)
 
 
 cdef inline void queue_drop_first(OutputQueue *queue) noexcept:
     """Takes the first frame out, written or not."""
-    cdef Frame frame = <Frame>queue.frames[queue.first]
+    cdef Frame *frame = queue.frames[queue.first]
     queue.first = <uint16_t>((queue.first + 1u) & (queue.capacity - 1u))
     queue.length -= 1
     queue.counted -= frame.counted
     queue.bytes -= frame_size(frame) - queue.written
     queue.written = 0
-    Py_DECREF(frame)
+    frame_release(frame)
     if queue.length == 0 and queue.capacity > CAPACITY_KEPT:
         queue_free(queue)
+
+
+cdef inline void queue_drop_last(OutputQueue *queue) noexcept:
+    """Takes the last frame out. It must not be one that has been begun."""
+    cdef Frame *frame = queue_at(queue, queue.length - 1u)
+    queue.length -= 1
+    queue.counted -= frame.counted
+    queue.bytes -= frame_size(frame)
+    frame_release(frame)
 
 
 cdef inline void queue_keep_begun(OutputQueue *queue) noexcept:
     """Drops all frames but one that has been written in part: its rest must still go out, or what
     follows it would be read as its payload."""
     cdef unsigned int kept = 1 if queue.written > 0 else 0
-    cdef Frame frame
     while queue.length > kept:
-        queue.length -= 1
-        frame = queue_at(queue, queue.length)
-        queue.counted -= frame.counted
-        queue.bytes -= frame_size(frame)
-        Py_DECREF(frame)
+        queue_drop_last(queue)
     if queue.length == 0:
         queue_free(queue)
 
@@ -126,7 +124,7 @@ cdef inline void queue_free(OutputQueue *queue) noexcept:
     """Drops everything and gives the memory back."""
     while queue.length > 0:
         queue.length -= 1
-        Py_DECREF(<Frame>queue.frames[(queue.first + queue.length) & (queue.capacity - 1u)])
+        frame_release(queue_at(queue, queue.length))
     PyMem_Free(queue.frames)
     queue.frames = NULL
     queue.capacity = 0
