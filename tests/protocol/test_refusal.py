@@ -122,6 +122,7 @@ def test_R2_each_refusal_of_the_engine_has_its_status_and_a_reason(
     assert isinstance(error, Refusal)
     assert error.status == status
     assert error.reason
+    assert error.response() == Refusal(status, "", headers=error.headers).response()
     assert read(error.response())[0].status_code == status
 
 
