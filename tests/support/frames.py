@@ -41,6 +41,11 @@ def frame(
     return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
 
 
+def in_pieces(data: bytes, size: int = 1) -> list[bytes]:
+    """`data`, cut into pieces of `size` bytes."""
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
 def close_frame(code: int, reason: str = "") -> bytes:
     return frame(CLOSE, struct.pack("!H", code) + reason.encode())
 
