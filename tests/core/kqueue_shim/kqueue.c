@@ -1,89 +1,88 @@
-/* A kqueue of three epolls: one for each filter, both of them watched by the one that is handed
- * out.
+/* A kqueue that is an epoll, both filters of a descriptor being one registration.
  *
- * So a filter of a descriptor is one registration in the kernel, which knows whether it exists
- * (ENOENT) and drops it when the descriptor is closed, and no table here can go stale. A disabled
- * filter stays registered, for no event.
+ * Which filters there are and which of them are enabled stands in the 64 bits that the kernel keeps
+ * beside each registration and hands back: nothing is kept here, so nothing goes stale when a
+ * descriptor or a queue is closed, and several copies of this file may serve one queue (each
+ * extension module is linked with its own). To change one filter the other must be known:
+ * proc(5) shows the registrations of an epoll in /proc/self/fdinfo.
  */
 #include <sys/event.h>
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { READING, WRITING, FILTERS };
+enum { BATCH = 64 };
 
-/* By the queue's descriptor. Nobody says when a queue is closed: its two epolls are closed when the
- * number is handed out again. */
-struct queue {
-    int filters[FILTERS];
-    int first; /* the filter whose events were not the first the last time */
-    bool used;
-};
-enum { QUEUES_MAX = 1024, BATCH = 256 };
-static struct queue queues[QUEUES_MAX];
-
-/* Beside the descriptor in what the kernel hands back: epoll reports EPOLLHUP and EPOLLERR of a
- * disabled filter as well. */
-static const uint64_t enabled_bit = UINT64_C(1) << 32;
-
-static struct queue *find_queue(int queue)
-{
-    if (queue < 0 || queue >= QUEUES_MAX || !queues[queue].used) {
-        errno = EBADF;
-        return NULL;
-    }
-    return &queues[queue];
-}
-
-static void close_filters(struct queue *queue)
-{
-    for (int filter = 0; filter < FILTERS; filter++) {
-        if (queue->filters[filter] != -1) {
-            close(queue->filters[filter]);
-        }
-    }
-    queue->used = false;
-}
+/* Above the descriptor's number. */
+static const uint64_t read_exists = UINT64_C(1) << 32;
+static const uint64_t read_enabled = UINT64_C(1) << 33;
+static const uint64_t write_exists = UINT64_C(1) << 34;
+static const uint64_t write_enabled = UINT64_C(1) << 35;
+static const uint64_t write_first = UINT64_C(1) << 36; /* it had no room the last time */
 
 int kqueue(void)
 {
-    const int descriptor = epoll_create1(0);
-    if (descriptor == -1) {
-        return -1;
+    return epoll_create1(0);
+}
+
+static int control(int queue, int operation, int descriptor, uint64_t state)
+{
+    /* epoll reports EPOLLHUP and EPOLLERR whatever is asked for; with EPOLLONESHOT only once. */
+    struct epoll_event event = {
+        .events = ((state & read_enabled) != 0 ? (uint32_t)(EPOLLIN | EPOLLRDHUP) : 0)
+            | ((state & write_enabled) != 0 ? (uint32_t)EPOLLOUT : 0),
+        .data = {.u64 = (state & ~UINT64_C(0xFFFFFFFF)) | (uint32_t)descriptor},
+    };
+    if (event.events == 0) {
+        event.events = EPOLLONESHOT;
     }
-    if (descriptor >= QUEUES_MAX) {
-        close(descriptor);
-        errno = EMFILE;
-        return -1;
+    return epoll_ctl(queue, operation, descriptor, &event);
+}
+
+/* Sets `*state` to what is registered for the descriptor, 0 for nothing. Returns 0, or an errno. */
+static int look_up(int queue, int descriptor, uint64_t *state)
+{
+    struct stat status;
+    if (fstat(descriptor, &status) == -1) {
+        return errno;
     }
-    struct queue *queue = &queues[descriptor];
-    if (queue->used) {
-        close_filters(queue);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", queue);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return errno == ENOENT ? EBADF : errno;
     }
-    *queue = (struct queue){.filters = {-1, -1}, .used = true};
-    for (int filter = 0; filter < FILTERS; filter++) {
-        struct epoll_event event = {.events = EPOLLIN};
-        queue->filters[filter] = epoll_create1(EPOLL_CLOEXEC);
-        if (queue->filters[filter] == -1
-            || epoll_ctl(descriptor, EPOLL_CTL_ADD, queue->filters[filter], &event) == -1) {
-            const int error = errno;
-            close_filters(queue);
-            close(descriptor);
-            errno = error;
-            return -1;
+    *state = 0;
+    char line[256];
+    while (fgets(line, sizeof line, file) != NULL) {
+        int number;
+        uint64_t data;
+        uint64_t inode;
+        /* A number may stand there twice: once of a file that was closed here and lives in a
+         * process that was forked. */
+        if (sscanf(
+                line, "tfd: %d events: %*x data: %" SCNx64 " pos:%*d ino:%" SCNx64, &number, &data,
+                &inode)
+                == 3
+            && number == descriptor && inode == status.st_ino) {
+            *state = data;
         }
     }
-    return descriptor;
+    fclose(file);
+    return 0;
 }
 
 /* Returns 0, or an errno. */
-static int apply(const struct queue *queue, const struct kevent *change)
+static int apply(int queue, const struct kevent *change)
 {
     const unsigned known = EV_ADD | EV_DELETE | EV_ENABLE | EV_DISABLE;
     const unsigned flags = change->flags;
@@ -94,56 +93,121 @@ static int apply(const struct queue *queue, const struct kevent *change)
     if (change->ident > INT_MAX) {
         return EBADF;
     }
-    const bool reading = change->filter == EVFILT_READ;
-    const int filter = queue->filters[reading ? READING : WRITING];
     const int descriptor = (int)change->ident;
-    if ((flags & EV_DELETE) != 0) {
-        return epoll_ctl(filter, EPOLL_CTL_DEL, descriptor, NULL) == -1 ? errno : 0;
-    }
+    const uint64_t exists = change->filter == EVFILT_READ ? read_exists : write_exists;
+    const uint64_t enabled = change->filter == EVFILT_READ ? read_enabled : write_enabled;
     /* "Adding an event automatically enables it, unless overridden by the EV_DISABLE flag." */
-    const bool enabled = (flags & EV_DISABLE) == 0;
-    struct epoll_event event = {
-        .events = enabled ? (uint32_t)(reading ? EPOLLIN | EPOLLRDHUP : EPOLLOUT) : EPOLLONESHOT,
-        .data = {.u64 = (uint32_t)descriptor | (enabled ? enabled_bit : 0)},
-    };
-    /* "Re-adding an existing event will modify the parameters of the original event, and not result
-     * in a duplicate entry." */
+    const uint64_t wanted = exists | ((flags & EV_DISABLE) == 0 ? enabled : 0);
     if ((flags & EV_ADD) != 0) {
-        if (epoll_ctl(filter, EPOLL_CTL_ADD, descriptor, &event) == 0) {
+        if (control(queue, EPOLL_CTL_ADD, descriptor, wanted) == 0) {
             return 0;
         }
         if (errno != EEXIST) {
             return errno;
         }
     }
-    return epoll_ctl(filter, EPOLL_CTL_MOD, descriptor, &event) == -1 ? errno : 0;
+    uint64_t state = 0;
+    const int error = look_up(queue, descriptor, &state);
+    if (error != 0) {
+        return error;
+    }
+    /* "Re-adding an existing event will modify the parameters of the original event, and not result
+     * in a duplicate entry." */
+    if ((state & exists) == 0 && (flags & EV_ADD) == 0) {
+        return ENOENT;
+    }
+    state &= ~(exists | enabled);
+    if ((flags & EV_DELETE) == 0) {
+        state |= wanted;
+    }
+    const int operation
+        = (state & (read_exists | write_exists)) == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+    return control(queue, operation, descriptor, state) == -1 ? errno : 0;
 }
 
-static int take_events(int epoll, short filter, struct kevent *events, int room)
+static struct kevent event_of(const struct epoll_event *ready, short filter)
 {
-    struct epoll_event ready[BATCH];
-    const int count = epoll_wait(epoll, ready, room < BATCH ? room : BATCH, 0);
-    int taken = 0;
+    const int descriptor = (int)(uint32_t)ready->data.u64;
+    /* kqueue(2) of EVFILT_READ: "If the read direction of the socket has shutdown, then the filter
+     * also sets EV_EOF in flags"; there may be "still data pending in the socket buffer". Of
+     * EVFILT_WRITE: "The filter will set EV_EOF when the reader disconnects". */
+    const uint32_t ends = (uint32_t)(EPOLLHUP | EPOLLERR)
+        | (filter == EVFILT_READ ? (uint32_t)EPOLLRDHUP : 0);
+    int bytes = 0;
+    if (filter != EVFILT_READ || ioctl(descriptor, FIONREAD, &bytes) == -1) {
+        bytes = 0;
+    }
+    return (struct kevent){
+        .ident = (uintptr_t)descriptor,
+        .filter = filter,
+        .flags = (ready->events & ends) != 0 ? EV_EOF : 0,
+        .data = bytes,
+    };
+}
+
+/* Writes the events of one descriptor, 0 to 2. When there is room for one of two, the other one is
+ * the first of the two next time. */
+static int unfold(int queue, const struct epoll_event *ready, struct kevent *events, int room)
+{
+    const uint64_t state = ready->data.u64;
+    const uint32_t over = EPOLLHUP | EPOLLERR;
+    const bool readable = (state & read_enabled) != 0
+        && (ready->events & (over | (uint32_t)(EPOLLIN | EPOLLRDHUP))) != 0;
+    const bool writable
+        = (state & write_enabled) != 0 && (ready->events & (over | (uint32_t)EPOLLOUT)) != 0;
+    if (readable && writable) {
+        const bool turned = (state & write_first) != 0;
+        events[0] = event_of(ready, turned ? EVFILT_WRITE : EVFILT_READ);
+        if (room < 2) {
+            control(queue, EPOLL_CTL_MOD, (int)(uint32_t)state, state ^ write_first);
+            return 1;
+        }
+        events[1] = event_of(ready, turned ? EVFILT_READ : EVFILT_WRITE);
+        return 2;
+    }
+    if (readable || writable) {
+        events[0] = event_of(ready, readable ? EVFILT_READ : EVFILT_WRITE);
+        return 1;
+    }
+    return 0;
+}
+
+static bool is_among(int descriptor, const struct kevent *events, int count)
+{
     for (int index = 0; index < count; index++) {
-        const uint64_t data = ready[index].data.u64;
-        const int descriptor = (int)(uint32_t)data;
-        if ((data & enabled_bit) == 0) {
-            continue;
+        if (events[index].ident == (uintptr_t)descriptor) {
+            return true;
         }
-        /* kqueue(2) of EVFILT_READ: "If the read direction of the socket has shutdown, then the
-         * filter also sets EV_EOF in flags"; there may be "still data pending in the socket
-         * buffer". Of EVFILT_WRITE: "The filter will set EV_EOF when the reader disconnects". */
-        const uint32_t ends = EPOLLHUP | EPOLLERR | EPOLLRDHUP;
-        int bytes = 0;
-        if (filter != EVFILT_READ || ioctl(descriptor, FIONREAD, &bytes) == -1) {
-            bytes = 0;
+    }
+    return false;
+}
+
+/* Takes what is ready, or waits for the first. Never asks for more descriptors than there is room
+ * for their events: an epoll puts those that it has reported behind the others, and one whose event
+ * were thrown away here might never get through. */
+static int take(int queue, struct kevent *events, int room, int milliseconds)
+{
+    int taken = 0;
+    while (taken < room) {
+        struct epoll_event ready[BATCH];
+        const int half = (room - taken + 1) / 2;
+        const int count = epoll_wait(
+            queue, ready, half < BATCH ? half : BATCH, taken == 0 ? milliseconds : 0);
+        if (count <= 0) {
+            return taken > 0 ? taken : count;
         }
-        events[taken++] = (struct kevent){
-            .ident = (uintptr_t)descriptor,
-            .filter = filter,
-            .flags = (ready[index].events & ends) != 0 ? EV_EOF : 0,
-            .data = bytes,
-        };
+        const int before = taken;
+        bool around = false;
+        for (int index = 0; index < count && taken < room; index++) {
+            if (is_among((int)(uint32_t)ready[index].data.u64, events, before)) {
+                around = true; /* all of them have had their turn */
+            } else {
+                taken += unfold(queue, &ready[index], events + taken, room - taken);
+            }
+        }
+        if (around || taken == 0) {
+            break;
+        }
     }
     return taken;
 }
@@ -156,13 +220,9 @@ static int64_t milliseconds_now(void)
 }
 
 int kevent(
-    int descriptor, const struct kevent *changes, int change_count, struct kevent *events,
+    int queue, const struct kevent *changes, int change_count, struct kevent *events,
     int event_count, const struct timespec *timeout)
 {
-    struct queue *queue = find_queue(descriptor);
-    if (queue == NULL) {
-        return -1;
-    }
     int errors = 0;
     for (int index = 0; index < change_count; index++) {
         const int error = apply(queue, &changes[index]);
@@ -170,8 +230,8 @@ int kevent(
             continue;
         }
         /* "If an error occurs while processing an element of the changelist and there is enough
-         * room in the eventlist, then the event will be placed in the eventlist with EV_ERROR set
-         * in flags and the system error in data. Otherwise, -1 will be returned" */
+         * room in the eventlist, then the event will be placed in the eventlist with EV_ERROR set in
+         * flags and the system error in data. Otherwise, -1 will be returned" */
         if (errors == event_count) {
             errno = error;
             return -1;
@@ -190,23 +250,9 @@ int kevent(
         : (int64_t)timeout->tv_sec * 1000 + (timeout->tv_nsec + 999999) / 1000000;
     const int64_t end = milliseconds_now() + limit;
     for (int64_t left = limit;;) {
-        struct epoll_event ready[FILTERS];
-        const int count = epoll_wait(
-            descriptor, ready, FILTERS, left < INT_MAX ? (int)left : INT_MAX);
-        if (count < 0) {
-            return -1;
-        }
-        /* They take turns to be first, so that a busy one can't fill every small list. */
-        int taken = 0;
-        for (int turn = 0; turn < FILTERS && taken < event_count; turn++) {
-            const int which = (queue->first + turn) % FILTERS;
-            taken += take_events(
-                queue->filters[which], which == READING ? EVFILT_READ : EVFILT_WRITE,
-                events + taken, event_count - taken);
-        }
-        queue->first = (queue->first + 1) % FILTERS;
-        if (taken > 0) {
-            return taken;
+        const int count = take(queue, events, event_count, left < INT_MAX ? (int)left : INT_MAX);
+        if (count != 0) {
+            return count;
         }
         if (timeout != NULL) {
             left = end - milliseconds_now();

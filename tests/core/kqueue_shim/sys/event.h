@@ -9,7 +9,7 @@
  *
  * What differs from a real one: the queue is inherited by fork(2); a file that a forked process
  * holds too is not dropped when it is closed here; what an epoll can't watch (regular files) is
- * refused with EPERM; one thread at a time may use it.
+ * refused with EPERM; one filter of a descriptor at a time may be changed, by one thread.
  */
 #ifndef DORRIT_TESTS_SYS_EVENT_H
 #define DORRIT_TESTS_SYS_EVENT_H
