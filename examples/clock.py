@@ -1,6 +1,6 @@
 """Clock: tells all clients the time, once a second, and each of them how long it has been here.
 
-    dorrit serve clock.py -x -l /tmp/clock.socket
+Run it with: dorrit serve clock.py -x -l /tmp/clock.socket
 """
 
 import time

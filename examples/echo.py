@@ -1,6 +1,6 @@
 """Echo: sends every message back to the client it came from.
 
-    dorrit serve echo.py -x -l /tmp/echo.socket
+Run it with: dorrit serve echo.py -x -l /tmp/echo.socket
 """
 
 import dorrit

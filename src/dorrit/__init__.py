@@ -3,9 +3,7 @@
 Define five functions in a file and run it with ``dorrit serve FILE``; dorrit is the rest.
 """
 
-from dorrit.api import procedural as _procedural
 from dorrit.api.procedural import (
-    main,
     ws_close_conn,
     ws_get_data,
     ws_set_data,
@@ -13,6 +11,7 @@ from dorrit.api.procedural import (
     ws_set_periodic,
     ws_write_conn,
 )
+from dorrit.api.standalone import main
 from dorrit.engine import Connection
 from dorrit.errors import DorritError, StartError
 
@@ -33,12 +32,5 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-ws_config_file: str | None
+ws_config_file: str | None = None
 """What ``-f`` names (R35), or None. It is set before the server's file is loaded."""
-
-
-def __getattr__(name: str) -> object:
-    # It changes when the command line has been read, so it can't be copied here.
-    if name == "ws_config_file":
-        return _procedural.ws_config_file
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

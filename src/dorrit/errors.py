@@ -13,6 +13,11 @@ class StartError(DorritError):
     """
 
     def __init__(self, message: str, *, status: int = 1) -> None:
-        """Keep the line for stderr and the exit status."""
+        """Make the error.
+
+        Args:
+            message: One line for stderr.
+            status: The exit status.
+        """
         super().__init__(message)
         self.status = status

@@ -6,7 +6,9 @@ The command line, the checks and the documentation are made from this one table.
 import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
+
+from dorrit.errors import StartError
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
@@ -37,29 +39,27 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         # int() takes "1_000", " 7" and "٣" as well, which nobody means to write here.
-        if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        if not (text.isascii() and text.isdigit()):
             raise ValueError(f"{text!r} is no whole number from {minimum} to {maximum}")
-        number = int(text)
-        if not minimum <= number <= maximum:
-            raise ValueError(f"{number} is out of range: it must be {minimum} to {maximum}")
-        return number
+        digits = text.lstrip("0") or "0"  # int() refuses some thousand of them
+        if len(digits) > len(str(maximum)) or not minimum <= int(digits) <= maximum:
+            raise ValueError(f"{text} is out of range: it must be {minimum} to {maximum}")
+        return int(digits)
 
     return read
 
 
 def absolute_path(text: str) -> str:
     """Read the path of a file that may not exist yet."""
-    if "\0" in text:
-        raise ValueError("a path has no NUL character")
     if not text.startswith("/"):
         raise ValueError(f"{text!r} is not absolute: it must begin with /")
-    return text
+    return file_name(text)
 
 
 def file_name(text: str) -> str:
     """Read the name of a file."""
     if not text or "\0" in text:
-        raise ValueError("a file's name is not empty and has no NUL character")
+        raise ValueError(f"{text!r} can't be a file's name: it is empty or has a NUL character")
     return text
 
 
@@ -87,11 +87,11 @@ SETTINGS: Final = (
     ),
     Setting(
         "max_connections", "-m", "N", 16384, whole_number(1, 10_000_000),
-        "simultaneous connections; one more is answered 503",
+        "simultaneous connections, 1 to 10000000; one more is answered 503",
     ),
     Setting(
-        "foreground", "-x", None, False, str,
-        "stay in the foreground: no daemon, no pid file, errors on stderr",
+        "foreground", "-x", None, default=False, read=bool,
+        help="stay in the foreground: no daemon, no pid file, errors on stderr",
     ),
     Setting(
         "config_file", "-f", "FILE", None, file_name,
@@ -116,6 +116,19 @@ class Settings:
     log_level: str = "info"
 
 
+class CommandLine(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, and takes no option by a part of its name."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
+        """Take the settings of `argparse.ArgumentParser`."""
+        # "--max" would become ambiguous, and fail, with the next option that begins so.
+        super().__init__(**settings, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a StartError; argparse would print the usage as well, which buries the reason."""
+        raise StartError(f"{message}; see {self.prog} --help", status=2)
+
+
 def add_arguments(parser: argparse.ArgumentParser, leave_out: Iterable[str] = ()) -> None:
     """Add the options to a parser, all but those whose names are in `leave_out`."""
     for setting in SETTINGS:
@@ -124,9 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser, leave_out: Iterable[str] = ()
         flags = [setting.flag] if setting.flag else []
         flags.append("--" + setting.name.replace("_", "-"))
         if setting.metavar is None:
-            parser.add_argument(
-                *flags, dest=setting.name, action="store_true", help=setting.help
-            )
+            parser.add_argument(*flags, dest=setting.name, action="store_true", help=setting.help)
             continue
         default = "" if setting.default is None else f" (default: {setting.default})"
         parser.add_argument(
@@ -152,6 +163,6 @@ def _argument_type(setting: Setting) -> Callable[[str], Any]:
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Return the settings among parsed arguments; those that were left out have their defaults."""
     values = vars(arguments)
-    return Settings(**{
-        setting.name: values[setting.name] for setting in SETTINGS if setting.name in values
-    })
+    return Settings(
+        **{setting.name: values[setting.name] for setting in SETTINGS if setting.name in values}
+    )

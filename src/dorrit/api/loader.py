@@ -15,7 +15,7 @@ _loading = False
 
 
 def is_loading() -> bool:
-    """Whether a server's file is being loaded, so that what it calls is not the main program."""
+    """Tell whether a server's file is being loaded: what it calls is not the main program then."""
     return _loading
 
 
@@ -44,22 +44,24 @@ def load(server: str) -> ModuleType:
     if is_file and not path.is_file():
         why = "it is a directory" if path.is_dir() else "there is no such file"
         raise StartError(f"{server}: {why}")
-    sys.path.insert(0, str(path.resolve().parent) if is_file else "")
+    if not is_file and not all(part.isidentifier() for part in server.split(".")):
+        raise StartError(f"{server!r} is neither a file that ends with .py nor a module's name")
+    sys.path.insert(0, str(path.resolve().parent if is_file else Path.cwd()))
     try:
         with _mark_loading():
             return _import_file(path) if is_file else importlib.import_module(server)
     except SyntaxError as error:
-        where = error.filename or server
-        raise StartError(f"{where}: line {error.lineno}: {error.msg}") from None
+        where = f"{error.filename or server}: line {error.lineno}" if error.lineno else server
+        raise StartError(f"{where}: {error.msg}") from None
     except ModuleNotFoundError as error:
         # Its own absence, not that of something it imports.
         if not is_file and error.name and (server + ".").startswith(error.name + "."):
-            raise StartError(f"{server}: there is no such module, nor a file of this name") from None
+            raise StartError(f"{server}: there is no such module, nor such a file") from None
         _explain(error)
-        raise StartError(f"{server}: {error}") from None
-    except OSError as error:
-        raise StartError(f"{server}: {error.strerror or error}") from None
-    except Exception as error:
+        raise StartError(f"{server} can't be loaded: {error}") from None
+    except StartError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the server's own code raises
         _explain(error)
         raise StartError(f"{server} can't be loaded: {_summary(error)}") from None
 
@@ -69,8 +71,8 @@ def _import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise StartError(f"{path}: a server's file has a name that ends with .py")
     module = importlib.util.module_from_spec(spec)
-    # Before it runs, as `import` does it: dataclasses and pickle look for it there. A library module
-    # that it happens to be named after keeps its place.
+    # Before it runs, as `import` does it: dataclasses and pickle look for it there. A module of the
+    # library that has the same name keeps its place.
     sys.modules.setdefault(spec.name, module)
     spec.loader.exec_module(module)
     return module

@@ -5,14 +5,12 @@ module.
 """
 
 import difflib
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from dorrit.api import loader
-from dorrit.engine import Connection, queue_message
+import dorrit
+from dorrit.engine import Connection, Timer, queue_message
 from dorrit.errors import StartError
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import OPEN_CALLBACK_REFUSED, Refusal, refusal
@@ -37,7 +35,11 @@ LIBRARY: Final = frozenset({
 })  # fmt: skip
 """What the library defines; a server may import them into its own namespace."""
 
-ws_config_file: str | None = None
+Every: TypeAlias = Callable[[float, Callable[[], object]], Timer]
+"""`Engine.every`: has a function called each time that many seconds have passed."""
+
+PERIOD_MAX: Final = 1e9
+"""Seconds; what the engine's clock takes."""
 
 
 @dataclass(slots=True)
@@ -46,19 +48,19 @@ class _Setup:
 
     name: str | None = None
     periodic: tuple[float, Callable[[], object]] | None = None
-    every: Callable[[float, Callable[[], object]], Any] | None = None
+    every: Every | None = None
     """Starts a timer; None until the server runs."""
-    timer: Any = None
+    timer: Timer | None = None
 
 
 _setup = _Setup()
 
 
 def ws_set_name(name: str) -> None:
-    """Set the server's name (R13): the identity of its log, the stem of its pid file and, unless
-    ``-l`` is given, of its socket, ``/var/run/NAME.socket``.
+    """Set the server's name, in ``ws_init_func`` (R13).
 
-    Call it in ``ws_init_func``. Without it the name is ``server``, and the socket
+    It is the identity of the server's log, the stem of its pid file and, unless ``-l`` is given, of
+    its socket, ``/var/run/NAME.socket``. Without it the name is ``server``, and the socket
     ``/var/run/dorrit.socket``.
 
     Args:
@@ -76,7 +78,7 @@ def ws_set_name(name: str) -> None:
             f"{name!r} can't be a server's name: it must not be empty, nor have / or NUL in it"
         )
     if _setup.every is not None:
-        raise RuntimeError("call ws_set_name in ws_init_func: the server runs under its name already")
+        raise RuntimeError("the server runs under its name already: set it in ws_init_func")
     _setup.name = name
 
 
@@ -85,20 +87,24 @@ def ws_set_periodic(func: Callable[[], object], seconds: float) -> None:
 
     There is one such function; a second call replaces the first one's. What it raises is logged.
 
+    Args:
+        func: Called without arguments.
+        seconds: More than 0, at most `PERIOD_MAX`; fractions are allowed, milliseconds count.
+
     Raises:
-        TypeError: `func` can't be called.
-        ValueError: `seconds` is not positive.
+        TypeError: `func` can't be called, or `seconds` is no number.
+        ValueError: `seconds` is out of range.
     """
     if not callable(func):
         raise TypeError(f"the periodic function can't be called: it is a {type(func).__name__}")
-    if not seconds > 0:
-        raise ValueError(f"the period must be a positive number of seconds, not {seconds!r}")
+    if not 0 < seconds <= PERIOD_MAX:
+        raise ValueError(f"the period must be more than 0 and at most 1e9 seconds, not {seconds!r}")
     _setup.periodic = (seconds, func)
     if _setup.every is not None:
         _start_periodic(_setup.every)
 
 
-def _start_periodic(every: Callable[[float, Callable[[], object]], Any]) -> None:
+def _start_periodic(every: Every) -> None:
     if _setup.timer is not None:
         _setup.timer.cancel()
     if _setup.periodic is not None:
@@ -134,21 +140,6 @@ def ws_close_conn(conn: Connection, force: bool) -> None:  # noqa: FBT001 - as i
         conn.close()
 
 
-def main() -> None:
-    """Run the file that calls this as a server, with the command line's options.
-
-    For the end of a server's file: ``python FILE -x`` then is ``dorrit serve FILE -x``. It does not
-    return: the process exits when the server stops. It does nothing when ``dorrit serve`` loads the
-    file.
-    """
-    if loader.is_loading():
-        return
-    from dorrit.cli import serve  # the command line is a layer above, and only needed here
-
-    namespace = sys._getframe(1).f_globals  # noqa: SLF001 - what a server's "main" is part of
-    sys.exit(serve.main_of(Path(sys.argv[0]).name, namespace))
-
-
 @dataclass(frozen=True, slots=True)
 class Program:
     """The five functions of a server."""
@@ -161,12 +152,11 @@ class Program:
 
     def init(self, config_file: str | None) -> str | None:
         """Run ``ws_init_func`` and return the name that it set, if any."""
-        global ws_config_file  # noqa: PLW0603 - a variable of the library, as in libdorrit(3)
-        ws_config_file = config_file
+        set_config_file(config_file)
         self.ws_init_func()
         return _setup.name
 
-    def started(self, every: Callable[[float, Callable[[], object]], Any]) -> None:
+    def started(self, every: Every) -> None:
         """The engine is there: start the periodic function."""
         _setup.every = every
         _start_periodic(every)
@@ -184,9 +174,12 @@ class Program:
 
 
 def set_config_file(name: str | None) -> None:
-    """Set `ws_config_file`, for code that runs while the server's file is loaded (R35)."""
-    global ws_config_file  # noqa: PLW0603 - a variable of the library, as in libdorrit(3)
-    ws_config_file = name
+    """Set ``dorrit.ws_config_file`` (R35).
+
+    It is a plain variable of the package: a module with a `__getattr__`, which could look here,
+    makes every ``dorrit.ws_write_conn`` slower (the interpreter does not specialise it then).
+    """
+    dorrit.ws_config_file = name
 
 
 def program_of(namespace: Mapping[str, object], origin: str) -> Program:
@@ -199,21 +192,31 @@ def program_of(namespace: Mapping[str, object], origin: str) -> Program:
     Raises:
         StartError: One is missing or can't be called, or another name begins with ``ws_`` (R12).
     """
-    for name, value in namespace.items():
-        if not name.startswith("ws_") or name in CALLBACKS or _is_ours(name, value):
-            continue
-        close = difflib.get_close_matches(name, CALLBACKS, n=1, cutoff=0.7)
-        advice = f"did you mean {close[0]}?" if close else "choose another name"
-        raise StartError(f"{origin}: {name} begins with ws_, which is the library's: {advice}")
     missing = [name for name in CALLBACKS if name not in namespace]
+    for name, value in namespace.items():
+        if name.startswith("ws_") and name not in CALLBACKS and not _is_ours(name, value):
+            raise StartError(f"{origin}: {name}: {_advice(name, missing)}")
     if missing:
-        listed = ", ".join(missing)
-        raise StartError(f"{origin}: {listed} missing: a server defines all of {', '.join(CALLBACKS)}")
+        verb = "is" if len(missing) == 1 else "are"
+        raise StartError(
+            f"{origin}: {', '.join(missing)} {verb} missing: a server defines all five of "
+            f"{', '.join(CALLBACKS)}"
+        )
     for name in CALLBACKS:
         if not callable(namespace[name]):
-            raise StartError(f"{origin}: {name} is no function but a {type(namespace[name]).__name__}")
+            kind = type(namespace[name]).__name__
+            raise StartError(f"{origin}: {name} can't be called: it is a {kind}")
     functions: dict[str, Any] = {name: namespace[name] for name in CALLBACKS}
     return Program(**functions)
+
+
+def _advice(name: str, missing: Sequence[str]) -> str:
+    """Say what to do about a name that a server must not define."""
+    if name in LIBRARY:
+        return f"the server must not define this itself: dorrit.{name} is the library's"
+    close = difflib.get_close_matches(name, missing, n=1, cutoff=0.6)
+    advice = f"did you mean {close[0]}?" if close else "choose another name"
+    return f"names that begin with ws_ are the library's: {advice}"
 
 
 def _is_ours(name: str, value: object) -> bool:

@@ -1,7 +1,8 @@
-"""Runs a procedural server in the foreground, from its start to its end, in libdorrit(3)'s order."""
+"""Runs a procedural server in the foreground, from start to end, in the order of libdorrit(3)."""
 
 import logging
 import traceback
+from contextlib import ExitStack, closing
 from typing import Final
 
 from dorrit.api.procedural import Program
@@ -33,6 +34,7 @@ def serve(program: Program, settings: Settings) -> int:
     Raises:
         StartError: It can't start. If ``ws_init_func`` was the reason, its traceback has been
             printed, and nothing has been created.
+        SystemExit: A callback has called ``sys.exit``; the server was stopped in order.
     """
     if not settings.foreground:
         raise StartError(
@@ -41,15 +43,11 @@ def serve(program: Program, settings: Settings) -> int:
             status=2,
         )
     name = _init(program, settings)
-    try:
-        listener = _prepare(settings, name)
-    except StartError:
-        _exit(program)
-        raise
-    with listener:
+    with ExitStack() as made:
         try:
-            _run(program, settings, listener)
+            _run(program, settings, name, made)
         finally:
+            # R27's order: every close callback has run, the socket is still there.
             clean = _exit(program)
     return 0 if clean else 1
 
@@ -58,7 +56,7 @@ def _init(program: Program, settings: Settings) -> str | None:
     """Run ``ws_init_func`` (R7) and return the server's name, if it set one."""
     try:
         return program.init(settings.config_file)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the server's own code raises
         traceback.print_exc()
         raise StartError(f"ws_init_func raised {type(error).__name__}: {error}") from None
 
@@ -73,32 +71,39 @@ def _exit(program: Program) -> bool:
     return True
 
 
-def _prepare(settings: Settings, name: str | None) -> Listener:
+def _run(program: Program, settings: Settings, name: str | None, made: ExitStack) -> None:
+    """Serve until a signal, or until a callback exits the program.
+
+    Args:
+        program: The server.
+        settings: Its options.
+        name: What it calls itself, or None.
+        made: Undoes what is made here. The socket goes first, then the signals get their old
+            handlers back, so that no signal can leave the socket behind.
+    """
     log_to_stderr(settings.log_level)
-    warning = raise_descriptor_limit(settings.max_connections + LINGERING_BESIDES)
+    warning = raise_descriptor_limit(settings.max_connections, besides=LINGERING_BESIDES)
     if warning:
         logger.warning("%s", warning)
-    return Listener(settings.listen or f"/var/run/{name or DEFAULT_SOCKET_NAME}.socket")
-
-
-def _run(program: Program, settings: Settings, listener: Listener) -> None:
-    """Serve until a signal, or until a callback exits the program."""
-    engine = Engine(
-        on_open=program.on_open,
-        on_message=program.ws_read_callback,
-        on_close=program.on_close,
-        buffer_size=settings.buffer_size,
-        max_connections=settings.max_connections,
+    engine = made.enter_context(
+        closing(
+            Engine(
+                on_open=program.on_open,
+                on_message=program.ws_read_callback,
+                on_close=program.on_close,
+                buffer_size=settings.buffer_size,
+                max_connections=settings.max_connections,
+            )
+        )
     )
+    made.enter_context(stop_signals(engine.stop, engine.wakeup_descriptor))
+    path = settings.listen or f"/var/run/{name or DEFAULT_SOCKET_NAME}.socket"
+    listener = made.enter_context(Listener(path))
+    engine.listen(listener.descriptor)
+    program.started(engine.every)
+    logger.info("listening on %s", listener.path)
     try:
-        engine.listen(listener.descriptor)
-        program.started(engine.every)
-        with stop_signals(engine.stop, engine.wakeup_descriptor):
-            logger.info("listening on %s", listener.path)
-            try:
-                engine.run()
-            finally:
-                logger.info("stopping")
-                engine.shutdown(STOP_TIMEOUT)
+        engine.run()
     finally:
-        engine.close()
+        logger.info("stopping")
+        engine.shutdown(STOP_TIMEOUT)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dorrit import __version__
 from dorrit.cli import dev, serve
 from dorrit.errors import StartError
+from dorrit.settings import CommandLine
 
 DESCRIPTION = """\
 A WebSocket server that listens on a UNIX-domain socket behind your web server.
@@ -21,8 +22,16 @@ Try it:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, 2 for a wrong command line, 1 for the rest."""
-    parser = argparse.ArgumentParser(
+    """Run the command.
+
+    Args:
+        argv: What follows the command's name; that of the process, if None.
+
+    Returns:
+        The exit status: 0, 2 for a wrong command line, 1 for the rest. What went wrong has been
+        said on stderr, in one line.
+    """
+    parser: argparse.ArgumentParser = CommandLine(
         prog="dorrit",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -32,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serve.add_parser(commands)
     dev.add_parser(commands)
-    arguments = parser.parse_args(argv)
     try:
+        arguments = parser.parse_args(argv)
         status: int = arguments.func(arguments)
     except StartError as error:
         sys.stderr.write(f"dorrit: {error}\n")

@@ -59,16 +59,16 @@ class Reports:
         self._clock = clock
         self._allowances: dict[str, Allowance] = {}
 
-    def _write(self, kind: str, level: int, text: str) -> None:
+    def _write(self, kind: str, level: int, text: str, error: BaseException | None = None) -> None:
         allowance = self._allowances.get(kind)
         if allowance is None:
             allowance = self._allowances[kind] = Allowance(self._clock)
         addition = allowance.take()
         if addition is not None:
-            logger.log(level, "%s%s", text, addition)
+            logger.log(level, "%s%s", text, addition, exc_info=error)
 
     def refused(self, answer: Refused) -> None:
-        """Report a handshake that was answered with an HTTP error; its text is printable already."""
+        """Report a handshake that got an HTTP error; its text is printable already."""
         hint = f"; {answer.hint}" if answer.hint else ""
         self._write(
             f"refused {answer.status}",
@@ -89,8 +89,17 @@ class Reports:
         )
 
     def callback_raised(self, callback: str, error: BaseException) -> None:
-        """Report what a callback raised, with the traceback."""
-        logger.error("the %s callback raised %s", callback, type(error).__name__, exc_info=error)
+        """Report what a callback raised, with the traceback.
+
+        Clients may find out how to cause it, so this is bounded too, for each kind of error.
+        """
+        name = type(error).__name__
+        self._write(
+            f"{callback} raised {name}",
+            logging.ERROR,
+            f"the {callback} callback raised {name}",
+            error,
+        )
 
     def out_of_descriptors(self) -> None:
         """Report that a client was turned away for want of a descriptor."""

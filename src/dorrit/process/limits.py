@@ -1,35 +1,47 @@
 """The limit of descriptors (R32)."""
 
 import resource
+from typing import Final
 
-BESIDES = 64
+BESIDES: Final = 64
 """Descriptors for everything that is no connection: the library's own, and the server's files."""
 
 
-def raise_descriptor_limit(connections: int) -> str | None:
-    """Raise the limit of descriptors so that this many connections fit.
+def raise_descriptor_limit(connections: int, *, besides: int = 0) -> str | None:
+    """Raise the limit of descriptors so that this many connections fit; never lower it.
+
+    Args:
+        connections: Simultaneous connections.
+        besides: Descriptors to have in reserve, on top of `BESIDES`.
 
     Returns:
-        None, or one line that says why they may not fit.
+        None, or one line that says why they may not fit. The limit has then been raised as far as
+        it goes.
     """
-    wanted = connections + BESIDES
+    wanted = connections + besides + BESIDES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _at_least(soft, wanted):
         return None
-    target_hard = hard if _at_least(hard, wanted) else wanted  # only root may raise it
+    if _set(wanted, hard if _at_least(hard, wanted) else wanted):  # only root may raise the latter
+        return None
+    limit = hard if _set(hard, hard) else soft
+    return (
+        f"the limit of {limit} descriptors is too low for {connections} connections, which need "
+        f"{wanted}: raise it (ulimit -n), or lower -m, --max-connections"
+    )
+
+
+def _set(soft: int, hard: int) -> bool:
+    """Set the limit; return whether the system let us.
+
+    setrlimit(2): "EPERM An unprivileged process tried to raise the hard limit", which Python turns
+    into a ValueError, and which even root hears beyond what the kernel can do.
+    """
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, target_hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     except (OSError, ValueError):
-        # As far as it goes.
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):
-            hard = soft
-        return (
-            f"the limit of {hard} descriptors is too low for {connections} connections, which need "
-            f"{wanted}: raise it (ulimit -n), or lower -m, --max-connections"
-        )
-    return None
+        return False
+    return True
 
 
 def _at_least(limit: int, wanted: int) -> bool:

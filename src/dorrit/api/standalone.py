@@ -1,0 +1,61 @@
+"""A server's file that is a program of its own: ``python FILE -x`` is ``dorrit serve FILE -x``."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from dorrit.api import loader, procedural, serving
+from dorrit.errors import StartError
+from dorrit.settings import CommandLine, add_arguments, settings_of
+
+STOPPING: Final = """\
+SIGTERM, and SIGINT (Ctrl-C) in the foreground, stop the server: clients are told, what is queued is
+written, the socket is removed. A second one does not wait for the clients.
+
+Exit status: 0 after a stop, 2 for a wrong command line, 1 for everything else."""
+"""For the help of every command that runs a server."""
+
+
+def main() -> None:
+    """Run the file that calls this as a server, with the command line's options.
+
+    For the end of a server's file: ``python FILE -x`` then is ``dorrit serve FILE -x``. It does not
+    return: the process exits when the server stops. It does nothing when ``dorrit serve`` loads the
+    file.
+
+    Raises:
+        SystemExit: The server has stopped, or could not start.
+    """
+    if loader.is_loading():
+        return
+    namespace = sys._getframe(1).f_globals  # noqa: SLF001 - what a server's "main" is part of
+    sys.exit(run(Path(sys.argv[0]).name, namespace))
+
+
+def run(name: str, namespace: Mapping[str, object], argv: Sequence[str] | None = None) -> int:
+    """Run the server that a module's globals define.
+
+    Args:
+        name: What the program is called in its messages.
+        namespace: The module's globals.
+        argv: The options; those of the process, if None.
+
+    Returns:
+        The exit status. What went wrong has been said on stderr, in one line.
+    """
+    parser = CommandLine(
+        prog=name,
+        description="A WebSocket server on a UNIX-domain socket, made with dorrit.",
+        epilog=STOPPING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    try:
+        settings = settings_of(parser.parse_args(argv))
+        procedural.set_config_file(settings.config_file)
+        return serving.serve(procedural.program_of(namespace, name), settings)
+    except StartError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return error.status
