@@ -88,6 +88,10 @@ cdef enum:
     ACCEPT_BUDGET = 64
     # Milliseconds to leave the listener alone when the system has no descriptor or memory left.
     ACCEPT_PAUSE = 100
+    # Bytes that a connection has queued for itself when its input has been read, from which on they
+    # are written before the next one is read: what is in the processor's cache and goes back to the
+    # allocator now need not be fetched and faulted in for each of a hundred connections.
+    FLUSHED_AT_ONCE = 16 * 1024
     # Milliseconds: no sleep is longer, so that the argument of the poller can't overflow.
     SLEEP_MAX = 3_600_000
 
@@ -403,6 +407,8 @@ cdef class Engine(Agenda):
         try:
             if event.readable:
                 read(connection)
+                if connection.queue.bytes >= FLUSHED_AT_ONCE:
+                    connection.flush()
             if event.writable and connection.watched_for_writing:
                 connection.flush()
         except Exception as error:
