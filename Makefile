@@ -26,7 +26,7 @@ lint:
 # Server CPU for each message beside other servers, in one run: some minutes.
 bench: build
 	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --check
 
 build: $(VENV)/.built
 
