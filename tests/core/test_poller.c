@@ -196,6 +196,23 @@ static void hang_up_is_reported_to_who_writes(void)
     close(poller);
 }
 
+/* Of a pipe that is full, epoll says nothing but that it is in error. */
+static void error_is_reported_to_who_writes(void)
+{
+    const int poller = opened();
+    int ends[2];
+    CHECK_EQUAL(pipe(ends), 0);
+    CHECK_EQUAL(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    fill(ends[1]);
+    CHECK_EQUAL(dorrit_poller_add(poller, ends[1]), 0);
+    CHECK_EQUAL(dorrit_poller_modify(poller, ends[1], false, true), 0);
+    CHECK_EQUAL(ready(poller, ends[1]), 0);
+    close(ends[0]);
+    CHECK_EQUAL(ready(poller, ends[1]), WRITABLE);
+    close(ends[1]);
+    close(poller);
+}
+
 /* A paused connection whose client has gone must not keep the loop turning. */
 static void hang_up_is_not_reported_to_who_does_neither(void)
 {
@@ -465,6 +482,7 @@ int main(void)
     RUN(half_closed_peer_is_readable);
     RUN(hang_up_is_reported_to_who_reads);
     RUN(hang_up_is_reported_to_who_writes);
+    RUN(error_is_reported_to_who_writes);
     RUN(hang_up_is_not_reported_to_who_does_neither);
     RUN(closed_descriptor_leaves_by_itself);
     RUN(removed_descriptor_is_silent);
