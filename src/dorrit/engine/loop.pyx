@@ -301,7 +301,7 @@ cdef class Engine(Agenda):
                 (<Connection>item).lose()
             self.in_turn = True     # a close callback must not turn the loop in between
             try:
-                self.settle()
+                self.settle_all()
             finally:
                 self.in_turn = False
                 self.shutting_down = False
@@ -486,6 +486,19 @@ cdef class Engine(Agenda):
         while self.dirty.length > 0 or self.ended.length > 0:
             self.flush_dirty()
             self.call_ended()
+        return 0
+
+    cdef int settle_all(self) except -1:
+        """Settles though callbacks raise what is no Exception: R11 has the others run all the same.
+        The first one then goes on its way."""
+        first = None
+        while self.dirty.length > 0 or self.ended.length > 0:
+            try:
+                self.settle()
+            except BaseException as error:
+                first = error if first is None else first
+        if first is not None:
+            raise first
         return 0
 
     cdef int flush_dirty(self) except -1:
