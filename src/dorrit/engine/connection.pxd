@@ -61,7 +61,7 @@ cdef class Connection:
     cdef int linger(self, Frame *last) except -1
     cdef int finish(self) except -1
     cdef void end(self) noexcept
-    cdef void drop_queue(self) noexcept
+    cdef void drop_queue(self, bint upgraded) noexcept
     cdef void to_be_flushed(self) noexcept
     cdef void take_written(self, size_t sent) noexcept
     cdef int watch_writing(self, bint writing) except -1

@@ -39,7 +39,7 @@ from dorrit.engine.queue cimport (
     queue_drop_first,
     queue_free,
     queue_insert,
-    queue_keep_begun,
+    queue_keep_first,
     queue_replace,
     queue_reserve,
 )
@@ -301,7 +301,11 @@ cdef class Connection:
         if self.state == OPEN:
             self.close_code = code
             self.close_reason = reason
-        self.drop_queue()
+        elif self.queue.length == 0 or (self.queue.length == 1 and self.queue.written > 0):
+            # Our close frame has gone, or has begun to. Nothing may follow it: section 5.5.1.
+            self.linger(NULL)
+            return 0
+        self.drop_queue(True)
         self.linger(made(frame_whole(DORRIT_OPCODE_CLOSE, close_payload(code, reason))))
         return 0
 
@@ -309,12 +313,17 @@ cdef class Connection:
         """No WebSocket: an HTTP answer instead, then the end."""
         if self.state == CLOSED or self.state == LINGERING:
             return 0
-        self.drop_queue()
+        self.drop_queue(False)
         self.linger(made(frame_raw(response)))
         return 0
 
-    cdef void drop_queue(self) noexcept:
-        queue_keep_begun(&self.queue)
+    cdef void drop_queue(self, bint upgraded) noexcept:
+        """Drops what has not been begun; not the 101 of a connection that is `upgraded`, without
+        which a close frame would be no answer to the request."""
+        cdef unsigned int kept = 1 if self.queue.written > 0 else 0
+        if upgraded and self.queue.length > 0 and frame_is_raw(queue_at(&self.queue, 0)):
+            kept = 1
+        queue_keep_first(&self.queue, kept)
         self.pongs = 0
 
     cdef int linger(self, Frame *last) except -1:
@@ -329,7 +338,7 @@ cdef class Connection:
         self.end()
         if last != NULL:
             self.put(last)
-        elif dorrit_shutdown_writing(self.descriptor) < 0:
+        elif self.queue.length == 0 and dorrit_shutdown_writing(self.descriptor) < 0:
             self.lose()
         return 0
 

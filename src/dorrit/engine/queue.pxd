@@ -110,10 +110,9 @@ cdef inline void queue_drop_last(OutputQueue *queue) noexcept:
     frame_release(frame)
 
 
-cdef inline void queue_keep_begun(OutputQueue *queue) noexcept:
-    """Drops all frames but one that has been written in part: its rest must still go out, or what
-    follows it would be read as its payload."""
-    cdef unsigned int kept = 1 if queue.written > 0 else 0
+cdef inline void queue_keep_first(OutputQueue *queue, unsigned int kept) noexcept:
+    """Drops all frames but the first `kept` ones. One that has been written in part must be among
+    them, or what follows it would be read as its payload."""
     while queue.length > kept:
         queue_drop_last(queue)
     if queue.length == 0:
