@@ -407,9 +407,10 @@ cdef class Engine(Agenda):
         try:
             if event.readable:
                 read(connection)
-                if connection.queue.bytes >= FLUSHED_AT_ONCE:
-                    connection.flush()
-            if event.writable and connection.watched_for_writing:
+            # One write for each turn, and not a second one by flush_dirty (R18).
+            if (event.writable and connection.watched_for_writing) or (
+                    connection.queue.bytes >= FLUSHED_AT_ONCE
+                    and not connection.watched_for_writing):
                 connection.flush()
         except Exception as error:
             self.give_up(connection, error)
@@ -511,7 +512,9 @@ cdef class Engine(Agenda):
                 index += 1
                 connection.is_dirty = False
                 try:
-                    connection.flush()
+                    # One that could not write all, earlier in this turn, waits for the poller.
+                    if not connection.watched_for_writing:
+                        connection.flush()
                 except Exception as error:
                     self.give_up(connection, error)
         finally:
@@ -538,6 +541,7 @@ cdef class Engine(Agenda):
 
     cdef int take_clients(self) except -1:
         cdef int budget, descriptor
+        self.take_spare()   # it may have been lost, and without it nobody can be turned away
         for budget in range(ACCEPT_BUDGET):
             descriptor = dorrit_accept(self.listener)
             if descriptor >= 0:
