@@ -1,0 +1,171 @@
+"""Thousands of connections at a time, and the memory that they take."""
+
+import contextlib
+import os
+import re
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dorrit.engine import frames_alive, queue_message
+from tests.support.frames import BINARY, REQUEST, TEXT, Received, frame
+from tests.support.narrow import ROOT, NarrowHarness, in_child
+from tests.support.servers import Servers, until
+
+MB = 1_000_000
+
+
+def resident(pid: int | str = "self") -> int:
+    """Bytes of a process's memory that are in use and its own, as proc_pid_smaps(5) counts them."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return (
+        sum(int(size) for size in re.findall(r"^Private_\w+: +(\d+) kB", rollup, re.MULTILINE))
+        * 1024
+    )
+
+
+def allow_descriptors(count: int) -> None:
+    """Let this process have so many, which takes root if its hard limit is lower."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
+
+
+# A broadcast
+
+
+def child_broadcasts() -> None:
+    allow_descriptors(10_200)
+    with NarrowHarness() as harness:
+        for _ in range(5000):
+            harness.open()
+        conns = [conn for conn, _ in harness.opened]
+        before, frames_before = resident(), frames_alive()
+        queue_message(conns, True, b"x" * 60_000)
+        harness.turn(100)
+        assert all(conn.pending == 1 for conn in conns)
+        assert frames_alive() - frames_before == 1
+        grown = resident() - before
+        assert grown < 20 * MB, f"{grown} bytes"
+
+
+def test_R19_a_broadcast_to_5000_that_do_not_read_holds_one_copy() -> None:
+    in_child(child_broadcasts)
+
+
+def child_has_one_that_never_reads() -> None:
+    def message(number: int) -> bytes:
+        return b"%04d" % number * 15_000
+
+    with NarrowHarness() as harness:
+        clients = [harness.open() for _ in range(10)]
+        stuck, *reading = clients
+        conns = [conn for conn, _ in harness.opened]
+        before, frames_before = resident(), frames_alive()
+        for number in range(400):
+            queue_message(conns, True, message(number))
+            harness.until(lambda: not any(conn.pending for conn in conns[1:]), *reading)
+            for client in reading:
+                client.receive()
+                assert client.frames == [Received(BINARY, message(number))]
+                client.frames.clear()
+        assert (conns[0].pending, conns[0].dropped) == (200, 200)
+        assert all(conn.dropped == 0 for conn in conns[1:])
+        assert frames_alive() - frames_before == 200
+        full = resident()
+        assert 11 * MB < full - before < 20 * MB, f"{full - before} bytes"
+        stuck.close()
+        harness.turn(2)
+        assert len(harness.closed) == 1
+        assert frames_alive() == frames_before
+        left = resident() - before
+        assert left < 3 * MB, f"{left} bytes"
+
+
+def test_R20_one_that_never_reads_costs_200_frames_until_it_closes() -> None:
+    in_child(child_has_one_that_never_reads)
+
+
+# Idle connections
+
+COUNT = 10_000
+ANSWER = 129
+"""Bytes of a 101."""
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """Descriptors for 10,000 clients."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allow_descriptors(COUNT + 200)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[0], resource.getrlimit(7)[1]))
+
+
+def speak(path: Path, count: int) -> list[socket.socket]:
+    """So many clients at a time, each of which has said something and heard its echo."""
+    clients = []
+    for first in range(0, count, 500):
+        batch = []
+        for _ in range(first, min(first + 500, count)):
+            client = socket.socket(socket.AF_UNIX)
+            client.settimeout(20)
+            client.connect(os.fspath(path))
+            client.sendall(REQUEST + frame(TEXT, b"hello"))
+            batch.append(client)
+        for client in batch:
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n\x81\x05hello"):
+                data = client.recv(4096)
+                assert data, answer
+                answer += data
+        clients += batch
+    return clients
+
+
+def descriptors_of(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+
+
+def settled(pid: int) -> int:
+    """The process's memory once it does nothing any more."""
+    last = -1
+    end = time.monotonic() + 20
+    while (now := resident(pid)) != last:
+        assert time.monotonic() < end
+        last = now
+        time.sleep(0.05)
+    return now
+
+
+@pytest.mark.usefixtures("descriptors")
+def test_10_000_idle_connections_take_less_than_1_KiB_each_and_give_it_back(
+    servers: Servers,
+) -> None:
+    server = servers.serve(ROOT / "examples" / "echo.py")
+    with contextlib.ExitStack() as ends:
+        # What the first ones bring with them (caches, the log) is no cost of the others.
+        for client in speak(server.path, 100):
+            client.close()
+        until(lambda: descriptors_of(server.pid) < 100)
+        descriptors_before, before = descriptors_of(server.pid), settled(server.pid)
+        sizes = []
+        for _ in range(3):
+            clients = [ends.enter_context(client) for client in speak(server.path, COUNT)]
+            assert descriptors_of(server.pid) == descriptors_before + COUNT
+            sizes.append(settled(server.pid))
+            for client in clients:
+                client.close()
+            until(lambda: descriptors_of(server.pid) == descriptors_before)
+        each = (sizes[0] - before) / COUNT
+        assert each < 1024, f"{each} bytes"
+        # The next ones live in the memory that the first ones have left.
+        leaked = (sizes[2] - sizes[0]) / (2 * COUNT)
+        assert leaked < 16, f"{leaked} bytes each"
+        print(each, leaked, sizes)
+    assert server.stop() == 0
+    assert "Traceback" not in server.err
