@@ -1,0 +1,99 @@
+"""``dorrit dev``: try a server without a web server."""
+
+import argparse
+from pathlib import Path
+
+from dorrit.dev import run as run_server
+from dorrit.settings import SETTINGS, add_arguments
+
+DESCRIPTION = """\
+Run a server on a socket in a private temporary directory, with a small HTTP front on 127.0.0.1
+that serves a test page and passes upgrades on to it. Restart it when its source changes.
+
+For development only: it is not made for the public, and listens on 127.0.0.1 alone."""
+
+EPILOG = """\
+Ctrl-C stops both. Exit status: 0 after a stop, 2 for a wrong command line, 1 if the port cannot be
+had, the server's own if it could not be started.
+
+  dorrit dev examples/echo.py
+  dorrit dev chat.py --port 9000 --static public"""
+
+OWN = ("listen", "foreground")
+"""The settings of `dorrit serve` that are decided here; the others are passed on."""
+
+MAX_PORT = 65535
+
+
+def _port(text: str) -> int:
+    """Return a port from the command line."""
+    if text.isascii() and text.isdigit() and int(text) <= MAX_PORT:
+        return int(text)
+    message = f"not a port (0 to {MAX_PORT}): {text!r}"
+    raise argparse.ArgumentTypeError(message)
+
+
+def _directory(text: str) -> Path:
+    """Return an existing directory from the command line."""
+    path = Path(text)
+    if path.is_dir():
+        return path
+    message = f"not a directory: {text!r}"
+    raise argparse.ArgumentTypeError(message)
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand to the command line."""
+    parser = commands.add_parser(
+        "dev",
+        help="try a server without a web server, for development only",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "server", metavar="SERVER", help="a file that ends with .py, or the dotted name of a module"
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8080,
+        metavar="N",
+        help="TCP port on 127.0.0.1, 0 for any free one (default: 8080)",
+    )
+    parser.add_argument(
+        "--static",
+        type=_directory,
+        metavar="DIR",
+        help="serve this directory instead of the test page; symbolic links in it are followed",
+    )
+    add_arguments(parser, leave_out=OWN)
+    parser.set_defaults(func=run)
+
+
+def _passed_on(arguments: argparse.Namespace) -> list[str]:
+    """Return the settings of the server as options of ``dorrit serve``."""
+    given = vars(arguments)
+    return [
+        f"--{setting.name.replace('_', '-')}={given[setting.name]}"
+        for setting in SETTINGS
+        if setting.name not in OWN and given[setting.name] != setting.default
+    ]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the server until it is interrupted.
+
+    Args:
+        arguments: What the parser of ``add_parser`` made.
+
+    Returns:
+        The exit status.
+    """
+    return run_server(
+        arguments.server,
+        port=arguments.port,
+        static=arguments.static,
+        config_file=Path(arguments.config_file) if arguments.config_file else None,
+        options=_passed_on(arguments),
+    )
