@@ -16,8 +16,8 @@ static void require(bool condition)
     }
 }
 
-/* For an input that is shorter than a header, the rest is made up: once of zeros, once of ones. What
- * can be known of the input must not depend on it. */
+/* For an input that is shorter than a header, the rest is made up: once of zeros, once of ones.
+ * What can be known of the input must not depend on it. */
 static void judge(const uint8_t *data, size_t size, int rest)
 {
     uint8_t whole[DORRIT_FRAME_HEADER_MAX];

@@ -1,5 +1,5 @@
-/* Any bytes as text, whole, in two pieces and byte by byte, beside the reference (R5). The first byte
- * says where to cut the rest. */
+/* Any bytes as text, whole, in two pieces and byte by byte, beside the reference (R5). The first
+ * byte says where to cut the rest. */
 #include "../tests/core/reference.h"
 #include "utf8.h"
 

@@ -251,8 +251,8 @@ int kevent(
             continue;
         }
         /* "If an error occurs while processing an element of the changelist and there is enough
-         * room in the eventlist, then the event will be placed in the eventlist with EV_ERROR set in
-         * flags and the system error in data. Otherwise, -1 will be returned" */
+         * room in the eventlist, then the event will be placed in the eventlist with EV_ERROR set
+         * in flags and the system error in data. Otherwise, -1 will be returned" */
         if (errors == event_count) {
             errno = error;
             return -1;
