@@ -16,8 +16,8 @@
  *
  * For each byte there is one 64-bit word which holds, six bits wide, the next position for each of
  * the nine positions; a position is the offset of its bits in that word. So a step is one load and
- * one shift, without a branch that mixed text would make the processor guess wrong. It takes the same
- * time for every language; deciding by comparisons takes 1.3 times (French) to three times
+ * one shift, without a branch that mixed text would make the processor guess wrong. It takes the
+ * same time for every language; deciding by comparisons takes 1.3 times (French) to three times
  * (Russian, Japanese) as long.
  */
 enum {
