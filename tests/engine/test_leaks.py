@@ -1,4 +1,4 @@
-"""Nothing is left behind: descriptors, objects and memory blocks, counted over 10,000 connections."""
+"""Nothing is left behind: descriptors, objects, blocks of memory, over 10,000 connections."""
 
 import gc
 import logging
