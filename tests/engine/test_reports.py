@@ -1,0 +1,155 @@
+"""R2, R5, R23: what clients cause in the log is bounded and can be printed."""
+
+import logging
+import re
+
+import pytest
+
+from dorrit.engine import queue_message
+from dorrit.engine.reports import BURST, PERIOD, Reports
+from dorrit.protocol.refusal import HANDSHAKE_DEADLINE, HEAD_TOO_LARGE, refusal
+from tests.support.frames import REQUEST, TEXT, frame
+from tests.support.harness import Harness, LogRecords
+
+
+class Clock:
+    """Tells the time that the test sets, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def refuse(harness: Harness, request: bytes) -> None:
+    client = harness.connect()
+    client.send(request)
+    harness.until(lambda: client.ended, client)
+    client.close()
+    harness.turn()
+
+
+def withheld(text: str) -> int:
+    """How many records a record says were not logged."""
+    found = re.search(r"\((\d+) more like this were not logged\)$", text)
+    return int(found[1]) if found else 0
+
+
+def test_a_flood_of_refusals_is_10_records_in_10_seconds(log: LogRecords) -> None:
+    assert (BURST, PERIOD) == (10, 10.0)
+    clock = Clock()
+    with Harness(reports=Reports(clock)) as harness:
+        for _ in range(200):
+            clock.now += PERIOD / 250
+            refuse(harness, b"POST / HTTP/1.1\r\n\r\n")
+        assert len(log.records) == 10
+        assert [withheld(record.getMessage()) for record in log.records] == [0] * 10
+        clock.now += PERIOD
+        refuse(harness, b"POST / HTTP/1.1\r\n\r\n")
+        refuse(harness, b"POST / HTTP/1.1\r\n\r\n")
+        texts = [record.getMessage() for record in log.records[10:]]
+        assert [withheld(text) for text in texts] == [190, 0]
+        assert all("405" in text for text in texts)
+
+
+def test_a_flood_of_drops_is_10_records_in_10_seconds(log: LogRecords) -> None:
+    clock = Clock()
+    with Harness(reports=Reports(clock)) as harness:
+        for _ in range(50):
+            refuse(harness, REQUEST + frame(TEXT, b"\xff"))
+        assert len(harness.closed) == 50
+        assert len(log.records) == 10
+        clock.now += PERIOD
+        refuse(harness, REQUEST + frame(TEXT, b"\xff"))
+        assert withheld(log.records[-1].getMessage()) == 40
+
+
+def test_one_kind_of_record_does_not_use_up_the_allowance_of_another(log: LogRecords) -> None:
+    reports = Reports(Clock())
+    for _ in range(100):
+        reports.refused(refusal(*HANDSHAKE_DEADLINE))
+    reports.refused(refusal(*HEAD_TOO_LARGE))
+    for _ in range(100):
+        reports.dropped(1002, "a frame is not masked")
+    reports.dropped(1009, "a message is too large")
+    assert [record.getMessage()[:30].split(":")[0] for record in log.records] == [
+        *["handshake refused, 408"] * 10,
+        "handshake refused, 431",
+        *["client dropped, 1002"] * 10,
+        "client dropped, 1009",
+    ]
+
+
+@pytest.mark.parametrize("passed", [0.0, PERIOD / 2, PERIOD - 0.001])
+def test_an_allowance_is_not_renewed_before_its_time(log: LogRecords, passed: float) -> None:
+    clock = Clock()
+    reports = Reports(clock)
+    for _ in range(BURST):
+        reports.accept_failed(12)
+    clock.now += passed
+    reports.accept_failed(12)
+    assert len(log.records) == BURST
+    clock.now += PERIOD - passed
+    reports.accept_failed(12)
+    assert len(log.records) == BURST + 1
+    assert withheld(log.records[-1].getMessage()) == 1
+
+
+def test_a_client_that_does_not_read_is_reported_by_a_name_that_can_be_printed(
+    harness: Harness, log: LogRecords
+) -> None:
+    conn = harness.connection(harness.open())
+    for _ in range(1000):
+        queue_message(conn, True, b"x")
+    assert len(log.records) == 1
+    assert re.fullmatch(r"[ -~]{20,300}", log.records[0].getMessage())
+
+
+NASTY = b"\x1b[31m\x1b]0;owned\x07\x00\x08\x7f\x9b2J\x85\xe2\x80\xa8\xc3\xa9\xff\"'\\%s{}\t"
+
+HEADS = {
+    "method": NASTY + b" / HTTP/1.1\r\n",
+    "a long method": b"M" * 30000 + b" / HTTP/1.1\r\n",
+    "target": b"GET /" + NASTY + b" HTTP/1.1\r\n",
+    "a long target": b"GET /" + b"t" * 60000 + b" HTTP/1.1\r\n",
+    "version": b"GET / HTTP/1." + NASTY + b"\r\n",
+    "line ends in the target": b"GET /\rWARNING forged\nWARNING forged HTTP/1.1\r\n",
+    "nothing but escapes": NASTY * 1000 + b"\r\n",
+}
+FIELDS = [b"Host", b"Upgrade", b"Connection", b"Sec-WebSocket-Key", b"Sec-WebSocket-Version"]
+VALUES = {"escapes": NASTY, "quotes": b"13, \"'\\%s{}\xff\xc3\xa9", "length": b'"' * 30000}
+
+
+def with_value(name: bytes, value: bytes) -> bytes:
+    """The request with another value of a field."""
+    start, rest = REQUEST.split(name + b": ", 1)
+    return start + name + b": " + value + rest[rest.index(b"\r\n") :]
+
+
+HEADS |= {
+    f"{name.decode()} of {kind}": with_value(name, value)
+    for name in FIELDS
+    for kind, value in VALUES.items()
+}
+HEADS["the name of a field"] = REQUEST[:-2] + NASTY + b": x\r\n"
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_R2_what_a_client_sends_is_escaped_in_the_log(
+    harness: Harness, log: LogRecords, head: bytes
+) -> None:
+    refuse(harness, head.removesuffix(b"\r\n\r\n") + b"\r\n\r\n")
+    assert len(log.records) == 1
+    assert log.records[0].levelno == logging.WARNING
+    text = log.records[0].getMessage()
+    assert re.fullmatch(r"[ -~]{20,400}", text)
+    assert "\nWARNING" not in text
+    assert harness.opened == []
+
+
+def test_R2_a_query_with_secrets_in_it_is_not_logged(harness: Harness, log: LogRecords) -> None:
+    for start in (b"POST /?", b"GET /# ", b"\x01GET /?", b"GET /?\x01"):
+        refuse(harness, start + b"token=secret HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert len(log.records) == 4
+    assert "secret" not in log.text
