@@ -9,6 +9,9 @@ from libc.string cimport memset
 from posix.unistd cimport close, write
 
 
+cdef extern from "poller.h" nogil:
+    int dorrit_poller_remove(int poller, int descriptor)
+
 cdef extern from "sockets.h" nogil:
     uint64_t dorrit_monotonic_milliseconds()
 
@@ -53,10 +56,13 @@ cdef class Agenda:
         return 0
 
     cdef void leave(self, int descriptor) noexcept:
-        """Closes the descriptor, which takes it out of the poller, and drops the reference."""
+        """Closes the descriptor and drops the reference."""
         cdef PyObject *connection = self.table[descriptor]
         self.table[descriptor] = NULL
         self.connections -= 1
+        # Closing takes it out of the poller, but not while a process that a callback has forked holds
+        # a copy: then it would be reported for ever.
+        dorrit_poller_remove(self.poller, descriptor)
         # POSIX leaves it open whether EINTR closes the descriptor; Linux and the BSDs do close it,
         # and a second close could hit somebody else's.
         close(descriptor)

@@ -65,6 +65,7 @@ cdef extern from "poller.h" nogil:
     int dorrit_poller_open()
     int dorrit_poller_add(int poller, int descriptor)
     int dorrit_poller_modify(int poller, int descriptor, bint reading, bint writing)
+    int dorrit_poller_remove(int poller, int descriptor)
     int dorrit_poller_wait(
         int poller, dorrit_poller_event *events, int capacity, int milliseconds)
 
@@ -205,7 +206,7 @@ cdef class Engine(Agenda):
     def stop_listening(self) -> None:
         """Takes no more clients. Those that have connected and were not taken wait in the kernel."""
         if self.listener >= 0:
-            dorrit_poller_modify(self.poller, self.listener, False, False)
+            dorrit_poller_remove(self.poller, self.listener)
             self.listener = -1
             self.listener_resumes = 0
 
