@@ -1,11 +1,14 @@
 """Fixtures for all tests."""
 
 import logging
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.harness import Harness, LogRecords
+from tests.support.servers import Servers
 
 
 @pytest.fixture
@@ -30,3 +33,20 @@ def harness(log: LogRecords) -> Iterator[Harness]:
         yield made
     faults = [r for r in log.records if r.levelno >= logging.CRITICAL]
     assert not faults, log.text
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a path so short that sockets fit; everybody may look into it."""
+    with tempfile.TemporaryDirectory(prefix="dorrit-", dir="/tmp") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def servers(directory: Path) -> Iterator[Servers]:
+    """Starts servers, and ends those that the test leaves."""
+    started = Servers(directory)
+    yield started
+    started.close()

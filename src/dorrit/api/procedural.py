@@ -182,30 +182,31 @@ def set_config_file(name: str | None) -> None:
     dorrit.ws_config_file = name
 
 
-def program_of(namespace: Mapping[str, object], origin: str) -> Program:
+def program_of(namespace: Mapping[str, object], origin: str = "") -> Program:
     """Find the five functions among a module's globals.
 
     Args:
         namespace: The module's globals.
-        origin: What to call the module in an error.
+        origin: What to call the module in an error, if need be.
 
     Raises:
         StartError: One is missing or can't be called, or another name begins with ``ws_`` (R12).
     """
+    where = f"{origin}: " if origin else ""
     missing = [name for name in CALLBACKS if name not in namespace]
     for name, value in namespace.items():
         if name.startswith("ws_") and name not in CALLBACKS and not _is_ours(name, value):
-            raise StartError(f"{origin}: {name}: {_advice(name, missing)}")
+            raise StartError(f"{where}{name}: {_advice(name, missing)}")
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise StartError(
-            f"{origin}: {', '.join(missing)} {verb} missing: a server defines all five of "
+            f"{where}{', '.join(missing)} {verb} missing: a server defines all five of "
             f"{', '.join(CALLBACKS)}"
         )
     for name in CALLBACKS:
         if not callable(namespace[name]):
             kind = type(namespace[name]).__name__
-            raise StartError(f"{origin}: {name} can't be called: it is a {kind}")
+            raise StartError(f"{where}{name} can't be called: it is a {kind}")
     functions: dict[str, Any] = {name: namespace[name] for name in CALLBACKS}
     return Program(**functions)
 

@@ -1,0 +1,243 @@
+"""Real servers, each a process of its own, and a blocking client for them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.frames import BINARY, CLOSE, REQUEST, TEXT, Received, close_frame, frame, parse
+
+PATIENCE = 20.0
+"""Seconds after which what does not come will not come."""
+
+FIVE = """\
+import os, sys, time
+import dorrit
+from dorrit import ws_close_conn, ws_get_data, ws_set_data, ws_write_conn
+
+def say(*words):
+    print(*words, flush=True)
+
+def ws_init_func():
+    pass
+
+def ws_open_callback(conn, cookie):
+    return 0
+
+def ws_read_callback(conn, binary, data):
+    ws_write_conn(conn, binary, data)
+
+def ws_close_callback(conn):
+    pass
+
+def ws_exit_func():
+    pass
+
+"""
+"""An echo server; what a test appends to it takes the place of what has the same name."""
+
+
+def until(condition: Callable[[], object], what: str = "what was waited for") -> None:
+    """Wait for a condition that another process brings about."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come"
+        time.sleep(0.005)
+
+
+class Run:
+    """A command that runs, with its standard output and error in files.
+
+    Attributes:
+        process: It.
+        path: The socket, for a server.
+    """
+
+    def __init__(self, command: Sequence[object], directory: Path, **settings: Any) -> None:
+        self.path = directory / "socket"
+        number = len(list(directory.glob("out*")))
+        self._out = directory / f"out{number}"
+        self._err = directory / f"err{number}"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                **{"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err} | settings,
+            )
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def said(self) -> list[str]:
+        """The lines of the standard output."""
+        return self.out.splitlines()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def until_listening(self) -> Self:
+        until(
+            lambda: " listening on " in self.err or self.process.poll() is not None,
+            "the server's start",
+        )
+        assert self.process.poll() is None, self.err
+        return self
+
+    def until_said(self, line: str) -> None:
+        until(lambda: line in self.said, repr(line))
+
+    def until_logged(self, text: str) -> None:
+        until(lambda: text in self.err, repr(text))
+
+    def wait(self) -> int:
+        """Wait for its end; return its exit status, negative if a signal has ended it."""
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def dorrit(*words: object) -> list[object]:
+    """The command ``dorrit`` of the interpreter that runs the tests."""
+    return [sys.executable, "-m", "dorrit", *words]
+
+
+class Servers:
+    """Starts commands in a directory of their own, and ends those that are left."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "socket"
+        self.runs: list[Run] = []
+        self.clients: list[Client] = []
+
+    def write(self, source: str, name: str = "server.py") -> Path:
+        """Write a server's file: the five functions, then `source`."""
+        path = self.directory / name
+        path.write_text(FIVE + textwrap.dedent(source))
+        return path
+
+    def start(self, *command: object, **settings: Any) -> Run:
+        """Run a command."""
+        run = Run(command, self.directory, **{"cwd": self.directory} | settings)
+        self.runs.append(run)
+        return run
+
+    def run(self, *command: object, **settings: Any) -> Run:
+        """Run a command to its end."""
+        run = self.start(*command, **settings)
+        run.wait()
+        return run
+
+    def serve(self, server: str | Path, *options: object, **settings: Any) -> Run:
+        """Run ``dorrit serve`` in the foreground until it listens; `server` is a file or source."""
+        file = server if isinstance(server, Path) else self.write(server)
+        words = dorrit("serve", file, "-x", "-l", self.path, *options)
+        return self.start(*words, **settings).until_listening()
+
+    def connect(self, request: bytes = REQUEST) -> "Client":
+        """A client of the server, which has its answer."""
+        client = Client(self.path, request)
+        self.clients.append(client)
+        return client
+
+    def stop(self, run: Run, number: int = signal.SIGTERM) -> int:
+        """Stop a server; the clients that are left go, so that it need not wait for them."""
+        run.process.send_signal(number)
+        for client in self.clients:
+            client.socket.close()
+        return run.wait()
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.socket.close()
+        for run in self.runs:
+            run.kill()
+
+
+def request_with(*lines: bytes) -> bytes:
+    """A valid request with further header lines."""
+    return REQUEST[:-2] + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
+
+
+class Client:
+    """A client that waits for what it wants to have; what does not come fails the test."""
+
+    def __init__(self, path: Path, request: bytes = REQUEST) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(os.fspath(path))
+        self._rest = b""
+        self._frames: list[Received] = []
+        self.socket.sendall(request)
+        while b"\r\n\r\n" not in self._rest:
+            self._read()
+        self.head, _, self._rest = self._rest.partition(b"\r\n\r\n")
+        self.status = int(self.head.split()[1])
+
+    def _read(self) -> None:
+        data = self.socket.recv(1 << 16)
+        if not data:
+            raise EOFError
+        self._rest += data
+
+    def send(self, data: str | bytes) -> None:
+        """Send a message."""
+        if isinstance(data, str):
+            self.socket.sendall(frame(TEXT, data.encode()))
+        else:
+            self.socket.sendall(frame(BINARY, data))
+
+    def receive(self) -> Received:
+        """The next frame; EOFError at the end."""
+        while not self._frames:
+            frames, self._rest = parse(self._rest)
+            self._frames += frames
+            if not frames:
+                self._read()
+        return self._frames.pop(0)
+
+    def text(self) -> str:
+        """The next frame, which must be a text."""
+        received = self.receive()
+        assert received.opcode == TEXT, received
+        return received.payload.decode()
+
+    def ask(self, text: str) -> str:
+        """Send a text and return the text that comes back."""
+        self.send(text)
+        return self.text()
+
+    def close_code(self) -> int | None:
+        """Read to the close frame and return its code."""
+        while (received := self.receive()).opcode != CLOSE:
+            pass
+        return received.code
+
+    def ended(self) -> bool:
+        """Whether nothing comes before the end."""
+        try:
+            self.receive()
+        except (EOFError, ConnectionResetError):
+            return True
+        return False
+
+    def close(self) -> None:
+        """Close in order: both close frames, then the end."""
+        self.socket.sendall(close_frame(1000))
+        assert self.close_code() == 1000
+        assert self.ended()
+        self.socket.close()
