@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import final
 
-from dorrit.engine.agenda import Agenda
+from dorrit.engine.acceptor import Acceptor
 from dorrit.engine.connection import Connection
 from dorrit.engine.reports import Reports
 from dorrit.protocol.handshake import Request
@@ -17,7 +17,7 @@ class Timer:
         """Let the function not be called any more."""
 
 @final
-class Engine(Agenda):
+class Engine(Acceptor):
     """Serves the connections of one listening socket, in the thread that calls `run` or `poll`."""
 
     def __init__(
@@ -50,9 +50,6 @@ class Engine(Agenda):
             reports: Takes what is to be logged.
         """
     @property
-    def max_connections(self) -> int:
-        """Simultaneous connections, at least 1 (R32)."""
-    @property
     def wakeup_descriptor(self) -> int:
         """Whatever is written here ends the loop's sleep; for `signal.set_wakeup_fd`."""
     def listen(self, descriptor: int) -> None:
@@ -79,5 +76,3 @@ class Engine(Agenda):
         """Cut off all connections, without any callback, and close the engine's descriptors."""
     def all_connections(self) -> list[Connection]:
         """The connections that have a descriptor, in whatever state."""
-    def check_invariants(self) -> None:
-        """Compare what is counted with what there is; AssertionError: the engine has a fault."""

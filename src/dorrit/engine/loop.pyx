@@ -10,48 +10,22 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
-from libc.errno cimport (
-    EAGAIN,
-    ECONNABORTED,
-    EINTR,
-    EMFILE,
-    ENFILE,
-    errno,
-)
+from libc.errno cimport EINTR, errno
 from libc.math cimport ceil
 from libc.stddef cimport size_t
 from libc.stdint cimport UINT64_MAX, uint8_t, uint64_t
 from libc.string cimport memmove
-from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open as open_descriptor
 from posix.unistd cimport close as close_descriptor, read as read_descriptor
 
-from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, Agenda, References
-from dorrit.engine.connection cimport (
-    CLOSED,
-    CLOSING,
-    HANDSHAKING,
-    LINGERING,
-    OPEN,
-    Connection,
-    close_payload,
-    connection_new,
-)
-from dorrit.engine.frame cimport Frame, frame_is_pong, frame_size
-from dorrit.engine.queue cimport queue_at
+from dorrit.engine.acceptor cimport Acceptor
+from dorrit.engine.agenda cimport References
+from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
+from dorrit.engine.invariants cimport check_invariants
 from dorrit.engine.reader cimport read
 
 from dorrit.engine.reports import Reports
-from dorrit.protocol.refusal import (
-    HANDSHAKE_DEADLINE,
-    TOO_MANY_CONNECTIONS,
-    refusal,
-)
+from dorrit.protocol.refusal import HANDSHAKE_DEADLINE, refusal
 
-
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void *iov_base
-        size_t iov_len
 
 cdef extern from "poller.h" nogil:
     struct dorrit_poller_event:
@@ -64,14 +38,11 @@ cdef extern from "poller.h" nogil:
 
     int dorrit_poller_open()
     int dorrit_poller_add(int poller, int descriptor)
-    int dorrit_poller_modify(int poller, int descriptor, bint reading, bint writing)
     int dorrit_poller_remove(int poller, int descriptor)
     int dorrit_poller_wait(
         int poller, dorrit_poller_event *events, int capacity, int milliseconds)
 
 cdef extern from "sockets.h" nogil:
-    int dorrit_accept(int listener)
-    ssize_t dorrit_send(int descriptor, iovec *vectors, int count)
     int dorrit_pipe(int *ends)
     uint64_t dorrit_monotonic_milliseconds()
 
@@ -85,10 +56,6 @@ cdef extern from *:
 
 
 cdef enum:
-    # Connections taken in one turn before the others have theirs.
-    ACCEPT_BUDGET = 64
-    # Milliseconds to leave the listener alone when the system has no descriptor or memory left.
-    ACCEPT_PAUSE = 100
     # Bytes that a connection has queued for itself when its input has been read, from which on they
     # are written before the next one is read: what is in the processor's cache and goes back to the
     # allocator now need not be fetched and faulted in for each of a hundred connections.
@@ -111,7 +78,7 @@ cdef class Timer:
 
 
 @cython.final
-cdef class Engine(Agenda):
+cdef class Engine(Acceptor):
     """Serves the connections of one listening socket, in the thread that calls `run` or `poll`.
 
     Args:
@@ -129,20 +96,13 @@ cdef class Engine(Agenda):
         reports: Takes what is to be logged.
     """
 
-    cdef readonly Py_ssize_t max_connections
-    cdef uint64_t handshake_timeout     # milliseconds
-    cdef int listener                   # borrowed; -1: none
     cdef int woken_end                  # of the pipe whose other end is `waker`
-    cdef int spare                      # kept so that there is one when the process has no other left
-    cdef uint64_t listener_resumes      # monotonic milliseconds; 0: it is not paused
     cdef list timers
     cdef bint stopping
     cdef bint shutting_down
 
     def __cinit__(self, *args, **settings):
-        self.listener = -1
         self.woken_end = -1
-        self.spare = -1
 
     def __init__(
         self,
@@ -186,7 +146,7 @@ cdef class Engine(Agenda):
         self.take_spare()
 
     def __dealloc__(self):
-        for descriptor in (self.poller, self.waker, self.woken_end, self.spare):
+        for descriptor in (self.poller, self.waker, self.woken_end):
             if descriptor >= 0:
                 close_descriptor(descriptor)
 
@@ -281,6 +241,7 @@ cdef class Engine(Agenda):
         """
         cdef uint64_t end = dorrit_monotonic_milliseconds() + milliseconds_of(timeout)
         cdef uint64_t now
+        cdef int milliseconds
         cdef Connection connection
         self.check_outside_turn()
         self.stop_listening()
@@ -296,7 +257,10 @@ cdef class Engine(Agenda):
                 now = dorrit_monotonic_milliseconds()
                 if now >= end:
                     break
-                self.turn(<int>min(end - now, <uint64_t>max(self.sleep(), 0)))
+                milliseconds = self.sleep()
+                if milliseconds < 0 or <uint64_t>milliseconds > end - now:
+                    milliseconds = <int>min(end - now, <uint64_t>SLEEP_MAX)
+                self.turn(milliseconds)
         finally:
             for item in self.all_connections():
                 (<Connection>item).lose()
@@ -391,7 +355,7 @@ cdef class Engine(Agenda):
             if self.dirty.length > 0 or self.ended.length > 0:
                 self.wake()     # an exception came in between
         if DORRIT_INVARIANTS:
-            self.check_invariants()
+            check_invariants(self)
         return 0
 
     cdef int take_event(self, dorrit_poller_event *event) except -1:
@@ -415,14 +379,6 @@ cdef class Engine(Agenda):
                 connection.flush()
         except Exception as error:
             self.give_up(connection, error)
-        return 0
-
-    cdef int give_up(self, Connection connection, object error) except -1:
-        """Memory ran out, or the engine has a fault: that costs this connection, and no other."""
-        if DORRIT_INVARIANTS and not isinstance(error, MemoryError):
-            raise error
-        connection.lose()
-        self.reports.engine_failed(error)
         return 0
 
     cdef int wake_up(self) except -1:
@@ -455,8 +411,7 @@ cdef class Engine(Agenda):
         cdef size_t descriptor
         cdef Connection connection
         if self.listener_resumes > 0 and now >= self.listener_resumes:
-            self.listener_resumes = 0
-            dorrit_poller_modify(self.poller, self.listener, True, False)
+            self.resume_listener()
         if now < self.deadline_first:
             return 0
         self.deadline_first = UINT64_MAX
@@ -537,139 +492,6 @@ cdef class Engine(Agenda):
         finally:
             references_drop_first(&self.ended, index)
         return 0
-
-    # Clients
-
-    cdef int take_clients(self) except -1:
-        cdef int budget, descriptor
-        self.take_spare()   # it may have been lost, and without it nobody can be turned away
-        for budget in range(ACCEPT_BUDGET):
-            descriptor = dorrit_accept(self.listener)
-            if descriptor >= 0:
-                self.take(descriptor)
-            elif errno == EMFILE or errno == ENFILE:
-                if not self.shed():
-                    return 0
-            elif errno == EAGAIN:
-                return 0
-            elif errno != EINTR and errno != ECONNABORTED:
-                # ENOBUFS, ENOMEM and whatever else: the listener stays ready, so trying again at
-                # once would spin.
-                self.reports.accept_failed(errno)
-                self.pause_listener()
-                return 0
-        return 0
-
-    cdef Connection take(self, int descriptor):
-        cdef Connection connection
-        try:
-            connection = connection_new(self, descriptor)
-        except MemoryError as error:
-            close_descriptor(descriptor)
-            self.reports.engine_failed(error)
-            return None
-        try:
-            if dorrit_poller_add(self.poller, descriptor) < 0:
-                PyErr_SetFromErrno(OSError)
-            connection.deadline = self.deadline_in(self.handshake_timeout)
-            if self.connections - self.lingering > self.max_connections:
-                answer = refusal(*TOO_MANY_CONNECTIONS)
-                self.reports.refused(answer)
-                connection.refuse(answer.response())
-        except Exception as error:
-            self.give_up(connection, error)
-        return connection
-
-    cdef bint shed(self) except -1:
-        """There is no descriptor left. The spare one is given up to take a client and to tell it so,
-        because a client that nobody takes keeps the listener ready: the loop would spin."""
-        cdef int descriptor
-        cdef iovec vector
-        cdef bytes response
-        if self.spare < 0:
-            self.reports.out_of_descriptors()
-        else:
-            close_descriptor(self.spare)
-            self.spare = -1
-            descriptor = dorrit_accept(self.listener)
-            # accept(2) asks for a descriptor first: EMFILE does not mean that a client waits.
-            if descriptor >= 0:
-                self.reports.out_of_descriptors()
-                response = refusal(*TOO_MANY_CONNECTIONS).response()
-                vector.iov_base = <char *>response
-                vector.iov_len = <size_t>len(response)
-                dorrit_send(descriptor, &vector, 1)
-                close_descriptor(descriptor)
-            self.take_spare()
-            if self.spare >= 0 and descriptor >= 0:
-                return True
-        self.take_spare()
-        self.pause_listener()
-        return False
-
-    cdef void take_spare(self) noexcept:
-        if self.spare < 0:
-            self.spare = open_descriptor("/dev/null", O_RDONLY | O_CLOEXEC)
-
-    cdef void pause_listener(self) noexcept:
-        self.listener_resumes = dorrit_monotonic_milliseconds() + ACCEPT_PAUSE
-        dorrit_poller_modify(self.poller, self.listener, False, False)
-
-    # Invariants
-
-    def check_invariants(self) -> None:
-        """Compares what is counted with what there is.
-
-        Raises:
-            AssertionError: The engine has a fault.
-        """
-        cdef size_t descriptor, index
-        cdef Py_ssize_t connections = 0, lingering = 0
-        cdef Connection connection
-        for descriptor in range(self.table_size):
-            if self.table[descriptor] == NULL:
-                continue
-            connection = <Connection>self.table[descriptor]
-            connections += 1
-            lingering += connection.state == LINGERING
-            check(connection.descriptor == <int>descriptor, "a connection knows its place")
-            check(connection.state != CLOSED, "a closed connection has left the table")
-            check(connection.over == (connection.state == LINGERING),
-                  "over for the user, with a descriptor: lingering")
-            check(connection.state == OPEN or connection.deadline != 0,
-                  "whoever is not open has a deadline")
-            check(connection.deadline == 0 or connection.deadline >= self.deadline_first,
-                  "no deadline is earlier than the first")
-            check(connection.input_length <= connection.input_capacity, "the input fits its buffer")
-            check(connection.queue.counted <= QUEUE_FRAMES_MAX, "no queue has more than 200 frames")
-            check(connection.queue.length == 0 or connection.is_dirty
-                  or connection.watched_for_writing, "what is queued will be written")
-            check_queue(connection)
-        check(connections == self.connections, "the connections are counted")
-        check(lingering == self.lingering, "the lingering connections are counted")
-        for index in range(self.dirty.length):
-            check((<Connection>self.dirty.items[index]).is_dirty, "what is listed as dirty is so")
-
-
-cdef int check(bint holds, str invariant) except -1:
-    if not holds:
-        raise AssertionError(f"does not hold: {invariant}")
-    return 0
-
-
-cdef int check_queue(Connection connection) except -1:
-    cdef unsigned int index, counted = 0, pongs = 0
-    cdef size_t size = 0
-    cdef Frame *frame
-    for index in range(connection.queue.length):
-        frame = queue_at(&connection.queue, index)
-        counted += frame.counted
-        size += frame_size(frame)
-        pongs += frame_is_pong(frame) and not (index == 0 and connection.queue.written > 0)
-    check(counted == connection.queue.counted, "data frames are counted")
-    check(size - connection.queue.written == connection.queue.bytes, "queued bytes are counted")
-    check(pongs == connection.pongs, "pongs are counted")
-    return 0
 
 
 cdef uint64_t milliseconds_of(double seconds) except? 0:

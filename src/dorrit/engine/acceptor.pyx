@@ -1,0 +1,141 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Acceptor: takes clients from the listening socket, and turns away those for whom there is no room."""
+
+from cpython.exc cimport PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno
+from libc.stddef cimport size_t
+from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open as open_descriptor
+from posix.unistd cimport close as close_descriptor
+
+from dorrit.engine.agenda cimport Agenda
+from dorrit.engine.connection cimport Connection, connection_new
+
+from dorrit.protocol.refusal import TOO_MANY_CONNECTIONS, refusal
+
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+cdef extern from "poller.h" nogil:
+    int dorrit_poller_add(int poller, int descriptor)
+    int dorrit_poller_modify(int poller, int descriptor, bint reading, bint writing)
+
+cdef extern from "sockets.h" nogil:
+    int dorrit_accept(int listener)
+    ssize_t dorrit_send(int descriptor, iovec *vectors, int count)
+    uint64_t dorrit_monotonic_milliseconds()
+
+cdef extern from *:
+    """
+    #ifndef DORRIT_INVARIANTS
+    #define DORRIT_INVARIANTS 0
+    #endif
+    """
+    bint DORRIT_INVARIANTS
+
+
+cdef enum:
+    # Connections taken in one turn before the others have theirs.
+    ACCEPT_BUDGET = 64
+    # Milliseconds to leave the listener alone when the system has no descriptor or memory left.
+    ACCEPT_PAUSE = 100
+
+
+cdef class Acceptor(Agenda):
+
+    def __cinit__(self, *args, **settings):
+        self.listener = -1
+        self.spare = -1
+
+    def __dealloc__(self):
+        if self.spare >= 0:
+            close_descriptor(self.spare)
+
+    cdef int take_clients(self) except -1:
+        cdef int budget, descriptor
+        self.take_spare()   # it may have been lost, and without it nobody can be turned away
+        for budget in range(ACCEPT_BUDGET):
+            descriptor = dorrit_accept(self.listener)
+            if descriptor >= 0:
+                self.take(descriptor)
+            elif errno == EMFILE or errno == ENFILE:
+                if not self.shed():
+                    return 0
+            elif errno == EAGAIN:
+                return 0
+            elif errno != EINTR and errno != ECONNABORTED:
+                # ENOBUFS, ENOMEM and whatever else: the listener stays ready, so trying again at
+                # once would spin.
+                self.reports.accept_failed(errno)
+                self.pause_listener()
+                return 0
+        return 0
+
+    cdef Connection take(self, int descriptor):
+        cdef Connection connection
+        try:
+            connection = connection_new(self, descriptor)
+        except MemoryError as error:
+            close_descriptor(descriptor)
+            self.reports.engine_failed(error)
+            return None
+        try:
+            if dorrit_poller_add(self.poller, descriptor) < 0:
+                PyErr_SetFromErrno(OSError)
+            connection.deadline = self.deadline_in(self.handshake_timeout)
+            if self.connections - self.lingering > self.max_connections:
+                answer = refusal(*TOO_MANY_CONNECTIONS)
+                self.reports.refused(answer)
+                connection.refuse(answer.response())
+        except Exception as error:
+            self.give_up(connection, error)
+        return connection
+
+    cdef bint shed(self) except -1:
+        """There is no descriptor left. The spare one is given up to take a client and to tell it so,
+        because a client that nobody takes keeps the listener ready: the loop would spin."""
+        cdef int descriptor
+        cdef iovec vector
+        cdef bytes response
+        if self.spare < 0:
+            self.reports.out_of_descriptors()
+        else:
+            close_descriptor(self.spare)
+            self.spare = -1
+            descriptor = dorrit_accept(self.listener)
+            # accept(2) asks for a descriptor first: EMFILE does not mean that a client waits.
+            if descriptor >= 0:
+                self.reports.out_of_descriptors()
+                response = refusal(*TOO_MANY_CONNECTIONS).response()
+                vector.iov_base = <char *>response
+                vector.iov_len = <size_t>len(response)
+                dorrit_send(descriptor, &vector, 1)
+                close_descriptor(descriptor)
+            self.take_spare()
+            if self.spare >= 0 and descriptor >= 0:
+                return True
+        self.take_spare()
+        self.pause_listener()
+        return False
+
+    cdef void take_spare(self) noexcept:
+        if self.spare < 0:
+            self.spare = open_descriptor("/dev/null", O_RDONLY | O_CLOEXEC)
+
+    cdef void pause_listener(self) noexcept:
+        self.listener_resumes = dorrit_monotonic_milliseconds() + ACCEPT_PAUSE
+        dorrit_poller_modify(self.poller, self.listener, False, False)
+
+    cdef void resume_listener(self) noexcept:
+        self.listener_resumes = 0
+        dorrit_poller_modify(self.poller, self.listener, True, False)
+
+    cdef int give_up(self, Connection connection, object error) except -1:
+        """Memory ran out, or the engine has a fault: that costs this connection, and no other."""
+        if DORRIT_INVARIANTS and not isinstance(error, MemoryError):
+            raise error
+        connection.lose()
+        self.reports.engine_failed(error)
+        return 0

@@ -1,0 +1,1 @@
+"""`dorrit.engine.invariants` has nothing that Python sees."""
