@@ -156,7 +156,7 @@ def test_R14_the_function_is_called_again_and_again(servers: Servers) -> None:
     """)
     until(lambda: len(run.said) >= 4, "the fourth tick")
     times = [float(line.split()[1]) for line in run.said[:4]]
-    # "... when that number of seconds has elapsed since the last call" (libdorrit(3))
+    # In the manual's words: when that number of seconds has elapsed since the last call.
     assert all(b - a >= 0.049 for a, b in itertools.pairwise(times))
 
 

@@ -65,9 +65,9 @@ class Run:
         self._out = directory / f"out{number}"
         self._err = directory / f"err{number}"
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [str(word) for word in command],
-                **{"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err} | settings,
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
+                [str(word) for word in command], **streams | settings
             )
 
     @property

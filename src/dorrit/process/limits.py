@@ -22,7 +22,8 @@ def raise_descriptor_limit(connections: int, *, besides: int = 0) -> str | None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _at_least(soft, wanted):
         return None
-    if _set(wanted, hard if _at_least(hard, wanted) else wanted):  # only root may raise the latter
+    # Anybody may raise the soft limit up to the hard one; to raise that takes a privilege.
+    if _set(wanted, hard if _at_least(hard, wanted) else wanted):
         return None
     limit = hard if _set(hard, hard) else soft
     return (

@@ -28,6 +28,5 @@ def stop_signals(stop: Callable[[], None], wakeup_descriptor: int) -> Iterator[N
         yield
     finally:
         for number, handler in before.items():
-            # None: it was not set from Python, so Python can't set it again.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, handler)
         signal.set_wakeup_fd(descriptor_before)

@@ -1,0 +1,404 @@
+"""The listening socket (R1, R25)."""
+
+import contextlib
+import fcntl
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dorrit.errors import StartError
+from dorrit.process.listener import PATH_MAX, Listener
+from tests.support.children import BEGINNING, run_python
+
+
+@pytest.fixture
+def path(directory: Path) -> Path:
+    return directory / "socket"
+
+
+def connect(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.connect(str(path))
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def leave_stale_socket(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:
+    with socket.socket(socket.AF_UNIX, kind) as left:
+        left.bind(str(path))
+
+
+def test_R1_clients_can_connect_while_it_is_open(path: Path) -> None:
+    with Listener(str(path)) as listener:
+        assert listener.path == str(path)
+        with connect(path), socket.socket(fileno=os.dup(listener.descriptor)) as ours:
+            assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+            ours.accept()[0].close()
+    with pytest.raises(FileNotFoundError):
+        connect(path)
+
+
+def test_R25_its_descriptor_does_not_block_and_is_not_inherited(path: Path) -> None:
+    with Listener(str(path)) as listener:
+        assert not os.get_blocking(listener.descriptor)
+        assert not os.get_inheritable(listener.descriptor)
+
+
+@pytest.mark.parametrize("umask", ["0o000", "0o022", "0o777"])
+def test_R25_its_mode_is_srwxrwx___and_was_never_wider(path: Path, umask: str) -> None:
+    told = run_python(
+        f"""
+        def watch(event, arguments):
+            if event == "socket.bind":
+                with open("/proc/self/status") as status:
+                    print(event, [line.split()[1] for line in status if "Umask" in line][0])
+            elif event in ("os.chmod", "os.rename", "os.link"):
+                print(event)
+
+        os.umask({umask})
+        sys.addaudithook(watch)
+        made = Listener(sys.argv[1])
+        print(oct(os.lstat(sys.argv[1]).st_mode), oct(os.umask(0)))
+        """,
+        path,
+    )
+    # The only thing that gives it a mode is bind(2), under a umask that leaves others nothing.
+    assert told.splitlines() == ["socket.bind 0007", f"0o140770 {oct(int(umask, 8))}"]
+
+
+def test_R25_a_stale_socket_is_replaced(path: Path) -> None:
+    leave_stale_socket(path)
+    with Listener(str(path)), connect(path):
+        pass
+    assert not path.exists()
+
+
+def make_file(path: Path) -> None:
+    path.write_text("precious")
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def make_link(path: Path) -> None:
+    leave_stale_socket(path.with_name("target"))
+    path.symlink_to(path.with_name("target"))
+
+
+def make_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (make_file, "a regular file"),
+        (make_directory, "a directory"),
+        (make_link, "a symbolic link"),
+        (make_dangling_link, "a symbolic link"),
+        (make_fifo, "a FIFO"),
+    ],
+)
+def test_R25_what_is_no_socket_is_left_alone(path: Path, make: object, kind: str) -> None:
+    assert callable(make)
+    make(path)
+    before = [(p, p.lstat().st_ino, p.lstat().st_mode) for p in sorted(path.parent.iterdir())]
+    with pytest.raises(StartError) as raised:
+        Listener(str(path))
+    assert str(raised.value) == f"{path}: there is {kind}, not a socket; it was left as it is"
+    after = [(p, p.lstat().st_ino, p.lstat().st_mode) for p in sorted(path.parent.iterdir())]
+    assert after == before
+
+
+def test_R25_a_socket_on_which_a_server_answers_is_left_alone(path: Path) -> None:
+    with Listener(str(path)):
+        inode = path.stat().st_ino
+        with pytest.raises(StartError, match=f"^{path}: a server answers there; stop it first"):
+            Listener(str(path))
+        assert path.stat().st_ino == inode
+        connect(path).close()
+    assert not path.exists()
+
+
+def test_R25_a_server_whose_backlog_is_full_is_left_alone(path: Path) -> None:
+    waiting = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(0)
+        inode = path.stat().st_ino
+        try:
+            with contextlib.suppress(BlockingIOError):  # until it is full
+                while True:
+                    waiting.append(socket.socket(socket.AF_UNIX))
+                    waiting[-1].setblocking(False)
+                    waiting[-1].connect(str(path))
+            with pytest.raises(StartError, match="a server answers there"):
+                Listener(str(path))
+        finally:
+            for client in waiting:
+                client.close()
+        assert path.stat().st_ino == inode
+
+
+def test_R25_a_socket_of_another_type_is_left_alone(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        with pytest.raises(StartError, match=r"whether a server answers there can't be seen: "):
+            Listener(str(path))
+        assert stat.S_ISSOCK(path.lstat().st_mode)
+
+
+def test_R25_a_socket_that_we_may_not_connect_to_is_left_alone(directory: Path) -> None:
+    (directory / "open").mkdir()
+    path = directory / "open" / "socket"
+    leave_stale_socket(path)
+    path.chmod(0)
+    path.parent.chmod(0o777)
+    told = run_python(
+        """
+        become_nobody()
+        try:
+            Listener(sys.argv[1])
+        except StartError as error:
+            print(error)
+        """,
+        path,
+    )
+    assert told == (
+        f"{path}: there is a socket, and whether a server answers there can't be seen: "
+        "Permission denied; it was left as it is\n"
+    )
+    assert path.exists()
+
+
+def test_R25_a_path_of_the_greatest_length_will_do(directory: Path) -> None:
+    path = directory / ("x" * (PATH_MAX - len(str(directory)) - 1))
+    assert len(str(path)) == PATH_MAX
+    with Listener(str(path)), connect(path):
+        pass
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_R25_a_path_that_is_too_long_is_an_error_that_says_the_limit_in_bytes(
+    directory: Path, letter: str
+) -> None:
+    path = str(directory / (letter * PATH_MAX))
+    length = len(path.encode())
+    with pytest.raises(StartError) as raised:
+        Listener(path)
+    assert str(raised.value) == (
+        f"{path}: too long for a UNIX-domain socket: {length} bytes, where at most {PATH_MAX} are "
+        "possible; choose a shorter path with -l"
+    )
+    assert not list(directory.iterdir())
+
+
+def test_R25_one_byte_more_than_the_greatest_length_is_too_long(directory: Path) -> None:
+    path = directory / ("x" * (PATH_MAX - len(str(directory))))
+    with pytest.raises(StartError, match=rf": {PATH_MAX + 1} bytes, where at most {PATH_MAX} "):
+        Listener(str(path))
+
+
+def test_R25_a_missing_directory_is_an_error(directory: Path) -> None:
+    path = directory / "missing" / "socket"
+    with pytest.raises(StartError) as raised:
+        Listener(str(path))
+    assert str(raised.value) == (
+        f"{path}: the socket can't be made: No such file or directory: {path.parent} must be a "
+        "directory"
+    )
+    assert not list(directory.iterdir())
+
+
+def test_R25_a_file_in_the_directorys_place_is_an_error(directory: Path) -> None:
+    (directory / "file").touch()
+    path = directory / "file" / "socket"
+    with pytest.raises(StartError, match=rf"Not a directory: {path.parent} must be a directory$"):
+        Listener(str(path))
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_R25_a_directory_that_may_not_be_written_is_an_error(directory: Path, stale: bool) -> None:
+    path = directory / "socket"
+    if stale:
+        leave_stale_socket(path)
+        path.chmod(0o777)
+    before = list(directory.iterdir())
+    directory.chmod(0o555)
+    told = run_python(
+        """
+        become_nobody()
+        try:
+            Listener(sys.argv[1])
+        except StartError as error:
+            print(error.status, error)
+        """,
+        path,
+    )
+    assert told == (
+        f"1 {path}: the socket can't be made: Permission denied: {directory} must be writable for "
+        "the server's user\n"
+    )
+    assert list(directory.iterdir()) == before
+    directory.chmod(0o755)
+
+
+def test_R25_a_directory_that_may_be_written_but_not_read_will_do(directory: Path) -> None:
+    inner = directory / "inner"
+    inner.mkdir()
+    inner.chmod(0o333)
+    told = run_python(
+        """
+        become_nobody()
+        with Listener(sys.argv[1]):
+            print(os.path.exists(sys.argv[1]))
+        print(os.path.exists(sys.argv[1]))
+        """,
+        inner / "socket",
+    )
+    assert told == "True\nFalse\n"
+    inner.chmod(0o755)
+
+
+def test_R27_closing_removes_the_name_and_closing_again_does_nothing(path: Path) -> None:
+    listener = Listener(str(path))
+    listener.close()
+    assert not path.exists()
+    path.write_text("somebody else's")
+    listener.close()
+    assert path.read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("make", [make_file, make_directory, leave_stale_socket])
+def test_R27_closing_leaves_what_somebody_else_has_put_there(path: Path, make: object) -> None:
+    assert callable(make)
+    listener = Listener(str(path))
+    path.unlink()
+    make(path)
+    inode = path.lstat().st_ino
+    listener.close()
+    assert path.lstat().st_ino == inode
+
+
+def test_R27_closing_does_not_mind_that_the_name_is_gone(path: Path) -> None:
+    listener = Listener(str(path))
+    path.unlink()
+    listener.close()
+
+
+def test_R27_a_name_that_cannot_be_removed_any_more_is_logged(directory: Path) -> None:
+    told = run_python(
+        """
+        log.log_to_stderr("info")
+        sys.stderr = sys.stdout
+        log.log_to_stderr("info")
+        made = Listener(sys.argv[1])
+        os.chmod(os.path.dirname(sys.argv[1]), 0o555)
+        become_nobody()
+        made.close()
+        """,
+        directory / "socket",
+    )
+    assert re.search(rf" WARNING {directory}/socket can't be removed: Permission denied\n$", told)
+    directory.chmod(0o755)
+
+
+def test_R25_a_failure_leaves_no_descriptor_and_no_umask(directory: Path) -> None:
+    def descriptors() -> set[str]:
+        return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+    before = descriptors(), os.umask(0o022)
+    os.umask(before[1])
+    for path in (directory, directory / "no" / "socket", directory / ("x" * 200)):
+        with pytest.raises(StartError):
+            Listener(str(path))
+    after = descriptors(), os.umask(0o022)
+    os.umask(after[1])
+    assert after == before
+
+
+# Several at once
+
+CONTENDER = (
+    BEGINNING
+    + """\
+sys.stdout.write("ready\\n")
+sys.stdout.flush()
+os.read(0, 1)       # all begin when the other end of the pipe is closed
+try:
+    made = Listener(sys.argv[1])
+except StartError as error:
+    sys.stdout.write(f"{error}\\n")
+else:
+    sys.stdout.write("listening\\n")
+    sys.stdout.flush()
+    sys.stdin.close()
+    os.read(3 if len(sys.argv) < 3 else int(sys.argv[2]), 1)
+"""
+)
+
+
+@pytest.fixture
+def gates() -> Iterator[list[int]]:
+    opened: list[int] = []
+    yield opened
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_R25_of_several_that_find_a_stale_socket_at_once_exactly_one_listens(
+    path: Path, gates: list[int], attempt: int
+) -> None:
+    leave_stale_socket(path)
+    start_read, start_write = os.pipe()
+    end_read, end_write = os.pipe()
+    gates += [start_read, end_read]
+    contenders = [
+        subprocess.Popen(
+            [sys.executable, "-c", CONTENDER, path, str(end_read)],
+            stdin=start_read, stdout=subprocess.PIPE, text=True, pass_fds=[end_read],
+        )
+        for _ in range(6)
+    ]  # fmt: skip
+    outputs = []
+    for contender in contenders:
+        assert contender.stdout is not None
+        outputs.append(contender.stdout)
+        assert contender.stdout.readline() == "ready\n"
+    os.close(start_write)
+    told = sorted(output.readline() for output in outputs)
+    refused = f"{path}: a server answers there; stop it first, or choose another path\n"
+    assert told == [refused] * 5 + ["listening\n"] or told == ["listening\n"] + [refused] * 5
+    connect(path).close()
+    os.close(end_write)
+    for contender, output in zip(contenders, outputs, strict=True):
+        assert contender.wait(20) == 0
+        output.close()
+
+
+def test_R25_somebody_who_holds_the_directorys_lock_for_ever_does_not_keep_it_from_starting(
+    path: Path,
+) -> None:
+    held = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with Listener(str(path)), connect(path):
+            pass
+    finally:
+        os.close(held)
