@@ -142,11 +142,14 @@ class Servers:
         run.wait()
         return run
 
-    def serve(self, server: str | Path, *options: object, **settings: Any) -> Run:
-        """Run ``dorrit serve`` in the foreground until it listens; `server` is a file or source."""
-        file = server if isinstance(server, Path) else self.write(server)
-        words = dorrit("serve", file, "-x", "-l", self.path, *options)
-        return self.start(*words, **settings).until_listening()
+    def command(self, server: object, *options: object) -> list[object]:
+        """The command that runs a server in the foreground on our socket."""
+        return dorrit("serve", server, "-x", "-l", self.path, *options)
+
+    def serve(self, source: str | Path, *options: object, **settings: Any) -> Run:
+        """Run a server until it listens: a file, or what to write into one."""
+        file = source if isinstance(source, Path) else self.write(source)
+        return self.start(*self.command(file, *options), **settings).until_listening()
 
     def connect(self, request: bytes = REQUEST) -> "Client":
         """A client of the server, which has its answer."""

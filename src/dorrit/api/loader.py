@@ -79,13 +79,15 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _explain(error: Exception) -> None:
-    """Print the traceback, from the server's own code on."""
+    """Print the traceback of the server's own code; there is none if it can't even be read."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [
         frame
         for frame in frames
         if frame.filename != __file__ and "importlib" not in frame.filename
     ]
+    if not own:
+        return
     sys.stderr.write("Traceback (most recent call last):\n")
     sys.stderr.write("".join(traceback.format_list(own)))
     sys.stderr.write("".join(traceback.format_exception_only(error)))
