@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_the_defaults_are_those_of_the_table_in_both_places() -> None:
         (["--log-level", "debug"], "log_level", "debug"),
     ],
 )
-def test_each_option_sets_what_it_is_called(words: list[str], name: str, value: object) -> None:
+def test_each_option_sets_what_it_is_called(words: list[str], name: str, value: Any) -> None:
     assert parse(*words) == dataclasses.replace(Settings(), **{name: value})
 
 

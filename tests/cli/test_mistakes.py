@@ -249,6 +249,9 @@ def test_R25_a_socket_on_which_a_server_answers(servers: Servers) -> None:
     assert servers.connect().ask("for others too?") == "for others too?"
 
 
+CANNOT_BE_SEEN = "there is a socket, and whether a server answers there can't be seen"
+
+
 @pytest.fixture
 def taken(servers: Servers) -> Iterator[Path]:
     """A directory with one thing of each kind that is no stale socket."""
@@ -272,8 +275,7 @@ def taken(servers: Servers) -> Iterator[Path]:
         ("fifo", "there is a FIFO, not a socket; it was left as it is"),
         (
             "datagrams",
-            "there is a socket, and whether a server answers there can't be seen: "
-            "Protocol wrong type for socket; it was left as it is",
+            f"{CANNOT_BE_SEEN}: Protocol wrong type for socket; it was left as it is",
         ),
     ],
 )
