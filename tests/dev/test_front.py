@@ -412,8 +412,10 @@ def test_R1_the_close_code_and_reason_pass(front: Running) -> None:
         )
 
 
-def test_a_server_that_does_not_answer_is_answered_for_with_503(start_front: StartFront) -> None:
-    front = start_front(is_server_expected=lambda: False)
+def test_a_server_that_nobody_expects_is_answered_for_with_503_at_once(
+    start_front: StartFront,
+) -> None:
+    front = start_front(is_server_expected=lambda: False, server_wait=3600)
     with pytest.raises(InvalidStatus) as refusal, connect(front.url):
         pass
     assert refusal.value.response.status_code == 503

@@ -3,7 +3,7 @@
 // What came over the wire is shown with textContent only: it is never parsed as HTML.
 
 const MAX_ROWS = 500;
-const MAX_SHOWN_TEXT = 1000; // UTF-16 units
+const MAX_SHOWN_TEXT = 300; // UTF-16 units
 const MAX_SHOWN_BYTES = 64;
 
 // RFC 6455 section 7.4.1, and the IANA registry for those above 1011.
@@ -26,7 +26,8 @@ const CLOSE_CODES = new Map([
 const element = (id) => document.getElementById(id);
 
 let socket = null;
-let forgotten = 0;
+let forgotten = 0; // rows
+let isFollowing = true; // who has scrolled back to read shall not be pulled away
 
 function showStatus(text, lamp) {
   element("status").textContent = text;
@@ -47,8 +48,6 @@ function now() {
 }
 
 function addRow(direction, kind, size, content, look) {
-  const frame = element("log-frame");
-  const isAtEnd = frame.scrollTop + frame.clientHeight >= frame.scrollHeight - 8;
   const row = document.createElement("tr");
   row.className = look;
   const cells = [
@@ -72,9 +71,8 @@ function addRow(direction, kind, size, content, look) {
   }
   element("log-note").textContent =
     forgotten === 0 ? "" : `the last ${MAX_ROWS} rows; ${forgotten.toLocaleString("en")} older ones are gone`;
-  // Who has scrolled back to read shall not be pulled away.
-  if (isAtEnd) {
-    frame.scrollTop = frame.scrollHeight;
+  if (isFollowing) {
+    element("log-frame").scrollTop = element("log-frame").scrollHeight;
   }
 }
 
@@ -102,22 +100,26 @@ function addMessage(direction, look, data) {
 }
 
 function connect(url) {
+  let current;
   try {
-    socket = new WebSocket(url);
+    current = new WebSocket(url);
   } catch (error) {
-    socket = null;
     addEvent(error.message, true);
     showStatus(error.message, "failed");
     return;
   }
-  socket.binaryType = "arraybuffer";
-  socket.addEventListener("open", () => {
+  socket = current;
+  current.binaryType = "arraybuffer";
+  current.addEventListener("open", () => {
     addEvent(`connected to ${url}`);
     showStatus(`Connected to ${url}`, "open");
     element("text").focus();
   });
-  socket.addEventListener("message", (event) => addMessage("received", "received", event.data));
-  socket.addEventListener("close", (event) => {
+  current.addEventListener("message", (event) => addMessage("received", "received", event.data));
+  current.addEventListener("close", (event) => {
+    if (socket !== current) {
+      return; // given up before
+    }
     const meaning = CLOSE_CODES.get(event.code);
     const code = meaning === undefined ? String(event.code) : `${event.code}, ${meaning}`;
     const reason = event.reason === "" ? "no reason" : `reason “${event.reason}”`;
@@ -190,6 +192,11 @@ element("generated").addEventListener("submit", (event) => {
   send(generated(element("size").valueAsNumber, element("generated-kind").value));
 });
 
+element("log-frame").addEventListener("scroll", (event) => {
+  const frame = event.currentTarget;
+  isFollowing = frame.scrollTop + frame.clientHeight >= frame.scrollHeight - 8;
+});
+
 element("clear").addEventListener("click", () => {
   element("log").replaceChildren();
   forgotten = 0;
@@ -197,7 +204,16 @@ element("clear").addEventListener("click", () => {
 });
 
 document.addEventListener("securitypolicyviolation", (event) => {
-  addEvent(`the browser blocked ${event.blockedURI}: this page connects to its own front only`, true);
+  const text = `the browser blocked ${event.blockedURI}: this page connects to its own front only`;
+  addEvent(text, true);
+  // Chromium closes a socket that the policy has blocked without a close event, and tells of it here
+  // before the constructor has returned.
+  setTimeout(() => {
+    if (socket !== null && socket.readyState !== WebSocket.OPEN) {
+      socket = null;
+      showStatus(text[0].toUpperCase() + text.slice(1), "failed");
+    }
+  });
 });
 
 element("url").value = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/`;
