@@ -1,0 +1,1 @@
+"""dorrit and the programs that it works with: nginx, Chromium, Node.js, other libraries."""
