@@ -19,6 +19,7 @@ from typing import Self
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 PATIENCE = 30.0
 
@@ -106,7 +107,7 @@ def server(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def client_of(port: int) -> Iterator[tuple[ClientConnection, int]]:
     """A client, and the process id of the server."""
-    with connect(f"ws://127.0.0.1:{port}/", origin=f"http://127.0.0.1:{port}") as client:  # type: ignore[arg-type]
+    with connect(f"ws://127.0.0.1:{port}/", origin=Origin(f"http://127.0.0.1:{port}")) as client:
         yield client, int(client.recv(PATIENCE))
 
 

@@ -390,7 +390,9 @@ def test_R1_large_messages_pass_to_a_reader_that_is_slow(front: Running) -> None
     with raw_client(front) as client:
         client.sendall(upgrade_request(front))
         assert read_until(client, b"\r\n\r\n").endswith(b"\r\n\r\n")
-        writer = threading.Thread(target=lambda: [client.sendall(head + m) for m in messages])
+        writer = threading.Thread(
+            target=client.sendall, args=(b"".join(head + message for message in messages),)
+        )
         writer.start()
         # Nothing is read until all the buffers on the way are full and the writer is held up.
         writer.join(0.5)
