@@ -45,7 +45,8 @@ def test_R1_nginx_finds_nothing_to_say_about_the_configuration(directory: Path) 
     assert lines[1].endswith("test is successful")
 
 
-def test_R1_nginx_tells_the_server_where_the_client_is_and_what_it_wanted(directory: Path) -> None:
+def request_as_forwarded(directory: Path, fields: Fields) -> tuple[int, list[str]]:
+    """Return nginx's port, and the lines of the request that it makes of one with ``fields``."""
     socket_path = directory / "listener.socket"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.settimeout(DEADLINE)
@@ -53,26 +54,40 @@ def test_R1_nginx_tells_the_server_where_the_client_is_and_what_it_wanted(direct
         socket_path.chmod(0o777)
         listener.listen()
         with nginx_in_front_of(socket_path) as nginx, RawClient(nginx.url) as client:
-            client.send_request((*UPGRADE_FIELDS, ("X-Forwarded-For", "192.0.2.1")))
+            client.send_request(fields)
             connection, _ = listener.accept()
             with connection:
+                connection.settimeout(DEADLINE)
                 head = b""
                 while not head.endswith(b"\r\n\r\n"):
                     head += connection.recv(65_536)
                 connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
             assert client.receive_status() == 403
+            return nginx.port, head.decode().split("\r\n")
 
-    lines = head.decode().split("\r\n")
+
+def test_R1_nginx_tells_the_server_where_the_client_is_and_what_it_wanted(directory: Path) -> None:
+    fields = (*UPGRADE_FIELDS, ("X-Forwarded-For", "192.0.2.1"))
+
+    port, lines = request_as_forwarded(directory, fields)
+
     assert lines[0] == "GET /websocket HTTP/1.1"
     for line in (
-        f"Host: 127.0.0.1:{nginx.port}",
+        f"Host: 127.0.0.1:{port}",
         "Upgrade: websocket",
         "Connection: upgrade",
         "X-Forwarded-For: 192.0.2.1, 127.0.0.1",
-        f"X-Forwarded-Host: 127.0.0.1:{nginx.port}",
+        f"X-Forwarded-Host: 127.0.0.1:{port}",
         "X-Forwarded-Proto: http",
     ):
         assert line in lines
+
+
+def test_R1_nginx_asks_for_no_upgrade_if_the_client_does_not(directory: Path) -> None:
+    _, lines = request_as_forwarded(directory, ())
+
+    assert "Connection: close" in lines
+    assert not any(line.startswith("Upgrade:") for line in lines)
 
 
 @pytest.mark.parametrize(
