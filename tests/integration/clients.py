@@ -88,5 +88,6 @@ def exchange_by_node_ws(url: str, messages: Sequence[Message]) -> list[Message]:
 
 def exchange_by_chromium(page: Page, url: str, messages: Sequence[Message]) -> list[Message]:
     """Exchange messages as a page in Chromium does."""
-    page.goto(page_address(url))
+    if page.url != page_address(url):
+        page.goto(page_address(url))
     return _from_json(page.evaluate(CHROMIUM_SCRIPT, [url, _to_json(messages)]))

@@ -91,9 +91,18 @@ def page(browser: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
+@pytest.fixture(scope="module")
+def chromium(browser: Browser) -> Iterator[Client]:
+    """A page that stays open for all the messages that are exchanged."""
+    with browser.new_context() as context:
+        context.set_default_timeout(DEADLINE * 1000)
+        yield functools.partial(exchange_by_chromium, context.new_page())
+
+
 @pytest.fixture(params=["websockets", "node-ws", "chromium"])
 def client(request: pytest.FixtureRequest) -> Client:
     """Each of the clients."""
     if request.param == "chromium":
-        return functools.partial(exchange_by_chromium, request.getfixturevalue("page"))
+        chromium: Client = request.getfixturevalue("chromium")
+        return chromium
     return {"websockets": exchange_by_websockets, "node-ws": exchange_by_node_ws}[request.param]
