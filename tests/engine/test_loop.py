@@ -459,17 +459,18 @@ def test_R27_shutdown_of_nobody_returns_at_once(harness: Harness) -> None:
     harness.engine.shutdown(3600)
 
 
-def test_R27_a_second_stop_cuts_a_shutdown_short(harness: Harness) -> None:
-    polite, silent = harness.open(), harness.open()
-    polite.send(close_frame(1001))
-    harness.close_callback = lambda conn, code, reason: harness.engine.stop()
-    harness.engine.shutdown(3600)
-    assert [id(conn) for conn, _, _ in harness.closed] == [
-        id(harness.connection(polite)),
-        id(harness.connection(silent)),
-    ]
-    silent.receive()
-    assert silent.ended
+def test_R27_a_second_stop_cuts_a_shutdown_short(log: LogRecords) -> None:
+    with Harness(close_timeout=3600) as harness:
+        polite, silent = harness.open(), harness.open()
+        polite.send(close_frame(1001))
+        harness.close_callback = lambda conn, code, reason: harness.engine.stop()
+        harness.engine.shutdown(3600)
+        assert [id(conn) for conn, _, _ in harness.closed] == [
+            id(harness.connection(polite)),
+            id(harness.connection(silent)),
+        ]
+        silent.receive()
+        assert silent.ended
 
 
 def test_R27_shutdown_writes_a_long_queue_to_a_client_that_reads(log: LogRecords) -> None:
