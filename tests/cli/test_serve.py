@@ -230,9 +230,10 @@ def test_a_module_is_served_by_its_name(servers: Servers) -> None:
 def test_a_file_finds_the_modules_beside_it_from_wherever_it_is_started(servers: Servers) -> None:
     folder = servers.directory / "folder"
     folder.mkdir()
-    (folder / "beside.py").write_text("answer = 'found'\n")
+    # One that Python has as well: the server's own comes first, as with `python FILE`.
+    (folder / "colorsys.py").write_text("answer = 'found'\n")
     servers.write("""
-        import beside, dataclasses, pickle
+        import colorsys, dataclasses, pickle
 
         @dataclasses.dataclass
         class Thing:
@@ -240,7 +241,7 @@ def test_a_file_finds_the_modules_beside_it_from_wherever_it_is_started(servers:
 
         def ws_read_callback(conn, binary, data):
             thing = pickle.loads(pickle.dumps(Thing(5)))
-            ws_write_conn(conn, False, f"{beside.answer} {thing} {__name__}")
+            ws_write_conn(conn, False, f"{colorsys.answer} {thing} {__name__}")
     """).rename(folder / "chat.py")
     servers.start(*servers.command("folder/chat.py")).until_listening()
     assert servers.connect().ask("hello") == "found Thing(number=5) chat"

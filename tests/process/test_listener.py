@@ -8,7 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -332,64 +332,85 @@ def test_R25_a_failure_leaves_no_descriptor_and_no_umask(directory: Path) -> Non
     assert after == before
 
 
-# Several at once
+# Two at once
 
-CONTENDER = (
-    BEGINNING
-    + """\
-sys.stdout.write("ready\\n")
-sys.stdout.flush()
-os.read(0, 1)       # all begin when the other end of the pipe is closed
+FIRST = """\
+def pause(event, arguments):
+    if event == "os.remove":    # it has found the socket stale, and is about to remove it
+        print("removing", flush=True)
+        sys.stdin.readline()
+
+sys.addaudithook(pause)
+"""
+
+SECOND = """\
+tries = []
+
+def tell(event, arguments):
+    if event == "fcntl.flock":
+        tries.append(event)
+        if len(tries) == 2:     # somebody else has the lock
+            print("waiting", flush=True)
+
+sys.addaudithook(tell)
+"""
+
+CONTEND = """\
+listener.LOCK_PATIENCE = 60
 try:
     made = Listener(sys.argv[1])
 except StartError as error:
-    sys.stdout.write(f"{error}\\n")
+    print(error, flush=True)
 else:
-    sys.stdout.write("listening\\n")
-    sys.stdout.flush()
-    sys.stdin.close()
-    os.read(3 if len(sys.argv) < 3 else int(sys.argv[2]), 1)
+    print("listening", flush=True)
+    sys.stdin.readline()
 """
-)
 
 
 @pytest.fixture
-def gates() -> Iterator[list[int]]:
-    opened: list[int] = []
-    yield opened
-    for descriptor in opened:
-        os.close(descriptor)
+def contender(path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
+    """Starts processes that want to listen on the same path, and ends them."""
+    with contextlib.ExitStack() as started:
+
+        def start(behaviour: str) -> "subprocess.Popen[str]":
+            process = subprocess.Popen(
+                [sys.executable, "-c", BEGINNING + behaviour + CONTEND, path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
 
 
-@pytest.mark.parametrize("attempt", range(3))
-def test_R25_of_several_that_find_a_stale_socket_at_once_exactly_one_listens(
-    path: Path, gates: list[int], attempt: int
+def line_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def go_on(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_R25_of_two_that_find_a_stale_socket_at_once_neither_removes_the_others(
+    path: Path, contender: Callable[[str], "subprocess.Popen[str]"]
 ) -> None:
     leave_stale_socket(path)
-    start_read, start_write = os.pipe()
-    end_read, end_write = os.pipe()
-    gates += [start_read, end_read]
-    contenders = [
-        subprocess.Popen(
-            [sys.executable, "-c", CONTENDER, path, str(end_read)],
-            stdin=start_read, stdout=subprocess.PIPE, text=True, pass_fds=[end_read],
-        )
-        for _ in range(6)
-    ]  # fmt: skip
-    outputs = []
-    for contender in contenders:
-        assert contender.stdout is not None
-        outputs.append(contender.stdout)
-        assert contender.stdout.readline() == "ready\n"
-    os.close(start_write)
-    told = sorted(output.readline() for output in outputs)
-    refused = f"{path}: a server answers there; stop it first, or choose another path\n"
-    assert told == [refused] * 5 + ["listening\n"] or told == ["listening\n"] + [refused] * 5
+    first = contender(FIRST)
+    assert line_of(first) == "removing\n"
+    second = contender(SECOND)
+    assert line_of(second) == "waiting\n"
+    go_on(first)
+    assert line_of(first) == "listening\n"
+    assert line_of(second) == (
+        f"{path}: a server answers there; stop it first, or choose another path\n"
+    )
     connect(path).close()
-    os.close(end_write)
-    for contender, output in zip(contenders, outputs, strict=True):
-        assert contender.wait(20) == 0
-        output.close()
 
 
 def test_R25_somebody_who_holds_the_directorys_lock_for_ever_does_not_keep_it_from_starting(

@@ -54,7 +54,6 @@ def run(name: str, namespace: Mapping[str, object], argv: Sequence[str] | None =
     add_arguments(parser)
     try:
         settings = settings_of(parser.parse_args(argv))
-        procedural.set_config_file(settings.config_file)
         return serving.serve(procedural.program_of(namespace), settings)
     except StartError as error:
         sys.stderr.write(f"{name}: {error}\n")
