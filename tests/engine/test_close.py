@@ -270,17 +270,37 @@ def test_R11_a_client_that_vanishes_in_its_handshake_has_no_close_callback(
 
 def test_trap_a_dropped_client_that_keeps_sending_still_reads_why(harness: Harness) -> None:
     client = harness.open()
+    client.says_goodbye = False
     client.send(BAD)
-    sent = 0
-    while not client.ended:
+    for _ in range(20):
         assert client.send_pieces([frame(BINARY, b"x" * 65535)]), "the server waits for the client"
-        sent += 1
-        assert sent < 100
         client.receive()
+        assert not client.ended, "the server's end would have a web server cut the client off"
+    assert [received.code for received in client.frames] == [1007]
+    client.send(close_frame(1000))
+    harness.until(lambda: client.ended)
     assert not client.reset
     assert [code for _, code, _ in harness.closed] == [1007]
-    assert [received.code for received in client.frames] == [1007]
     assert harness.messages == []
+
+
+@pytest.mark.parametrize("fin", [True, False], ids=["too large", "fragments"])
+def test_R5_a_dropped_client_can_finish_its_message_and_say_goodbye(
+    harness: Harness, fin: bool
+) -> None:
+    """Whatever its size, and nothing of it is kept."""
+    client = harness.open()
+    message = frame(BINARY, bytes(3_000_000), fin=fin)
+    client.send(message[:100_000])
+    harness.settle()
+    assert [received.code for received in client.frames] == [1009]
+    assert [code for _, code, _ in harness.closed] == [1009]
+    assert not client.ended
+    client.says_goodbye = False
+    client.send(message[100_000:] + frame(PING) + close_frame(1009))
+    harness.until(lambda: client.ended)
+    assert not client.reset
+    assert harness.engine.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ A client is one end of a socket pair, the engine has the other. Nothing runs but
 sees each step and needs no sleep.
 """
 
+import contextlib
 import logging
 import select
 import socket
@@ -16,7 +17,10 @@ from dorrit.engine import Connection, Engine
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import Refusal
 
-from tests.support.frames import REQUEST, Received, parse
+from tests.support.frames import CLOSE, REQUEST, Received, close_frame, parse
+
+DROPS = {1002, 1003, 1007, 1009, 1011}
+"""The close codes of R5, and of a callback that raised."""
 
 PATIENCE = 10.0
 """Seconds after which what does not come will not come."""
@@ -35,15 +39,18 @@ class Client:
         self.ended = False
         """The server has shut down writing, or closed."""
         self.reset = False
+        self.says_goodbye = True
         self._rest = b""
 
     def send(self, data: bytes) -> None:
         """Send all of it, with turns of the loop in between when the socket is full."""
         view = memoryview(data)
+        end = time.monotonic() + PATIENCE
         while view:
             try:
                 view = view[self.socket.send(view) :]
             except BlockingIOError:
+                assert time.monotonic() < end, "the server does not read"
                 self.harness.turn()
 
     def send_pieces(self, pieces: Iterable[bytes]) -> bool:
@@ -83,6 +90,13 @@ class Client:
             if self.status == 101:
                 frames, self._rest = parse(self._rest)
                 self.frames += frames
+                self._answer_drop(frames)
+
+    def _answer_drop(self, frames: list[Received]) -> None:
+        """Say goodbye when dropped, as RFC 6455 section 5.5.1 asks; tests answer other closes."""
+        if self.says_goodbye and any(f.opcode == CLOSE and f.code in DROPS for f in frames):
+            with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+                self.socket.send(close_frame(1000))
 
     @property
     def status(self) -> int | None:

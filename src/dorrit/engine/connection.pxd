@@ -36,6 +36,7 @@ cdef class Connection:
     cdef uint32_t input_length      # bytes there are
     cdef uint32_t input_capacity    # bytes there is room for
     cdef uint32_t input_mark        # head: bytes searched for its end; frame: its whole size or 0
+    cdef uint64_t skipping          # bytes of a frame that is not wanted, which are still to come
     cdef uint64_t deadline          # monotonic milliseconds; 0: none
     cdef int descriptor             # -1: closed
     cdef readonly uint32_t dropped  # messages that did not fit (R20)
@@ -47,7 +48,8 @@ cdef class Connection:
     cdef uint8_t over                  # nothing more goes to the user but the close callback
     cdef uint8_t is_dirty              # in agenda.dirty
     cdef bint watched_for_writing
-    cdef bint close_received
+    cdef uint8_t close_received
+    cdef uint8_t following          # lingering until the client's close frame has come
     cdef uint8_t refusing              # a message did not fit, and the queue has not been empty since
 
     cdef int put(self, Frame *frame) except -1
@@ -56,10 +58,12 @@ cdef class Connection:
     cdef int put_close(self, bytes payload) except -1
     cdef int flush(self) except -1
     cdef int answer_close(self, bytes payload, uint16_t code, str reason) except -1
-    cdef int fail(self, uint16_t code, str reason) except -1
+    cdef int fail(self, uint16_t code, str reason, bint framed) except -1
+    cdef int part(self) except -1
     cdef int refuse(self, bytes response) except -1
     cdef int linger(self, Frame *last) except -1
     cdef int finish(self) except -1
+    cdef void shut_down(self) noexcept
     cdef void end(self) noexcept
     cdef void drop_queue(self, bint upgraded) noexcept
     cdef void to_be_flushed(self) noexcept

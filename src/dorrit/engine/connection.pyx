@@ -293,11 +293,17 @@ cdef class Connection:
             if self.accepted:
                 self.agenda.add_ended(self)
 
-    cdef int fail(self, uint16_t code, str reason) except -1:
+    cdef int fail(self, uint16_t code, str reason, bint framed) except -1:
         """RFC 6455 section 7.1.7, "Fail the WebSocket Connection": a close frame with the reason at
-        once, instead of what is queued; nothing more is read."""
+        once, instead of what is queued; no message is taken from the client any more.
+
+        If it still is known where the client's frames begin (`framed`), its close frame is waited
+        for. A web server takes our end for the end of both directions: it would cut off a client
+        that still sends, which then may not have read our close frame.
+        """
         if self.state != OPEN and self.state != CLOSING:
             return 0
+        self.following = framed
         if self.state == OPEN:
             self.close_code = code
             self.close_reason = reason
@@ -307,6 +313,13 @@ cdef class Connection:
             return 0
         self.drop_queue(True)
         self.linger(made(frame_whole(DORRIT_OPCODE_CLOSE, close_payload(code, reason))))
+        return 0
+
+    cdef int part(self) except -1:
+        """The close frame of a client that was dropped has come, or can't be waited for."""
+        self.following = False
+        if self.queue.length == 0:
+            self.finish()
         return 0
 
     cdef int refuse(self, bytes response) except -1:
@@ -338,9 +351,15 @@ cdef class Connection:
         self.end()
         if last != NULL:
             self.put(last)
-        elif self.queue.length == 0 and dorrit_shutdown_writing(self.descriptor) < 0:
-            self.lose()
+        else:
+            self.shut_down()
         return 0
+
+    cdef void shut_down(self) noexcept:
+        """Ends what we write, once all of it has been written and the client need not say more."""
+        if self.queue.length == 0 and not self.following:
+            if dorrit_shutdown_writing(self.descriptor) < 0:
+                self.lose()
 
     cdef int finish(self) except -1:
         """Both close frames have gone their way. RFC 6455 section 7.1.1: the server closes first.
@@ -441,8 +460,8 @@ cdef class Connection:
         self.refusing = False
         if self.state == CLOSING and self.close_received:
             self.finish()
-        elif self.state == LINGERING and dorrit_shutdown_writing(self.descriptor) < 0:
-            self.lose()
+        elif self.state == LINGERING:
+            self.shut_down()
         return 0
 
     cdef void take_written(self, size_t sent) noexcept:

@@ -126,6 +126,8 @@ cdef int read(Connection connection) except -1:
         return 0
     if connection.state == HANDSHAKING:
         return read_head(connection)
+    if connection.state == LINGERING and connection.following:
+        return read_until_close(connection)
     if connection.state == LINGERING:
         # Thrown away: it only is read so that closing does not reset the peer.
         receive(connection, connection.agenda.input, SCRATCH_SIZE)
@@ -298,7 +300,11 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
     cdef dorrit_frame_header header
     cdef dorrit_frame_verdict verdict
     cdef size_t size
-    while length > 0 and (connection.state == OPEN or connection.state == CLOSING):
+    while length > 0:
+        if connection.following:
+            return skip_frames(connection, data, length)
+        if connection.state != OPEN and connection.state != CLOSING:
+            return 0
         if connection.close_received:
             # RFC 6455 section 1.4: "After receiving a control frame indicating the connection
             # should be closed, a peer … discards any further data received."
@@ -308,18 +314,21 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
             connection.take_in(data, length, 16)
             return 0
         if verdict != DORRIT_FRAME_OK:
-            return drop(connection, PROTOCOL_ERROR, WHAT_IS_WRONG[verdict])
-        # "Dorrit drops connections on which fragment frames arrive." A continuation frame has
-        # nothing to continue then, which RFC 6455 section 5.4 does not allow either.
-        if header.opcode == DORRIT_OPCODE_CONTINUATION:
-            return drop(connection, PROTOCOL_ERROR, "a continuation frame continues nothing")
-        if not header.fin:
-            return drop(connection, UNSUPPORTED_DATA, "messages must not be fragmented")
+            return drop(connection, PROTOCOL_ERROR, WHAT_IS_WRONG[verdict], False)
         # "Dorrit drops connections on which messages arrive with payloads greater than the buffer
         # size less 5 bytes."
         if header.payload_length > agenda.payload_max and header.opcode < DORRIT_OPCODE_CLOSE:
-            return drop(connection, MESSAGE_TOO_BIG,
-                        f"a message must not be larger than {agenda.payload_max} bytes")
+            drop(connection, MESSAGE_TOO_BIG,
+                 f"a message must not be larger than {agenda.payload_max} bytes", True)
+            continue
+        # "Dorrit drops connections on which fragment frames arrive." A continuation frame has
+        # nothing to continue then, which RFC 6455 section 5.4 does not allow either.
+        if header.opcode == DORRIT_OPCODE_CONTINUATION:
+            drop(connection, PROTOCOL_ERROR, "a continuation frame continues nothing", True)
+            continue
+        if not header.fin:
+            drop(connection, UNSUPPORTED_DATA, "messages must not be fragmented", True)
+            continue
         size = header.header_length + <size_t>header.payload_length
         if length < size:
             connection.take_in(data, length, min(max(length * 2, <size_t>INPUT_FIRST), size))
@@ -331,9 +340,10 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
     return 0
 
 
-cdef int drop(Connection connection, uint16_t code, str reason) except -1:
+cdef int drop(Connection connection, uint16_t code, str reason, bint framed) except -1:
+    """R5. `framed`: whether it is still known where the client's frames begin."""
     connection.agenda.reports.dropped(code, reason)
-    return connection.fail(code, reason)
+    return connection.fail(code, reason, framed)
 
 
 cdef int take_frame(
@@ -354,7 +364,7 @@ cdef int take_frame(
         # byte stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
         # Connection_."
         if not dorrit_utf8_is_valid(<uint8_t *>PyBytes_AS_STRING(payload), length):
-            return drop(connection, INVALID_PAYLOAD_DATA, "a text is not UTF-8")
+            return drop(connection, INVALID_PAYLOAD_DATA, "a text is not UTF-8", True)
         return deliver(connection, False, payload)
     if header.opcode == DORRIT_OPCODE_PING:
         return connection.put_pong(payload)
@@ -389,7 +399,7 @@ cdef int callback_raised(Connection connection) except -1:
     try:
         raise_what_is_set()
     except BaseException as error:
-        connection.fail(INTERNAL_ERROR, "")
+        connection.fail(INTERNAL_ERROR, "", True)
         report(connection.agenda, "read", error)
     return 0
 
@@ -403,12 +413,48 @@ cdef int take_close(Connection connection, bytes payload) except -1:
     if length == 0:
         return connection.answer_close(b"", NO_STATUS, "")
     if length == 1:
-        return drop(connection, PROTOCOL_ERROR, "a close frame has half a close code")
+        return drop(connection, PROTOCOL_ERROR, "a close frame has half a close code", False)
     code = <uint16_t>(data[0] << 8 | data[1])
     if not dorrit_close_code_is_valid(code):
-        return drop(connection, PROTOCOL_ERROR, f"close code {code} must not be sent")
+        return drop(connection, PROTOCOL_ERROR, f"close code {code} must not be sent", False)
     if not dorrit_utf8_is_valid(data + 2, length - 2):
-        return drop(connection, INVALID_PAYLOAD_DATA, "the reason for a close is not UTF-8")
+        return drop(connection, INVALID_PAYLOAD_DATA, "the reason for a close is not UTF-8", False)
     # "When sending a Close frame in response, the endpoint typically echos the status code it
     # received."
     return connection.answer_close(payload[:2], code, payload[2:].decode("utf-8"))
+
+
+# After a drop: frames are skipped, and only the client's close frame is looked for
+
+cdef int read_until_close(Connection connection) except -1:
+    cdef uint8_t *buffer = connection.agenda.input
+    cdef size_t before = connection.input_length    # of a header: at most 13 bytes
+    cdef ssize_t count
+    if before > 0:
+        memcpy(buffer, connection.input, before)
+    count = receive(connection, buffer + before, SCRATCH_SIZE - before)
+    if count <= 0:
+        return 0
+    connection.free_input()
+    return skip_frames(connection, buffer, before + <size_t>count)
+
+
+cdef int skip_frames(Connection connection, uint8_t *data, size_t length) except -1:
+    """Skips the frames in data[0 .. length), whatever their size, and keeps nothing of them."""
+    cdef dorrit_frame_header header
+    cdef dorrit_frame_verdict verdict
+    cdef size_t skipped
+    while length > 0:
+        if connection.skipping > 0:
+            skipped = <size_t>min(connection.skipping, <uint64_t>length)
+            connection.skipping -= skipped
+            data += skipped
+            length -= skipped
+            continue
+        verdict = dorrit_frame_header_decode(&header, data, length)
+        if verdict == DORRIT_FRAME_INCOMPLETE:
+            return connection.take_in(data, length, 16)
+        if verdict != DORRIT_FRAME_OK or header.opcode == DORRIT_OPCODE_CLOSE:
+            return connection.part()
+        connection.skipping = header.header_length + header.payload_length
+    return 0

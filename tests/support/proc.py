@@ -1,0 +1,36 @@
+"""What Linux says about a process (proc(5))."""
+
+from pathlib import Path
+
+CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+
+
+def status(pid: int | str) -> dict[str, list[str]]:
+    """The fields of /proc/PID/status, each split into words."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, though its parent may not have asked for its status."""
+    try:
+        return status(pid)["State"][0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def stat(pid: int) -> dict[str, int]:
+    """Its parent, process group, session and controlling terminal (0: none)."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return dict(zip(("parent", "group", "session", "terminal"), map(int, words[1:5]), strict=True))
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """What each of its descriptors is of."""
+    folder = Path(f"/proc/{pid}/fd")
+    return {int(entry.name): str(entry.readlink()) for entry in folder.iterdir()}
+
+
+def ignored_signals(pid: int) -> set[int]:
+    mask = int(status(pid)["SigIgn"][0], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
