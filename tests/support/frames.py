@@ -1,4 +1,4 @@
-"""A client's side of RFC 6455, written apart from dorrit's own so that both can't be wrong alike."""
+"""A client's side of RFC 6455, written apart from dorrit's so that both can't be wrong alike."""
 
 import struct
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """An engine and its clients in one thread: the test says when the loop turns.
 
-A client is one end of a socket pair, the engine has the other. Nothing runs but by `turn`, so a test
+A client is one end of a socket pair, the engine has the other. Only `turn` lets anything run: a test
 sees each step and needs no sleep.
 """
 
@@ -16,7 +16,6 @@ from typing import Any, Self
 from dorrit.engine import Connection, Engine
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import Refusal
-
 from tests.support.frames import CLOSE, REQUEST, Received, close_frame, parse
 
 DROPS = {1002, 1003, 1007, 1009, 1011}

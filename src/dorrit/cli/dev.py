@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from dorrit.dev import run as run_server
 from dorrit.settings import SETTINGS, add_arguments
 
 DESCRIPTION = """\
@@ -90,6 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit status.
     """
+    # Here, so that `dorrit serve` does not load an HTTP server that it has no use for.
+    from dorrit.dev import run as run_server  # noqa: PLC0415
+
     return run_server(
         arguments.server,
         port=arguments.port,
