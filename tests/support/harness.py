@@ -1,7 +1,7 @@
 """An engine and its clients in one thread: the test says when the loop turns.
 
-A client is one end of a socket pair, the engine has the other. Only `turn` lets anything run: a test
-sees each step and needs no sleep.
+A client is one end of a socket pair, the engine has the other. Only `turn` lets anything run: a
+test sees each step and needs no sleep.
 """
 
 import contextlib
