@@ -1,0 +1,84 @@
+"""``dorrit status``: say how a server is."""
+
+import argparse
+import sys
+import time
+from datetime import datetime
+from typing import Final
+
+from dorrit.process.control import find
+from dorrit.process.status import Status
+from dorrit.process.status_client import NotRunningError
+
+DESCRIPTION = """\
+Say how a server is: its process, user, group and socket, since when it runs, how many connections
+it has, and how often it was restarted after a crash. Only the server's user and root may ask."""
+
+EPILOG = """\
+Exit status: 0 if it runs, 1 if it has ended and left its files, 2 for a wrong command line, 3 if it
+does not run, 4 if that can't be told, for example for want of permission.
+
+  dorrit status chat
+  dorrit status /run/chat/chat.socket"""
+
+NAME: Final = "the server's name, or the absolute path of its socket"
+
+DEAD: Final = 1
+"""LSB: "program is dead and /var/run pid file exists"."""
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand to the command line."""
+    parser = commands.add_parser(
+        "status",
+        help="say how a server is",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help=NAME)
+    parser.set_defaults(func=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the status of a server that runs, or that it doesn't; return the exit status.
+
+    Raises:
+        StartError: It can't be told.
+    """
+    try:
+        server = find(arguments.name)
+    except NotRunningError as error:
+        sys.stdout.write(f"{error}\n")
+        return DEAD if error.is_left else error.status
+    with server:
+        sys.stdout.write(f"{arguments.name}: running as process {server.process.pid}\n")
+        if server.status is None:
+            sys.stdout.write(f"{arguments.name}: no more is known: {server.silence}\n")
+        else:
+            sys.stdout.write(_described(server.status, time.time()))
+    return 0
+
+
+def _described(status: Status, now: float) -> str:
+    since = datetime.fromtimestamp(status.started).astimezone()
+    rows = {
+        "name": status.name,
+        "user": status.user,
+        "group": status.group,
+        "socket": status.socket,
+        "up": f"{_duration(now - status.started)}, since {since:%Y-%m-%d %H:%M:%S}",
+        "connections": status.connections,
+        "restarts": status.restarts,
+        "version": status.version,
+    }
+    return "".join(f"{row:<11} {value}\n" for row, value in rows.items())
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as days, hours, minutes and seconds."""
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    clock = f"{hour}:{minute:02}:{second:02}"
+    return f"{days} {'day' if days == 1 else 'days'} {clock}" if days else clock

@@ -1,0 +1,298 @@
+"""Finds a server that runs, makes sure that it is the one that is meant, and stops it."""
+
+import fcntl
+import os
+import re
+import signal
+import stat
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from dorrit.errors import StartError
+from dorrit.process import record
+from dorrit.process.handle import INTERVAL, Process
+from dorrit.process.pidfile import DIRECTORY, path_of
+from dorrit.process.record import Record
+from dorrit.process.status import Status, status_path
+from dorrit.process.status_client import (
+    NoPermissionError,
+    NotRunningError,
+    StatusError,
+    ask,
+)
+
+UNNAMED: Final = ("server", "dorrit")
+"""A server that has set no name is called by the first; its socket by the second (R13, R25)."""
+
+SECOND_SIGNAL_AFTER: Final = 0.1
+"""Seconds; a signal that comes before the first one has been handled is lost in it."""
+
+AGAIN_AFTER: Final = 1.0
+"""Seconds; Python handles two signals that come while a callback runs as one."""
+
+SETTLED_WITHIN: Final = 5.0
+"""Seconds for what is left of a server that has ended: its janitor removes its files."""
+
+
+class Server:
+    """A server that runs.
+
+    Attributes:
+        process: It.
+        status: What it says of itself; None if it can't be asked, see `silence`.
+        silence: Why it can't be asked, or "".
+        pid_file: Path of its pid file, or None.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        status: Status | None,
+        *,
+        silence: str = "",
+        pid_file: str | None = None,
+    ) -> None:
+        """Made by `find`."""
+        self.process = process
+        self.status = status
+        self.silence = silence
+        self.pid_file = pid_file
+
+    def stop(self, timeout: float, *, now: bool = False) -> bool:
+        """Send it SIGTERM and wait for its end, and for that of its janitor.
+
+        Args:
+            timeout: Seconds.
+            now: Send it again until it ends: the server then does not wait for its clients.
+
+        Returns:
+            Whether it has ended.
+
+        Raises:
+            NoPermissionError: It is another user's.
+        """
+        end = time.monotonic() + timeout
+        try:
+            self.process.send(signal.SIGTERM)
+            if now and not self._has_taken_it(end):
+                self.process.send(signal.SIGTERM)
+                while not self.process.wait(min(AGAIN_AFTER, end - time.monotonic())):
+                    if time.monotonic() >= end:
+                        return False
+                    self.process.send(signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            raise NoPermissionError(
+                f"process {self.process.pid}: permission denied: only the server's user and root "
+                "may stop it"
+            ) from None
+        if not self.process.wait(end - time.monotonic()):
+            return False
+        if self.pid_file is not None:
+            _wait_for_janitor(self.pid_file)
+        return True
+
+    def _has_taken_it(self, end: float) -> bool:
+        """Wait until the first signal is no longer pending; return whether the server has ended."""
+        while not self.process.has_taken(signal.SIGTERM) and time.monotonic() < end:
+            if self.process.wait(INTERVAL):
+                return True
+        return self.process.wait(SECOND_SIGNAL_AFTER)
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Let go of its process."""
+        self.process.close()
+
+
+def find(target: str, directory: str = DIRECTORY) -> Server:
+    """Find a server that runs.
+
+    Args:
+        target: Its name, or the absolute path of its socket.
+        directory: Where pid files are, and sockets that have no path of their own.
+
+    Returns:
+        The server. The caller closes it.
+
+    Raises:
+        NotRunningError: It doesn't run.
+        StatusError: Whether it runs can't be told, or what runs may be something else.
+    """
+    if target.startswith("/"):
+        status, process = ask(status_path(target))
+        return Server(process, status)
+    _check_name(target)
+    pid_file = _read(path_of(target, directory))
+    if pid_file is not None and pid_file.is_locked:
+        return _holder(target, directory, pid_file)
+    try:
+        return _by_status(target, directory)
+    except NotRunningError as error:
+        is_left = error.is_left
+    if pid_file is not None and pid_file.pid is not None:
+        raise NotRunningError(
+            f"{target}: not running; process {pid_file.pid} has ended and left {pid_file.path}",
+            is_left=True,
+        )
+    raise NotRunningError(f"{target}: not running", is_left=is_left)
+
+
+def record_of(target: str, directory: str = DIRECTORY) -> Record:
+    """Return how a server was started, whether it still runs or has crashed.
+
+    Args:
+        target: Its name, or the absolute path of its socket.
+        directory: Where pid files are.
+
+    Raises:
+        StartError: It isn't known, or not by somebody who is trusted.
+    """
+    if not target.startswith("/"):
+        _check_name(target)
+        return record.read(record.path_of(target, directory))
+    beside = record.path_beside(target)
+    if not os.path.lexists(beside):
+        with suppress(StatusError):
+            status, process = ask(status_path(target))
+            process.close()
+            beside = record.path_of(status.name, directory)
+    found = record.read(beside)
+    if found.socket != target:
+        raise StartError(f"{beside}: this is of a server on another socket, {found.socket}")
+    return found
+
+
+def _check_name(name: str) -> None:
+    if not name or "/" in name or "\0" in name:
+        raise StartError(
+            f"{name!r} is neither a server's name nor the absolute path of a socket", status=2
+        )
+
+
+def _by_status(name: str, directory: str) -> Server:
+    """Find a server without a pid file: one in the foreground."""
+    file = UNNAMED[1] if name == UNNAMED[0] else name
+    status, process = ask(status_path(os.fspath(Path(directory) / f"{file}.socket")))
+    if name not in {status.name, file}:
+        process.close()
+        raise StatusError(f"{name}: the server there says that it is {status.name}")
+    return Server(process, status)
+
+
+def _holder(name: str, directory: str, file: "_PidFile") -> Server:
+    """Return the server that holds the lock of its pid file.
+
+    The server can write to the file, so whoever takes it over can write another's pid there. The
+    process is therefore believed to be the server only if the kernel says so: it has the lock, or
+    it is the one that answers on the status socket.
+    """
+    if file.pid is None:
+        raise StatusError(f"{name}: starting or stopping just now")
+    with ExitStack() as opened:
+        try:
+            process = Process(file.pid)
+        except ProcessLookupError:
+            raise StatusError(
+                f"{name}: process {file.pid} has ended, and something of it still holds {file.path}"
+            ) from None
+        opened.callback(process.close)
+        status, silence = None, ""
+        try:
+            answering = _by_status(name, directory)
+            answering.process.close()
+            if answering.process.pid == file.pid:
+                status = answering.status
+            else:
+                silence = "another process answers on its status socket"
+        except NotRunningError:
+            silence = "its socket has another path, which says more: dorrit status PATH"
+        except StatusError as error:
+            silence = str(error)
+        if status is None and _has_lock(file) is False:
+            raise StatusError(
+                f"{file.path}: process {file.pid}, which it names, does not hold its lock: it is "
+                "left alone"
+            )
+        # Only now is it sure whose pid it was when `process` was made.
+        again = _read(file.path)
+        if again is None or not again.is_locked or again.pid != file.pid:
+            raise NotRunningError(f"{name}: not running any more")
+        opened.pop_all()
+        return Server(process, status, silence=silence, pid_file=file.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _PidFile:
+    path: str
+    pid: int | None
+    is_locked: bool
+    device: int
+    inode: int
+
+
+def _read(path: str) -> _PidFile | None:
+    """Return what a pid file says; None: there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise NoPermissionError(f"{path}: permission denied: only root may read it") from None
+    except OSError as error:
+        raise StatusError(f"{path}: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StatusError(f"{path}: it is no regular file")
+        text = re.fullmatch(rb"([1-9][0-9]{0,9})\n", os.pread(descriptor, 16, 0))
+        pid = int(text[1]) if text else None
+        return _PidFile(path, pid, _is_locked(descriptor), status.st_dev, status.st_ino)
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _has_lock(file: _PidFile) -> bool | None:
+    """Tell whether the process that a pid file names has locked it; None: that can't be seen.
+
+    proc(5), of /proc/PID/fdinfo: "lock:" lines, for the locks that a file descriptor holds.
+    """
+    folder = Path(f"/proc/{file.pid}")
+    try:
+        descriptors = [entry.name for entry in (folder / "fd").iterdir()]
+    except OSError:
+        # Without /proc (FreeBSD, macOS) the lock and the pid must do. With it, it is not readable:
+        # then only the answer on the status socket tells.
+        return False if folder.exists() else None
+    for descriptor in descriptors:
+        with suppress(OSError):
+            status = (folder / "fd" / descriptor).stat()
+            if (status.st_dev, status.st_ino) == (file.device, file.inode):
+                information = (folder / "fdinfo" / descriptor).read_text(encoding="ascii")
+                if re.search(r"^lock:.* FLOCK ", information, re.MULTILINE):
+                    return True
+    return False
+
+
+def _wait_for_janitor(pid_file: str) -> None:
+    end = time.monotonic() + SETTLED_WITHIN
+    while time.monotonic() < end:
+        file = _read(pid_file)
+        if file is None or not file.is_locked:
+            return
+        time.sleep(INTERVAL)

@@ -1,0 +1,199 @@
+"""Asks a server for its status, and believes it only what can be so."""
+
+import os
+import socket
+import time
+from contextlib import ExitStack
+from typing import Final
+
+from dorrit.errors import StartError
+from dorrit.process.handle import INTERVAL, Process
+from dorrit.process.listener import PATH_MAX
+from dorrit.process.peer import peer_pid, peer_pidfd
+from dorrit.process.status import ANSWER_MAX, Status, decoded, status_path
+
+TIMEOUT: Final = 5.0
+"""Seconds for a server to answer, which it does at the end of a turn of its loop."""
+
+
+class StatusError(StartError):
+    """The status can't be had. Its exit status is that of the LSB: 4, "unknown"."""
+
+    def __init__(self, message: str, *, status: int = 4) -> None:
+        """Make the error.
+
+        Args:
+            message: One line for stderr.
+            status: The exit status.
+        """
+        super().__init__(message, status=status)
+
+
+class NotRunningError(StatusError):
+    """No server answers. The exit status is that of the LSB: 3, "not running".
+
+    Attributes:
+        is_left: Whether a server that has crashed has left its socket there.
+    """
+
+    def __init__(self, message: str, *, is_left: bool = False) -> None:
+        """Make the error.
+
+        Args:
+            message: One line for stderr.
+            is_left: Whether a server that has crashed has left its socket there.
+        """
+        super().__init__(message, status=3)
+        self.is_left = is_left
+
+
+class NoPermissionError(StatusError):
+    """Only the server's user and root may ask."""
+
+
+def query(path: str, timeout: float = TIMEOUT) -> Status:
+    """Ask a server for its status.
+
+    Args:
+        path: Of the status socket.
+        timeout: Seconds, for all of it.
+
+    Raises:
+        NotRunningError: No server answers there.
+        NoPermissionError: The server is another user's.
+        StatusError: What answers is no server of dorrit's, or it does not answer in time.
+    """
+    status, process = ask(path, timeout)
+    process.close()
+    return status
+
+
+def ask(path: str, timeout: float = TIMEOUT) -> tuple[Status, Process]:
+    """Ask a server for its status, and the kernel for its process.
+
+    Takes and raises what `query` does.
+
+    Returns:
+        The status, and the process that has given it. The caller closes that.
+    """
+    end = time.monotonic() + timeout
+    with connect(path, timeout) as connected, ExitStack() as opened:
+        pid = peer_pid(connected)
+        pidfd = peer_pidfd(connected)
+        if pidfd is not None:
+            opened.callback(os.close, pidfd)
+        try:
+            status = decoded(_read(connected, end))
+        except TimeoutError:
+            raise _late(path, timeout) from None
+        except OSError as error:
+            raise StatusError(f"{path}: {error.strerror}") from None
+        except ValueError as error:
+            raise _wrong(path, str(error)) from None
+        # The kernel knows better.
+        if pid is not None and status.pid != pid:
+            raise _wrong(path, f"process {pid} says that it is process {status.pid}")
+        if status_path(status.socket) != path:
+            raise _wrong(path, "it is the status of another socket")
+        try:
+            process = Process(status.pid, pidfd)
+        except ProcessLookupError:
+            raise NotRunningError(f"{path}: the server has just ended") from None
+        opened.pop_all()
+        return status, process
+
+
+def _wrong(path: str, why: str) -> StatusError:
+    return StatusError(f"{path}: this is no status of a dorrit server: {why}")
+
+
+def _late(path: str, timeout: float) -> StatusError:
+    return StatusError(f"{path}: no answer within {timeout:g} seconds")
+
+
+def connect(path: str, timeout: float) -> socket.socket:
+    """Connect to a status socket.
+
+    Args:
+        path: Of it.
+        timeout: Seconds.
+
+    Raises:
+        NotRunningError: No server answers there.
+        NoPermissionError: The server is another user's.
+        StatusError: It can't be told.
+    """
+    check_length(path)
+    end = time.monotonic() + timeout
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.settimeout(timeout)
+        while not _is_connected(made, path):
+            if time.monotonic() >= end:
+                raise TimeoutError  # noqa: TRY301 - as connect(2) would say it
+            time.sleep(INTERVAL)
+    except OSError as error:
+        made.close()
+        raise _reason(error, path, timeout) from None
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _is_connected(made: socket.socket, path: str) -> bool:
+    """Try to connect; return whether that is done.
+
+    connect(2): "EAGAIN For nonblocking UNIX domain sockets, the socket is nonblocking, and the
+    connection cannot be completed immediately", since others wait already.
+    """
+    try:
+        made.connect(path)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _reason(error: OSError, path: str, timeout: float) -> StatusError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return NotRunningError(f"{path}: no server runs there")
+    if isinstance(error, ConnectionRefusedError):
+        return NotRunningError(
+            f"{path}: no server answers there; one that has ended has left its socket", is_left=True
+        )
+    if isinstance(error, PermissionError):
+        return NoPermissionError(
+            f"{path}: permission denied: only the server's user and root may ask"
+        )
+    if isinstance(error, TimeoutError):
+        return _late(path, timeout)
+    return StatusError(f"{path}: {error.strerror}")
+
+
+def _read(connected: socket.socket, end: float) -> bytes:
+    """Read to the end, or to one byte more than an answer may have."""
+    data = b""
+    while len(data) <= ANSWER_MAX:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connected.settimeout(left)
+        more = connected.recv(ANSWER_MAX + 1 - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def check_length(path: str) -> None:
+    """Refuse a path that no socket can have.
+
+    Raises:
+        StartError: It is too long.
+    """
+    length = len(os.fsencode(path))
+    if length > PATH_MAX:
+        raise StartError(
+            f"{path}: too long for a UNIX-domain socket: {length} bytes, where at most {PATH_MAX} "
+            "are possible"
+        )

@@ -1,0 +1,388 @@
+"""``dorrit status``, ``stop`` and ``restart``: what they say, and their exit statuses."""
+
+import fcntl
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dorrit.cli import status as status_command
+from dorrit.process.pidfile import DIRECTORY
+from dorrit.process.status import Status
+from tests.process import status_server
+from tests.support.children import NOBODY
+from tests.support.servers import PATIENCE, until
+
+Started = subprocess.Popen[str]
+
+COMMANDS = """\
+import os, sys
+from dorrit.cli import restart, status, stop
+from dorrit.errors import StartError
+from dorrit.settings import CommandLine
+
+parser = CommandLine(prog="dorrit")
+commands = parser.add_subparsers(required=True)
+for module in (restart, status, stop):
+    module.add_parser(commands)
+uid = int(sys.argv[1])
+if uid:  # only now: the interpreter may be root's alone
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+try:
+    arguments = parser.parse_args(sys.argv[2:])
+    sys.exit(arguments.func(arguments))
+except StartError as error:
+    sys.stderr.write(f"dorrit: {error}\\n")
+    sys.exit(error.status)
+"""
+
+
+class Result:
+    """What a command has said, and its exit status."""
+
+    def __init__(self, *words: str, uid: int = 0) -> None:
+        process = subprocess.run(
+            [sys.executable, "-c", COMMANDS, str(uid), *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.status = process.returncode
+        self.out = process.stdout
+        self.err = process.stderr
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A name of the test's own in /var/run."""
+    made = f"dorrit-test-{secrets.token_hex(4)}"
+    yield made
+    for path in Path(DIRECTORY).glob(f"{made}.*"):
+        path.unlink()
+
+
+@pytest.fixture
+def path(name: str) -> str:
+    return f"{DIRECTORY}/{name}.socket"
+
+
+@pytest.fixture
+def start(name: str, path: str) -> Iterator[Callable[..., Started]]:
+    started: list[Started] = []
+
+    def run(*words: str, path: str = path) -> Started:
+        process = subprocess.Popen(
+            [sys.executable, status_server.__file__, DIRECTORY, name, path, *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/tmp",
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+# status
+
+
+def test_status_says_all_that_is_known(name: str, path: str, start: Callable[..., Started]) -> None:
+    process = start("pid")
+    for target in (name, path):
+        result = Result("status", target)
+        assert result.status == 0, result.err
+        assert result.err == ""
+        lines = result.out.splitlines()
+        assert lines[0] == f"{target}: running as process {process.pid}"
+        up = lines.pop(5)
+        assert re.fullmatch(
+            r"up {10}\d+ days \d\d?:\d\d:\d\d, since 2023-11-1[45] \d\d:\d\d:20", up
+        )
+        assert lines[1:] == [
+            f"name        {name}",
+            "user        somebody",
+            "group       users",
+            f"socket      {path}",
+            "connections 7",
+            "restarts    2",
+            "version     9.8.7",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "0:00:00"),
+        (59.9, "0:00:59"),
+        (3661, "1:01:01"),
+        (86399, "23:59:59"),
+        (86400, "1 day 0:00:00"),
+        (10 * 86400 + 3600, "10 days 1:00:00"),
+    ],
+)
+def test_status_says_for_how_long(seconds: float, text: str) -> None:
+    status = Status(
+        name="a", pid=1, user="u", group="g", socket="/s", started=1_000_000_000.0,
+        connections=0, restarts=0, version="1",
+    )  # fmt: skip
+    described = status_command._described(status, status.started + seconds)
+    assert f"\nup          {text}, since " in described
+
+
+def test_status_of_a_server_whose_socket_is_elsewhere_says_how_to_ask(
+    name: str, start: Callable[..., Started], directory: Path
+) -> None:
+    process = start("pid", path=str(directory / "x.socket"))
+    result = Result("status", name)
+    assert result.status == 0
+    assert result.out == (
+        f"{name}: running as process {process.pid}\n"
+        f"{name}: no more is known: its socket has another path, which says more: dorrit status "
+        "PATH\n"
+    )
+
+
+def test_status_3_is_not_running(name: str, path: str) -> None:
+    result = Result("status", name)
+    assert (result.status, result.out, result.err) == (3, f"{name}: not running\n", "")
+    assert Result("status", path).status == 3
+
+
+def test_status_1_is_dead_and_its_files_are_left(
+    name: str, path: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid")
+    process.kill()
+    process.wait()
+    result = Result("status", name)
+    assert result.status == 1
+    assert result.out == (
+        f"{name}: not running; process {process.pid} has ended and left {DIRECTORY}/{name}.pid\n"
+    )
+    assert Result("status", path).status == 1
+
+
+def test_status_4_is_unknown(name: str, path: str, start: Callable[..., Started]) -> None:
+    start("pid", "nobody")
+    told = Result("status", name, uid=NOBODY - 1)
+    assert told.status == 4
+    assert told.out == ""
+    assert told.err == (
+        f"dorrit: {DIRECTORY}/{name}.pid: permission denied: only root may read it\n"
+    )
+    assert Result("status", path, uid=NOBODY - 1).status == 4
+    # Its own user may ask, by the socket.
+    assert Result("status", path, uid=NOBODY).status == 0
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "restart"])
+def test_status_2_is_a_wrong_command_line(command: str) -> None:
+    for words, reason in [
+        ([], "the following arguments are required: NAME; see dorrit "),
+        (["a/b"], "'a/b' is neither a server's name nor the absolute path of a socket"),
+        ([""], "'' is neither a server's name nor the absolute path of a socket"),
+    ]:
+        result = Result(command, *words)
+        assert result.status == 2
+        assert result.err.count("\n") == 1
+        assert reason in result.err
+
+
+@pytest.mark.parametrize("value", ["-1", "x", "nan", "inf", "86401", ""])
+def test_a_timeout_that_cannot_be_is_a_wrong_command_line(value: str) -> None:
+    result = Result("stop", "chat", f"--timeout={value}")
+    assert result.status == 2
+    assert f"{value!r} is no number of seconds from 0 to 86400" in result.err
+
+
+# stop
+
+
+def test_R27_stop_says_what_happened(name: str, start: Callable[..., Started]) -> None:
+    process = start("pid", "nobody", "janitor")
+    result = Result("stop", name)
+    assert (result.status, result.err) == (0, "")
+    assert result.out == f"{name}: stopped process {process.pid}\n"
+    assert process.wait(PATIENCE) == 0
+    again = Result("stop", name)
+    assert (again.status, again.out, again.err) == (0, f"{name}: not running\n", "")
+
+
+def test_R27_stop_by_the_path_of_the_socket(path: str, start: Callable[..., Started]) -> None:
+    process = start("nobody")
+    result = Result("stop", path, uid=NOBODY)
+    assert (result.status, result.err) == (0, "")
+    assert process.wait(PATIENCE) == 0
+
+
+def test_R27_stop_says_when_a_server_does_not_end_in_time(
+    name: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid", "linger")
+    result = Result("stop", name, "--timeout", "0.1")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
+        f"dorrit: {name}: process {process.pid} was told to stop and has not ended within 0.1 "
+        "seconds\n"
+    )
+    assert process.poll() is None
+
+
+def test_R27_stop_now_is_a_second_signal(name: str, start: Callable[..., Started]) -> None:
+    process = start("pid", "linger")
+    assert Result("stop", name, "--now").status == 0
+    assert process.wait(PATIENCE) == 0
+
+
+def test_stop_leaves_alone_what_may_be_something_else(name: str) -> None:
+    bystander = subprocess.Popen(["sleep", "600"])
+    try:
+        file = Path(DIRECTORY) / f"{name}.pid"
+        file.write_text(f"{bystander.pid}\n")
+        with file.open() as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            result = Result("stop", name)
+        assert result.status == 4
+        assert "does not hold its lock: it is left alone" in result.err
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_stop_without_permission_is_4(path: str, start: Callable[..., Started]) -> None:
+    process = start()
+    result = Result("stop", path, uid=NOBODY)
+    assert result.status == 4
+    assert "permission denied" in result.err
+    assert process.poll() is None
+
+
+# restart
+
+
+def pid_in(name: str) -> int:
+    text = (Path(DIRECTORY) / f"{name}.pid").read_text()
+    return int(text or "0")
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_restart_runs_the_same_command_in_the_same_directory(
+    name: str, path: str, start: Callable[..., Started], crashed: bool
+) -> None:
+    process = start("pid", "record")
+    if crashed:
+        process.kill()
+        process.wait()
+        Path(path).unlink()
+    # The stand-in stays in the foreground, so the command does not return: we stop that one, too.
+    restart = subprocess.Popen(
+        [sys.executable, "-c", COMMANDS, "0", "restart", name],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"MINE": "the caller's"},
+    )
+    try:
+        assert restart.stdout is not None
+        told = restart.stdout.readline()
+        if crashed:
+            assert told.startswith(f"{name}: not running; process {process.pid} has ended")
+        else:
+            assert told == f"{name}: stopped process {process.pid}\n"
+            assert process.wait(PATIENCE) == 0
+        assert restart.stdout.readline() == "ready\n"
+        pid = pid_in(name)
+        assert pid != process.pid
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:]
+        assert [os.fsdecode(word) for word in words] == [
+            status_server.__file__, DIRECTORY, name, path, "pid", "record", "",
+        ]  # fmt: skip
+        assert Path(f"/proc/{pid}/cwd").readlink() == Path("/tmp")
+        assert b"MINE=the caller's" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        assert Result("stop", name).status == 0
+        assert restart.wait(PATIENCE) == 0
+    finally:
+        restart.kill()
+        restart.wait()
+        assert restart.stdout is not None
+        restart.stdout.close()
+
+
+def test_restart_leaves_a_server_in_the_foreground_alone(
+    name: str, path: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid")
+    for target in (name, path):
+        result = Result("restart", target)
+        assert (result.status, result.out) == (1, "")
+        assert "a server in the foreground is restarted by whoever started it" in result.err
+    assert process.poll() is None
+
+
+def test_restart_does_not_run_as_root_what_the_servers_user_may_have_written(
+    name: str, start: Callable[..., Started], directory: Path
+) -> None:
+    process = start("pid", "record")
+    os.chown(Path(DIRECTORY) / f"{name}.command", NOBODY, NOBODY)
+    result = Result("restart", name)
+    assert result.status == 1
+    assert "somebody else may have written this; its command was not run" in result.err
+    assert process.poll() is None
+
+
+def test_restart_says_when_the_command_cannot_be_run(
+    name: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid", "record")
+    record = Path(DIRECTORY) / f"{name}.command"
+    record.write_text(record.read_text().replace(sys.executable, "/nonexistent/python"))
+    result = Result("restart", name)
+    assert result.status == 1
+    assert result.out == f"{name}: stopped process {process.pid}\n"
+    assert result.err == (
+        f"dorrit: {name}: can't run /nonexistent/python in /tmp: No such file or directory\n"
+    )
+
+
+def test_restart_ends_as_the_command_does(name: str, start: Callable[..., Started]) -> None:
+    start("pid", "record")
+    record = Path(DIRECTORY) / f"{name}.command"
+    record.write_text(record.read_text().replace(status_server.__file__, "/nonexistent.py"))
+    result = Result("restart", name)
+    assert result.status == 2
+    assert "can't open file" in result.err
+
+
+def test_restart_does_not_start_a_second_one_beside_one_that_does_not_end(
+    name: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid", "record", "linger")
+    result = Result("restart", name, "--timeout=0.1")
+    assert result.status == 1
+    assert "has not ended within 0.1 seconds" in result.err
+    process.send_signal(signal.SIGTERM)
+    until(lambda: process.poll() is not None, "its end")
+
+
+def test_each_has_a_help_that_says_its_exit_statuses() -> None:
+    for command in ("status", "stop", "restart"):
+        told = Result(command, "--help")
+        assert told.status == 0
+        assert "Exit status: " in told.out
+        assert max(map(len, told.out.splitlines())) <= 100
