@@ -1,0 +1,146 @@
+"""A process that removes the server's names from the file system when the server is gone (R27).
+
+The server has made its pid file and its socket as root, in a directory that only root can write,
+and has then given up what it would need to remove them. So before that it starts a janitor, which
+keeps root's privileges, and which can do this one thing: it waits for the end of a socket pair, on
+which it takes no input, then removes the names that it was given at its start, and ends. It waits
+for the server itself, not for what the server says: the names go after kill -9, too.
+
+It holds the locks of these names with the server. As long as it has not removed them, no other
+server can take them over; it can't remove another server's.
+
+It is a program of its own (janitor_program.py), not just a fork: that would keep all memory that
+``ws_init_func`` has filled.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from dorrit.errors import StartError
+
+PROGRAM: Final = Path(__file__).with_name("janitor_program.py")
+
+PATIENCE: Final = 10.0
+"""Seconds for it to start, and for it to end."""
+
+
+class Janitor:
+    """In the server: the janitor that waits for it. It is no child of the server.
+
+    Attributes:
+        descriptor: The server's end, closed on exec. For the next image in the same process, clear
+            that flag and `adopt`.
+    """
+
+    def __init__(self, server: str, paths: Sequence[str], locks: Sequence[int]) -> None:
+        """Start it, as who the process still is. It is ready when this returns.
+
+        Args:
+            server: The server's name, for those who list processes.
+            paths: Absolute; what is there now goes in this order, if it is still the same then.
+            locks: Descriptors of the locks (`dorrit.process.lock`) that keep other servers from
+                these paths. The janitor holds them as well, until it ends.
+
+        Raises:
+            StartError: It can't be started.
+        """
+        self._owner = os.getpid()
+        ours, theirs = socket.socketpair()
+        with theirs, ExitStack() as opened:
+            try:
+                files = [opened.enter_context(_file(path)) for path in paths]
+                _run(
+                    [server, str(theirs.fileno()), *(word for file in files for word in file)],
+                    [theirs.fileno(), *locks, *(int(file[0]) for file in files)],
+                )
+                theirs.close()
+                _wait_for_start(ours)
+            except (OSError, StartError) as error:
+                ours.close()
+                raise StartError(f"the janitor that removes {' '.join(paths)}: {error}") from None
+            except BaseException:
+                ours.close()
+                raise
+        self.descriptor = ours.detach()
+
+    @classmethod
+    def adopt(cls, descriptor: int) -> Self:
+        """Go on with the janitor of the image of before in the same process (R29).
+
+        Args:
+            descriptor: What was `descriptor` there.
+        """
+        janitor = cls.__new__(cls)
+        janitor.descriptor = descriptor
+        janitor._owner = os.getpid()  # noqa: SLF001 - its own
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - os's interface
+        return janitor
+
+    def finish(self, timeout: float = PATIENCE) -> bool:
+        """Have it remove the names, and wait for its end.
+
+        Only the server itself can; in a process forked off it this does nothing.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Returns:
+            Whether it has ended. It may have been killed before.
+        """
+        if self.descriptor < 0:
+            return True
+        ours = socket.socket(fileno=self.descriptor)
+        self.descriptor = -1
+        with ours:
+            if os.getpid() != self._owner:
+                return True
+            try:
+                # Not only close(2): a process forked off the server may have the descriptor too.
+                ours.shutdown(socket.SHUT_WR)
+                ours.settimeout(timeout)
+                return ours.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:  # it is gone
+                return True
+
+
+@contextmanager
+def _file(path: str) -> Iterator[tuple[str, str, str, str]]:
+    """Give an open directory, the name in it, and the device and inode that it stands for."""
+    directory, name = os.path.split(path)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        status = os.lstat(name, dir_fd=descriptor)
+        yield str(descriptor), name, str(status.st_dev), str(status.st_ino)
+    finally:
+        os.close(descriptor)
+
+
+def _run(words: list[str], descriptors: list[int]) -> None:
+    """Run the program, which goes on in the background."""
+    # -I and -S: nothing from the user's directories, nor from the environment of the server.
+    command = [sys.executable, "-I", "-S", str(PROGRAM), *words]
+    subprocess.run(  # noqa: S603 - our own program, and words that we have made
+        command,
+        check=False,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=descriptors,
+        start_new_session=True,
+        umask=0o077,
+    )
+
+
+def _wait_for_start(ours: socket.socket) -> None:
+    ours.settimeout(PATIENCE)
+    if ours.recv(1) == b"":
+        raise StartError("it did not start")

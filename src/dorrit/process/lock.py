@@ -1,0 +1,281 @@
+"""A lock that is held for as long as the server lives, in a file that names the holder.
+
+flock(2): "Locks created by flock() are associated with an open file description. This means that
+duplicate file descriptors (created by, for example, fork(2) or dup(2)) refer to the same lock". So
+the first process takes it, the daemon inherits it by fork, the next image by execv, and it is free
+when the last of them is gone, however that happened. Nobody has to judge whether a pid is stale.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from dorrit.errors import StartError
+
+logger = logging.getLogger("dorrit")
+
+MODE: Final = 0o600
+"""Who can read a file can lock it (and keep a server from starting), so only its owner can."""
+
+PATIENCE: Final = 2.0
+"""Seconds to wait for a lock whose holder is only just starting, or just cleaning up."""
+
+INTERVAL: Final = 0.01
+"""Seconds between two tries."""
+
+MAX_PID: Final = 2**31 - 1
+
+
+class HeldError(StartError):
+    """Somebody else holds the lock.
+
+    Attributes:
+        pid: The process that says that it does, or None if none says so.
+    """
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        """Make the error.
+
+        Args:
+            path: The file.
+            pid: Who holds it, or None.
+        """
+        who = "another process" if pid is None else f"process {pid}"
+        super().__init__(f"{path}: locked by {who}; stop it first")
+        self.pid = pid
+
+
+class Lock:
+    """A lock of its own, and its file with the holder's pid in it.
+
+    Attributes:
+        path: The file.
+        descriptor: The file's, closed on exec. For the next image, clear that flag and `adopt`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Take the lock, and make the file if there is none. It is empty at first.
+
+        A file that is left over is taken again. It is replaced if another user owns it or may write
+        to it, or if it has a second name: what is written to it must harm nobody, and nobody else
+        shall write to it.
+
+        Args:
+            path: Absolute, in a directory that `check_directory` accepts.
+
+        Raises:
+            HeldError: Another process holds it.
+            StartError: It can't be made, or is no regular file. That is left as it is; a symbolic
+                link is not followed.
+        """
+        self.path = os.fspath(path)
+        with _explained(self.path):
+            self.descriptor = _acquire(self.path)
+        self._owner = os.getpid()
+
+    @classmethod
+    def adopt(cls, descriptor: int, path: str | os.PathLike[str]) -> Self:
+        """Go on with the lock that the image of before held in the same process (R29).
+
+        Args:
+            descriptor: What was `descriptor` there.
+            path: The file.
+
+        Raises:
+            HeldError: The descriptor is of a file that another process has locked.
+            StartError: It is no descriptor of a regular file.
+        """
+        lock = cls.__new__(cls)
+        lock.path, lock.descriptor = os.fspath(path), descriptor
+        lock._owner = os.getpid()  # noqa: SLF001 - its own
+        with _explained(lock.path):
+            _check_kind(descriptor, lock.path)
+            if not _locked(descriptor):  # which is no change if it is held already
+                raise HeldError(lock.path, _pid_in(descriptor))
+            os.set_inheritable(descriptor, False)  # noqa: FBT003 - os's interface
+        return lock
+
+    def write(self) -> None:
+        """Write the current process's pid; from now on this process is the holder.
+
+        Raises:
+            StartError: It can't be written.
+        """
+        with _explained(self.path):
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
+        self._owner = os.getpid()
+
+    def close(self) -> bool:
+        """Empty the file, remove it, and let go of the lock.
+
+        In this order, so that a file that is there and not locked is always left over from a crash.
+        Only the holder empties and removes it: not a process forked off it.
+
+        Returns:
+            Whether the name is gone. It stays if the privileges to remove it have been dropped (see
+            `dorrit.process.janitor`); an empty file says that no server runs.
+        """
+        if self.descriptor < 0:
+            return True
+        try:
+            if os.getpid() != self._owner:
+                return True
+            os.ftruncate(self.descriptor, 0)
+            if _is_at(self.descriptor, self.path):
+                Path(self.path).unlink()
+        except OSError as error:
+            logger.debug("%s can't be removed: %s", self.path, error.strerror)
+            return False
+        else:
+            return True
+        finally:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Return the lock."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def holder(path: str | os.PathLike[str]) -> int | None:
+    """Return the pid of the process that holds the lock; None if none does, or says so.
+
+    The lock is certain, the pid is what the file says: in the moment in which somebody has just
+    taken over a stale file, still that of the holder of before.
+
+    Raises:
+        StartError: The file can't be read: only its owner and root may.
+    """
+    with _explained(os.fspath(path)):
+        try:
+            descriptor = _open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            _check_kind(descriptor, os.fspath(path))
+            return None if _locked(descriptor, fcntl.LOCK_SH) else _pid_in(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _acquire(path: str) -> int:
+    """Return a descriptor of the file at `path`, empty, ours and locked."""
+    end = time.monotonic() + PATIENCE
+    named = None  # the holder that the file named when it was last looked at
+    while True:
+        late = time.monotonic() >= end
+        taken = False
+        descriptor = _open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            taken = _take(descriptor, path, late=late)
+        except HeldError as error:
+            # Looked at twice: who has just taken over a stale file may not have emptied it yet. One
+            # that names nobody, or a process that is gone, is about to become free.
+            if late or (error.pid is not None and error.pid == named and _is_alive(named)):
+                raise
+            named = error.pid
+        finally:
+            if not taken:
+                os.close(descriptor)
+        if taken:
+            return descriptor
+        time.sleep(INTERVAL)
+
+
+def _take(descriptor: int, path: str, *, late: bool) -> bool:
+    """Try to take the lock of a file; return False if that is worth another try.
+
+    Raises:
+        HeldError: Another process holds it.
+    """
+    _check_kind(descriptor, path)
+    if not _locked(descriptor):
+        raise HeldError(path, _pid_in(descriptor))
+    # Between open and flock its holder may have removed the file: what we have locked then is no
+    # longer what others find at that path.
+    if not _is_at(descriptor, path):
+        return False
+    if not _is_ours(descriptor):
+        if late:
+            raise StartError(f"{path}: another user makes it again and again")
+        Path(path).unlink()  # whoever wants the lock waits for us, so it is still this one
+        return False
+    os.ftruncate(descriptor, 0)
+    os.fchmod(descriptor, MODE)  # whatever the umask
+    return True
+
+
+def _open(path: str | os.PathLike[str], flags: int) -> int:
+    # O_NONBLOCK and O_NOCTTY matter only if it is not what we expect, and is refused.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, MODE)
+
+
+def _check_kind(descriptor: int, path: str) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise StartError(f"{path}: it is no regular file; it was left as it is")
+
+
+def _is_ours(descriptor: int) -> bool:
+    status = os.fstat(descriptor)
+    return (
+        status.st_uid == os.geteuid()
+        and status.st_nlink == 1
+        and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Tell whether a descriptor is of the file at a path. A symbolic link is not followed."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _locked(descriptor: int, operation: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _pid_in(descriptor: int) -> int | None:
+    text = re.fullmatch(rb"([0-9]{1,10})\n", os.pread(descriptor, 16, 0))
+    pid = int(text[1]) if text else 0
+    return pid if 0 < pid <= MAX_PID else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn an OSError into a StartError."""
+    try:
+        yield
+    except OSError as error:
+        # open(2): ELOOP, "path was a symbolic link"; EMLINK on FreeBSD.
+        if error.errno in {errno.ELOOP, errno.EMLINK}:
+            raise StartError(f"{path}: it is a symbolic link; it was left as it is") from None
+        raise StartError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,273 @@
+"""The log of a daemon (R23), on the socket that syslog(3) writes to. These tests need root."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DEV_LOG = Path("/dev/log")
+
+FACILITY_DAEMON = 3 << 3
+
+
+class LogDaemon:
+    """Takes what programs send to syslog; in the place of a log daemon, if none runs."""
+
+    def listen(self) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(20)
+        self.socket.bind(str(DEV_LOG))
+        DEV_LOG.chmod(0o666)
+
+    def stop(self) -> None:
+        self.socket.close()
+        DEV_LOG.unlink()
+
+    def received(self) -> tuple[int, str, int, str]:
+        """The next message: its priority, identity, pid, and text."""
+        data = self.socket.recv(1 << 16).rstrip(b"\0").decode()
+        # RFC 3164: <priority>, date, identity[pid]: text. syslog(3) leaves out the host.
+        found = re.fullmatch(r"<(\d+)>\w{3} [ \d]\d [\d:]{8} (.*?)\[(\d+)\]: (.*)", data, re.DOTALL)
+        assert found, data
+        return int(found[1]), found[2], int(found[3]), found[4]
+
+    def texts(self) -> list[str]:
+        """The texts of all messages until the last, which says "the end"."""
+        texts = []
+        while (text := self.received()[3]) != "the end":
+            texts.append(text)
+        return texts
+
+    @property
+    def is_silent(self) -> bool:
+        self.socket.setblocking(False)
+        try:
+            self.socket.recv(1)
+        except BlockingIOError:
+            return True
+        finally:
+            self.socket.settimeout(20)
+        return False
+
+
+@pytest.fixture
+def no_daemon() -> Iterator[None]:
+    """For this test alone, no log daemon can be reached; one that runs is left and comes back."""
+    alone = os.open("/dev", os.O_RDONLY)
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        aside = DEV_LOG.with_name("log-aside-for-a-test")
+        with contextlib.suppress(FileNotFoundError):
+            DEV_LOG.rename(aside)
+        yield
+        with contextlib.suppress(FileNotFoundError):
+            aside.rename(DEV_LOG)
+    finally:
+        os.close(alone)
+
+
+@pytest.fixture
+def daemon(no_daemon: None) -> Iterator[LogDaemon]:
+    made = LogDaemon()
+    made.listen()
+    yield made
+    made.stop()
+
+
+BEGINNING = """\
+import logging, os, sys
+from dorrit.process.syslog import SyslogHandler
+
+logger = logging.getLogger("dorrit")
+logger.setLevel(logging.DEBUG)
+logger.propagate = False
+
+"""
+
+
+def start(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", BEGINNING + textwrap.dedent(code)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(code: str) -> int:
+    """Run code to its end, which must be without a word on stderr; return its pid."""
+    with start(code) as process:
+        _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+    return process.pid
+
+
+def test_R23_messages_have_the_name_the_pid_and_the_facility_daemon(daemon: LogDaemon) -> None:
+    pid = run("logger.addHandler(SyslogHandler('chat')); logger.info('listening on %s', '/a')")
+    assert daemon.received() == (FACILITY_DAEMON | 6, "chat", pid, "listening on /a")
+    assert daemon.is_silent
+
+
+def test_R23_levels_become_priorities(daemon: LogDaemon) -> None:
+    run(
+        """
+        logger.addHandler(SyslogHandler("chat"))
+        for level in (10, 15, 20, 25, 30, 40, 49, 50, 60):
+            logger.log(level, "%d", level)
+        """
+    )
+    # syslog(3): critical 2, error 3, warning 4, information 6, debug 7.
+    found = [daemon.received() for _ in range(9)]
+    assert [(int(text), priority - FACILITY_DAEMON) for priority, _, _, text in found] == [
+        (10, 7), (15, 7), (20, 6), (25, 6), (30, 4), (40, 3), (49, 3), (50, 2), (60, 2)
+    ]  # fmt: skip
+
+
+def test_R23_it_works_without_privileges(daemon: LogDaemon) -> None:
+    run(
+        """
+        logger.addHandler(SyslogHandler("chat"))
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        logger.error("still there")
+        """
+    )
+    assert daemon.received()[3] == "still there"
+
+
+def test_R23_a_forked_process_logs_under_its_own_pid(daemon: LogDaemon) -> None:
+    pid = run(
+        """
+        logger.addHandler(SyslogHandler("chat"))
+        child = os.fork()
+        if child == 0:
+            logger.info("%d", os.getpid())
+            os._exit(0)
+        os.waitpid(child, 0)
+        """
+    )
+    _, _, own, text = daemon.received()
+    assert own == int(text) != pid
+
+
+def test_R23_a_traceback_is_a_message_for_each_line(daemon: LogDaemon) -> None:
+    run(
+        """
+        logger.addHandler(SyslogHandler("chat"))
+        try:
+            raise ValueError("a client's\\n<34>Oct 11 22:14:15 su: forged")
+        except ValueError:
+            logger.exception("a callback raised")
+        logger.info("the end")
+        """
+    )
+    first, *others, last, forged = daemon.texts()
+    assert first == "a callback raised"
+    assert others[0] == "| Traceback (most recent call last):"
+    assert all(line.startswith("| ") for line in others)
+    assert last == "| ValueError: a client's"
+    assert forged == "| <34>Oct 11 22:14:15 su: forged"
+
+
+def test_R23_what_a_terminal_does_not_print_is_escaped(daemon: LogDaemon) -> None:
+    run(
+        r"""
+        logger.addHandler(SyslogHandler("chat"))
+        logger.info("a\x1b[2Jb\x00c\td\re\x7ff\x85g\u2028h\u202ei\udc80j\U000e0001k é 日 %s \\ '")
+        logger.info("")
+        logger.info("the end")
+        """
+    )
+    assert daemon.texts() == [
+        r"a\x1b[2Jb\x00c\td\re\x7ff\x85g\u2028h\u202ei\udc80j\U000e0001k é 日 %s \ '",
+        "",
+    ]
+
+
+def test_R23_the_name_can_not_forge_anything_either(daemon: LogDaemon) -> None:
+    run(r"logger.addHandler(SyslogHandler('a\nb\x1b%s')); logger.info('text')")
+    assert daemon.received()[1] == r"a\nb\x1b%s"
+
+
+def test_R23_a_long_line_is_cut_and_still_arrives(daemon: LogDaemon) -> None:
+    run(
+        """
+        logger.addHandler(SyslogHandler("chat"))
+        logger.info("a" * 2000)
+        logger.info("b" * 1_000_000)
+        logger.info("é" * 2001 + "\\n" + "c" * 10)
+        logger.info("the end")
+        """
+    )
+    assert daemon.texts() == [
+        "a" * 2000,
+        "b" * 2000 + "... (1000000 characters)",
+        "é" * 2000 + "... (2001 characters)",
+        "| " + "c" * 10,
+    ]
+
+
+def test_R23_the_log_daemon_may_be_replaced(daemon: LogDaemon) -> None:
+    code = """
+    handler = SyslogHandler("chat")
+    logger.addHandler(handler)
+    for text in "one", "lost", "two", "three", "four":
+        sys.stdin.readline()
+        if text == "four":
+            handler.reopen()
+        logger.info(text)
+        print(flush=True)
+    handler.close()
+    print(len(os.listdir("/proc/self/fd")), flush=True)
+    """
+    with start(code) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def log() -> None:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "\n"
+
+        log()
+        assert daemon.received()[3] == "one"
+        daemon.stop()
+        log()  # it goes on, though nobody listens
+        daemon.listen()
+        log()  # syslog(3) looks for another daemon by itself, if the one that it knew is gone
+        assert daemon.received()[3] == "two"
+        old = daemon.socket
+        with old:
+            DEV_LOG.unlink()
+            daemon.listen()
+            log()
+            assert old.recv(100).endswith(b": three")
+            log()  # SIGHUP
+            assert daemon.received()[1::2] == ("chat", "four")
+        assert process.stdout.readline() == "4\n"  # the streams, and the list's own
+        assert process.wait(60) == 0
+        assert daemon.is_silent
+
+
+def test_R23_without_a_log_daemon_the_server_goes_on(no_daemon: None) -> None:
+    run("logger.addHandler(SyslogHandler('chat')); logger.error('nobody hears')")
+
+
+def test_R23_a_message_that_can_not_be_made_is_reported_as_logging_does(daemon: LogDaemon) -> None:
+    with start("logger.addHandler(SyslogHandler('a')); logger.info('%d', 'x')") as process:
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "--- Logging error ---" in error
+    assert logging.raiseExceptions
+    assert daemon.is_silent
