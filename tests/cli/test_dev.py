@@ -262,6 +262,8 @@ def test_a_server_that_crashes_is_not_restarted_before_a_change(
         server.write_text(SERVER)
         dev.wait_for("the server listens again")
         assert ask(port) == "one"
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.exit_status() == 0
         # Started twice in all.
         assert len([line for line in dev.lines if "listening on" in line]) == 2
 

@@ -295,7 +295,7 @@ def as_nobody(servers: Servers, *words: object) -> str:
     """
     before = picture(servers.directory)
     code = f"""\
-import linecache, os, sys
+import gettext, linecache, locale, os, sys  # what the command imports when it is needed
 import dorrit.cli
 if os.getuid() == 0:
     os.setgroups([])

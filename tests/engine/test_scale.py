@@ -163,5 +163,5 @@ def test_10_000_idle_connections_take_less_than_1_KiB_each_and_give_it_back(
         # The next ones live in the memory that the first ones have left.
         leaked = (sizes[2] - sizes[0]) / (2 * COUNT)
         assert leaked < 16, f"{leaked} bytes each"
-    assert server.stop() == 0
+    assert servers.stop(server) == 0
     assert "Traceback" not in server.err
