@@ -67,7 +67,9 @@ def loaded(site: Path, environment: Mapping[str, str]) -> list[Path]:
 
 def run_tests(environment: Mapping[str, str], *but: str) -> None:
     """Run the engine's tests, but not those in some of the files."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-x", "--show-capture=no"]
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider"]
+    # A sanitizer ends the process: what pytest had captured of its report would be lost.
+    command += ["--capture=sys", "--show-capture=no"]
     ignored = [f"--ignore=tests/engine/{name}" for name in but]
     run([*command, "tests/engine", *ignored], **environment)
 

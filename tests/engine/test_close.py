@@ -17,7 +17,7 @@ from tests.support.frames import (
     frame,
     in_pieces,
 )
-from tests.support.harness import Client, Harness
+from tests.support.harness import Client, Harness, LogRecords
 
 BAD = frame(TEXT, b"\xff")
 """A frame that a client is dropped for, with 1007."""
@@ -268,20 +268,22 @@ def test_R11_a_client_that_vanishes_in_its_handshake_has_no_close_callback(
     assert harness.closed == []
 
 
-def test_trap_a_dropped_client_that_keeps_sending_still_reads_why(harness: Harness) -> None:
-    client = harness.open()
-    client.says_goodbye = False
-    client.send(BAD)
-    for _ in range(20):
-        assert client.send_pieces([frame(BINARY, b"x" * 65535)]), "the server waits for the client"
-        client.receive()
-        assert not client.ended, "the server's end would have a web server cut the client off"
-    assert [received.code for received in client.frames] == [1007]
-    client.send(close_frame(1000))
-    harness.until(lambda: client.ended)
-    assert not client.reset
-    assert [code for _, code, _ in harness.closed] == [1007]
-    assert harness.messages == []
+def test_trap_a_dropped_client_that_keeps_sending_still_reads_why(log: LogRecords) -> None:
+    more = frame(BINARY, b"x" * 65535)
+    with Harness(linger_timeout=3600) as harness:
+        client = harness.open()
+        client.says_goodbye = False
+        client.send(BAD)
+        for _ in range(20):
+            assert client.send_pieces([more]), "the server waits for the client"
+            client.receive()
+            assert not client.ended, "the server's end would have a web server cut the client off"
+        assert [received.code for received in client.frames] == [1007]
+        client.send(close_frame(1000))
+        harness.until(lambda: client.ended)
+        assert not client.reset
+        assert [code for _, code, _ in harness.closed] == [1007]
+        assert harness.messages == []
 
 
 @pytest.mark.parametrize("fin", [True, False], ids=["too large", "fragments"])
