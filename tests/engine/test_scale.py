@@ -146,10 +146,11 @@ def test_10_000_idle_connections_take_less_than_1_KiB_each_and_give_it_back(
     server = servers.serve(ROOT / "examples" / "echo.py")
     with contextlib.ExitStack() as ends:
         # What the first ones bring with them (caches, the log) is no cost of the others.
+        descriptors_before = descriptors_of(server.pid)
         for client in speak(server.path, 100):
             client.close()
-        until(lambda: descriptors_of(server.pid) < 100)
-        descriptors_before, before = descriptors_of(server.pid), settled(server.pid)
+        until(lambda: descriptors_of(server.pid) == descriptors_before)
+        before = settled(server.pid)
         sizes = []
         for _ in range(3):
             clients = [ends.enter_context(client) for client in speak(server.path, COUNT)]

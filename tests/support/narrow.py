@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from dorrit.engine import Connection
 from tests.support.harness import Client, Harness
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,12 @@ class NarrowHarness(Harness):
         client = Client(self, theirs)
         self.clients.append(client)
         return client
+
+
+def opened(harness: Harness, count: int) -> tuple[list[Client], list[Connection]]:
+    """So many new clients, and the server's side of each."""
+    clients = [harness.open() for _ in range(count)]
+    return clients, [conn for conn, _ in harness.opened[-count:]]
 
 
 def in_child(function: Callable[[], None]) -> None:
