@@ -10,6 +10,7 @@ linger      stops at the second SIGTERM only
 busy        computes for a while after each answer: Python takes all SIGTERMs of that time as one
 lie         claims in its pid file, and in its status, that it is process 1
 janitor     has a janitor remove its files
+hasty       does not wait for it
 """
 
 import os
@@ -93,7 +94,7 @@ def main(directory: str, name: str, path: str, *words: str) -> None:
     Path(path).unlink(missing_ok=True) if nobody == -1 else None
     for made in reversed(files):
         made.close()
-    if janitor is not None:
+    if janitor is not None and "hasty" not in words:
         janitor.finish()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dorrit.errors import StartError
+from dorrit.process import control
 from dorrit.process.control import find, record_of
 from dorrit.process.handle import Process
 from dorrit.process.record import Record, RecordFile, path_beside, path_of, read
@@ -239,6 +240,20 @@ def test_a_locked_file_whose_process_is_gone_is_not_a_server(directory: Path) ->
             find("chat", str(directory))
 
 
+def test_a_server_that_ends_while_it_is_looked_at_does_not_run(
+    directory: Path, start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / "elsewhere").mkdir()
+    process = start("pid", path=str(directory / "elsewhere" / "x.socket"))
+
+    def end_it(file: object) -> None:  # and nothing to see, as without /proc
+        process.kill()
+        process.wait()
+
+    monkeypatch.setattr(control, "_has_lock", end_it)
+    assert str(not_running("chat", directory)) == "chat: not running any more"
+
+
 def test_a_symbolic_link_is_not_followed(directory: Path) -> None:
     (directory / "other.pid").write_text("1\n")
     (directory / "chat.pid").symlink_to("other.pid")
@@ -372,6 +387,41 @@ def test_R27_another_users_server_is_not_stopped(
     assert process.poll() is None
 
 
+def test_R27_a_janitor_that_takes_longer_than_the_server_is_waited_for(
+    directory: Path, start: Callable[..., Started]
+) -> None:
+    start("pid", "nobody", "janitor", "hasty")
+    (janitor,) = [
+        int(entry.parent.name)
+        for entry in Path("/proc").glob("[0-9]*/cmdline")
+        if b"janitor_program.py\0chat\0" in entry.read_bytes()
+    ]
+    os.kill(janitor, signal.SIGSTOP)
+    waker = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -CONT {janitor}"])
+    with find("chat", str(directory)) as server:
+        assert server.stop(20)
+    assert files(directory) == ["chat.socket"]
+    assert waker.wait(20) == 0
+
+
+def test_a_signal_is_pending_until_the_process_takes_it() -> None:
+    child = subprocess.Popen(["sh", "-c", "trap : TERM; echo ready; kill -STOP $$; read x"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    try:
+        stat_file = Path(f"/proc/{child.pid}/stat")
+        until(lambda: " T " in stat_file.read_text())
+        with Process(child.pid) as process:
+            assert process.has_taken(signal.SIGTERM)
+            process.send(signal.SIGTERM)
+            assert not process.has_taken(signal.SIGTERM)
+            assert process.has_taken(signal.SIGHUP)
+            process.send(signal.SIGCONT)
+            until(lambda: process.has_taken(signal.SIGTERM))
+    finally:
+        child.kill()
+        child.communicate()
+
+
 @pytest.mark.parametrize("has_pidfd", [True, False])
 def test_a_process_is_sent_signals_and_waited_for_with_and_without_a_pidfd(
     monkeypatch: pytest.MonkeyPatch, has_pidfd: bool
@@ -411,9 +461,10 @@ def record(path: str) -> Record:
     )
 
 
-def test_a_record_is_read_as_it_was_written(directory: Path, record: Record) -> None:
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_a_record_is_read_as_it_was_written(directory: Path, record: Record, umask: int) -> None:
     file = path_of("chat", directory)
-    before = os.umask(0)
+    before = os.umask(umask)
     try:
         with RecordFile(file, record):
             assert stat.filemode(os.lstat(file).st_mode) == "-rw-------"
