@@ -22,6 +22,9 @@ from tests.support.harness import Client, Harness, LogRecords
 BAD = frame(TEXT, b"\xff")
 """A frame that a client is dropped for, with 1007."""
 
+CLOSE_BYTES = frame(CLOSE, mask=bytes(4))
+"""A close frame as it stands in a payload, where it is none."""
+
 
 def closes_of(client: Client) -> list[bytes]:
     return [received.payload for received in client.frames if received.opcode == CLOSE]
@@ -303,6 +306,30 @@ def test_R5_a_dropped_client_can_finish_its_message_and_say_goodbye(
     harness.until(lambda: client.ended)
     assert not client.reset
     assert harness.engine.connections == 0
+
+
+def test_R5_the_close_frame_of_a_dropped_client_is_found_however_it_is_cut(
+    harness: Harness,
+) -> None:
+    behind = frame(BINARY, CLOSE_BYTES * 30) + frame(TEXT, fin=False) + frame(PING) + frame(TEXT)
+    stream = behind + close_frame(1000)
+    for start in (BAD, frame(TEXT, b"x" * 65536)[:-3], frame(BINARY, b"x", fin=False)):
+        whole = frame(TEXT, b"x" * 65536)[-3:] if len(start) > 100 else b""
+        for size in range(1, len(stream) + 4):
+            client = harness.open()
+            client.says_goodbye = False
+            *pieces, last = in_pieces(whole + stream, size)
+            assert client.send_pieces([start, *pieces])
+            client.receive()
+            assert not client.ended, "the close frame has not come yet"
+            client.send_pieces([last])
+            client.receive()
+            assert client.ended
+            assert not client.reset
+            assert [received.opcode for received in client.frames] == [CLOSE]
+            client.close()
+        assert harness.engine.connections == 0
+    assert harness.messages == []
 
 
 @pytest.mark.parametrize(

@@ -450,11 +450,14 @@ cdef int skip_frames(Connection connection, uint8_t *data, size_t length) except
             connection.skipping -= skipped
             data += skipped
             length -= skipped
+            if connection.skipping == 0 and connection.close_received:
+                return connection.part()
             continue
         verdict = dorrit_frame_header_decode(&header, data, length)
         if verdict == DORRIT_FRAME_INCOMPLETE:
             return connection.take_in(data, length, 16)
-        if verdict != DORRIT_FRAME_OK or header.opcode == DORRIT_OPCODE_CLOSE:
+        if verdict != DORRIT_FRAME_OK:
             return connection.part()
         connection.skipping = header.header_length + header.payload_length
+        connection.close_received = header.opcode == DORRIT_OPCODE_CLOSE
     return 0
