@@ -1,0 +1,141 @@
+"""A server that crashes again and again waits before it serves again (R28)."""
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from dorrit.process import restart
+from dorrit.process.backoff import LONGEST, MOST, unrest_after_crash, wait_after_crash
+from dorrit.process.handover import Handover
+from tests.process.restarting import CRASHED, Starter
+from tests.support.servers import until
+
+CRASH_IN_NEXT_IMAGES = "if hasattr(server, 'handover'): abort()"
+
+
+@pytest.fixture
+def start(directory: Path) -> Iterator[Starter]:
+    starter = Starter(directory)
+    yield starter
+    starter.close()
+
+
+def waits(served: float, crashes: int, unrest: float = 0.0) -> list[float]:
+    """The waits of a server that serves for so long between a wait and the next crash."""
+    found = []
+    for _ in range(crashes):
+        unrest = unrest_after_crash(unrest, served)
+        found.append(wait_after_crash(unrest))
+    return found
+
+
+def test_R28_crashes_at_once_more_than_double_the_wait_up_to_a_minute() -> None:
+    found = waits(0.0, 30)
+    assert found[:5] == pytest.approx([0, 0.1, 0.3, 0.7, 1.5])
+    growing = found[1 : found.index(LONGEST)]
+    assert all(after > 2 * before for before, after in pairwise(growing))
+    assert len(growing) < 12
+    assert set(found[len(growing) + 1 :]) == {LONGEST}
+
+
+def test_R28_crashes_that_are_far_apart_cost_no_wait() -> None:
+    assert waits(10.0, 50) == [0] * 50
+
+
+def test_R28_a_server_that_has_run_well_for_two_minutes_begins_anew() -> None:
+    assert waits(120.0, 1, unrest=MOST) == [0]
+    assert waits(5.0, 1, unrest=MOST)[0] > LONGEST / 2
+
+
+def crashed(times: int, served: float, at: float) -> Handover:
+    """What a server leaves that has crashed so often, at last then, and waited each time."""
+    handover = Handover(name="test", socket="/tmp/socket", listener=0)
+    moments = [0.0]
+    for wait in waits(served, times - 1):
+        moments.append(moments[-1] + wait + served)
+    for moment in moments:
+        handover = handover.after(signal.SIGSEGV, moment - moments[-1] + at, "")
+    return handover
+
+
+def test_R28_many_crashes_are_as_well_remembered_as_few() -> None:
+    handover = crashed(200, 1.0, at=time.clock_gettime(time.CLOCK_MONOTONIC))
+    assert len(handover.crash_times) == 32
+    assert handover.restarts == 200
+    assert LONGEST - 1 < handover.delay() <= LONGEST
+
+
+def test_R28_the_time_that_the_restart_has_taken_counts() -> None:
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    assert 40 < crashed(30, 0.0, at=now - 10).delay() <= 50
+    assert crashed(30, 0.0, at=now - LONGEST).delay() == 0
+
+
+def test_R28_waiting_is_no_service() -> None:
+    handover = crashed(30, 0.0, at=0.0)
+    assert handover.after(signal.SIGSEGV, LONGEST, "").unrest == MOST
+    assert handover.after(signal.SIGSEGV, LONGEST + 120, "").unrest == 1
+
+
+def test_R28_a_server_that_crashes_at_once_backs_off_and_says_so(start: Starter) -> None:
+    server = start("--wait", "--init", CRASH_IN_NEXT_IMAGES)
+    server.crash()
+    caller = server.call("answer = 'served'")
+    until(lambda: server.logged("6 crashes so far"), "the wait after the sixth")
+    said = [
+        float(match[1]) for line in server.log if (match := re.search(r"waiting ([\d.]+) s", line))
+    ]
+    assert said == sorted(said)
+    assert said[-1] > said[0]
+    # It can be stopped meanwhile, in order; the caller sees the end.
+    server.terminate()
+    assert server.wait() == 0
+    assert server.log[-1] == "stopped"
+    assert not server.path.exists()
+    assert len(server.logged(CRASHED)) >= 6
+    with caller.socket:
+        pass
+
+
+def test_R28_callers_that_come_during_the_wait_are_served_after_it(start: Starter) -> None:
+    init = "if hasattr(server, 'handover') and server.handover.restarts <= 5: abort()"
+    server = start("--wait", "--init", init)
+    server.crash()
+    until(lambda: any("crashes so far" in line for line in server.log), "a wait")
+    assert server.ask("answer = server.handover.restarts") == "6"
+
+
+def test_R27_a_wait_is_ended_by_a_signal_that_has_come_before() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, restart.HELD)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert restart.wait(60) is signal.SIGTERM
+        assert restart.wait(0) is None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.parametrize("has_sigtimedwait", [True, False])
+def test_R27_a_wait_is_ended_by_a_signal_that_comes(
+    has_sigtimedwait: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_sigtimedwait:
+        monkeypatch.delattr(signal, "sigtimedwait")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, restart.HELD)
+    try:
+        begin = time.monotonic()
+        assert restart.wait(0.02) is None
+        assert time.monotonic() - begin >= 0.02
+        timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        assert restart.wait(60) is signal.SIGINT
+        timer.join()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
