@@ -295,8 +295,10 @@ def as_nobody(servers: Servers, *words: object) -> str:
     """
     before = picture(servers.directory)
     code = f"""\
-import gettext, linecache, locale, os, sys  # what the command imports when it is needed
+import contextlib, io, linecache, os, sys
 import dorrit.cli
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    dorrit.cli.main(["serve", "--help"])  # imports what the command else imports when it needs it
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid({NOBODY})
