@@ -99,10 +99,11 @@ def test_R5_browser_that_sends_a_message_in_fragments_is_told_so(
 
     page.evaluate("(size) => probe.socket.send(new Uint8Array(size))", size)
 
-    # How large a fragment is, Chromium decides.
-    code, was_clean = closed_in_browser(page)
+    # How large a fragment is, Chromium decides. It answers the close frame at once and sends no more
+    # of the message; then it calls the end unclean, since not all was sent, however orderly it was.
+    # A reset would be 1006.
+    code, _ = closed_in_browser(page)
     assert code in {1003, 1009}
-    assert was_clean
 
 
 def test_R27_browser_sees_that_the_server_stops(page: Page, directory: Path) -> None:
