@@ -99,9 +99,9 @@ def test_R5_browser_that_sends_a_message_in_fragments_is_told_so(
 
     page.evaluate("(size) => probe.socket.send(new Uint8Array(size))", size)
 
-    # How large a fragment is, Chromium decides. It answers the close frame at once and sends no more
-    # of the message; then it calls the end unclean, since not all was sent, however orderly it was.
-    # A reset would be 1006.
+    # How large a fragment is, Chromium decides. It answers the close frame at once and sends no
+    # more of the message; then it calls the end unclean, since not all was sent, however orderly it
+    # was. A reset would be 1006.
     code, _ = closed_in_browser(page)
     assert code in {1003, 1009}
 
