@@ -63,7 +63,7 @@ def picture(directory: Path) -> dict[str, object]:
         (["-b"], "argument -b/--buffer-size: expected one argument"),
     ],
 )
-def test_R30_to_R32_a_value_out_of_range_is_a_usage_error(
+def test_R30_R31_R32_a_value_out_of_range_is_a_usage_error(
     servers: Servers, words: list[str], reason: str
 ) -> None:
     lines = fails(servers, servers.write("raise AssertionError"), "-x", *words, status=2)
