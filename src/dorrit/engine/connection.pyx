@@ -89,7 +89,7 @@ def connections_alive() -> int:
 
 
 cdef Connection connection_new(Agenda agenda, int descriptor):
-    """A connection that reads its request. It owns the descriptor from here on, also on failure."""
+    """A connection that reads its request. It owns the descriptor, unless it fails."""
     cdef Connection connection = Connection.__new__(Connection)
     connection.agenda = agenda
     agenda.enter(descriptor, connection)

@@ -15,8 +15,7 @@ cdef extern from "frame.h" nogil:
 
 
 # Everything but `references` is set when the frame is made and never changes: any number of queues
-# share it. A plain struct, because one is made and freed for every message: as a Python object it
-# cost 190 instructions of an echo's 1,740 instead of 80.
+# share it. A plain struct and no Python object, because one is made and freed for every message.
 cdef struct Frame:
     Py_ssize_t references
     PyObject *owner             # the bytes that hold the payload; kept whole, never copied again

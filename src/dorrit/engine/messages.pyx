@@ -118,7 +118,7 @@ cdef int queue_for_many(object conns, dorrit_opcode opcode, bytes payload) excep
     return result
 
 
-# As a function of C the interpreter calls it without a detour, 60 instructions of an echo's 1,700.
+# As a function of C the interpreter calls it without a detour.
 @cython.binding(False)
 @cython.embedsignature(True)
 @cython.embedsignature.format("clinic")

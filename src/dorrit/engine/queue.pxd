@@ -1,7 +1,7 @@
 """OutputQueue: the frames that a connection has still to write, in order.
 
 A ring of references. It is a plain struct inside the connection, since most queues are empty most
-of the time: 16 bytes then, and an array only once there is something to hold.
+of the time: 24 bytes then, and an array only once there is something to hold.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
