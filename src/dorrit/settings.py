@@ -63,6 +63,13 @@ def file_name(text: str) -> str:
     return text
 
 
+def user_name(text: str) -> str:
+    """Read the name or the number of a user or a group."""
+    if not text or "\0" in text:
+        raise ValueError(f"{text!r} can't be a name: it is empty or has a NUL character")
+    return text
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """Return a reader of one of some words."""
 
@@ -90,8 +97,22 @@ SETTINGS: Final = (
         "simultaneous connections, 1 to 10000000; one more is answered 503",
     ),
     Setting(
+        "user", "-u", "USER", None, user_name,
+        "run as this user, a name or a number (default: nobody if started as root, else the "
+        "current one)",
+    ),
+    Setting(
+        "group", "-g", "GROUP", None, user_name,
+        "run with this group, a name or a number (default: nobody if started as root, else the "
+        "current one)",
+    ),
+    Setting(
         "foreground", "-x", None, default=False, read=bool,
         help="stay in the foreground: no daemon, no pid file, errors on stderr",
+    ),
+    Setting(
+        "no_restart", None, None, default=False, read=bool,
+        help="let a crash end the server; otherwise it is restarted in the same process",
     ),
     Setting(
         "config_file", "-f", "FILE", None, file_name,
@@ -111,7 +132,10 @@ class Settings:
     buffer_size: int = 65540
     listen: str | None = None
     max_connections: int = 16384
+    user: str | None = None
+    group: str | None = None
     foreground: bool = False
+    no_restart: bool = False
     config_file: str | None = None
     log_level: str = "info"
 

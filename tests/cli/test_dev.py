@@ -66,7 +66,10 @@ class Dev:
         self._queue.put(None)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """Return the next line that matches."""
+        """Return the first line that matches, of those that have come or will."""
+        for earlier in self.lines:
+            if found := re.search(pattern, earlier):
+                return found
         deadline = time.monotonic() + PATIENCE
         while (line := self._queue.get(timeout=deadline - time.monotonic())) is not None:
             self.lines.append(line)

@@ -98,11 +98,6 @@ def test_an_unknown_command_is_a_usage_error_that_names_those_there_are(servers:
     assert "dev" in line
 
 
-def test_R34_without_x_it_says_what_to_do(servers: Servers) -> None:
-    (line,) = fails(servers, servers.write(""), "-l", servers.path, status=2)
-    assert line.startswith("dorrit: this version does not become a daemon yet: add -x")
-
-
 # The server's file
 
 
@@ -240,10 +235,11 @@ def test_R25_a_path_that_is_too_long(servers: Servers) -> None:
 
 def test_R25_a_socket_on_which_a_server_answers(servers: Servers) -> None:
     file = servers.write("")
-    servers.serve(file)
+    run = servers.serve(file)
     client = servers.connect()
     assert fails(servers, file, "-x", "-l", servers.path, status=1)[-1] == (
-        f"dorrit: {servers.path}: a server answers there; stop it first, or choose another path"
+        f"dorrit: {servers.path}: another server (process {run.pid}) has this socket; stop it "
+        "first, or choose another path"
     )
     assert client.ask("still there?") == "still there?"
     assert servers.connect().ask("for others too?") == "for others too?"

@@ -22,10 +22,9 @@ TELL = """
 def test_the_log_says_where_it_listens_when_clients_can_connect(servers: Servers) -> None:
     run = servers.serve("")
     assert servers.connect().status == 101
-    first = run.err.splitlines()[0]
-    assert first.endswith(f" INFO listening on {servers.path}")
+    assert run.log[0].endswith(f" INFO listening on {servers.path}")
     assert servers.stop(run) == 0
-    assert len(run.err.splitlines()) == 2
+    assert len(run.log) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -125,9 +124,9 @@ def test_R27_a_signal_that_comes_while_it_starts_stops_it(servers: Servers) -> N
                     import dorrit.process.listener as listener
                     listen = listener.Listener.__init__
 
-                    def listen_late(self, path):
+                    def listen_late(self, path, uid, gid):
                         os.kill(os.getpid(), signal.SIGTERM)
-                        listen(self, path)
+                        listen(self, path, uid, gid)
 
                     listener.Listener.__init__ = listen_late
 
@@ -178,7 +177,7 @@ def test_R32_m_limits_the_clients(servers: Servers) -> None:
 
 def test_R32_it_says_at_the_start_that_the_descriptors_will_not_do(servers: Servers) -> None:
     run = servers.serve("", "-m", "10000000")
-    warning, listening = run.err.splitlines()
+    warning, listening = run.log
     assert " WARNING the limit of " in warning
     assert " descriptors is too low for 10000000 connections, which need " in warning
     assert "listening" in listening
@@ -191,7 +190,7 @@ def test_the_log_level_decides_what_is_logged(servers: Servers) -> None:
             raise ValueError("for the log")
     """)
     run = servers.start(*servers.command(file, "--log-level", "error"))
-    until(servers.path.exists, "the socket")
+    until(servers.is_listening, "the server's start")
     client = servers.connect()
     client.send("go")
     assert client.close_code() == 1011

@@ -1,7 +1,6 @@
 """``dorrit serve`` and ``dorrit dev`` as child processes."""
 
 import contextlib
-import os
 import re
 import socket
 import sys
@@ -28,13 +27,13 @@ def dorrit_serve(server: Path, socket_path: Path, *options: str | Path) -> Itera
         socket_path: Where it listens.
         options: More options of the command.
     """
-    command = [sys.executable, "-m", "dorrit", "serve", server, "-x", "-l", socket_path, *options]
+    user = find_service_user()
+    # nginx runs as this user in the tests, and has to be allowed to connect (R25, R26).
+    who = [] if user is None else ["-u", user.pw_name, "-g", str(user.pw_gid)]
+    command = [sys.executable, "-m", "dorrit", "serve", server, "-x", "-l", socket_path]
+    command += [*who, *options]
     process = Process(f"dorrit serve {server.name}", command)
     process.wait_until(lambda: _accepts(socket_path), "its socket accepts")
-    user = find_service_user()
-    if user is not None:
-        # nginx runs as this user in the tests, and has to be allowed to connect (R25, R26).
-        os.chown(socket_path, user.pw_uid, user.pw_gid)
     try:
         yield process
     finally:

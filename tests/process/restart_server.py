@@ -131,7 +131,7 @@ class Server:
             os.setresgid(*[self.options.user] * 3)
             os.setresuid(*[self.options.user] * 3)
         self.handover = Handover(
-            name="test", socket=self.path, listener=listener.detach(), locks=(lock,)
+            name="test", socket=self.path, listener=listener.detach(), kept={"lock": lock}
         )
 
     def back_off(self) -> None:

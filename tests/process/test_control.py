@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -482,9 +483,23 @@ def make_link(path: str) -> None:
 
 def test_a_record_that_was_left_is_replaced(directory: Path, record: Record) -> None:
     file = Path(path_of("chat", directory))
-    file.write_text("old")
+    with RecordFile(str(file), replace(record, directory="/elsewhere")):
+        left = file.read_text()
+    file.write_text(left)
     with RecordFile(str(file), record):
         assert read(str(file)) == record
+
+
+@pytest.mark.parametrize("text", ["", "precious", "{}", '{"name": 1}', "[" * 100_000])
+def test_a_file_that_no_server_has_written_is_left_alone(
+    directory: Path, record: Record, text: str
+) -> None:
+    file = Path(path_of("chat", directory))
+    file.write_text(text)
+    with pytest.raises(StartError, match="there is a file that no server has left; it was left"):
+        RecordFile(str(file), record)
+    assert file.read_text() == text
+    assert list(directory.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, make_link])

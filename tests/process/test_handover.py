@@ -51,7 +51,7 @@ class Left:
             listener=self.listener.fileno(),
             pid_file=os.fspath(directory / "pid"),
             pid_descriptor=self.pid_file.fileno(),
-            locks=(self.lock.fileno(),),
+            kept={"lock": self.lock.fileno()},
             first_start=1000.5,
             restarts=3,
             crash_times=(1.0, 2.0, 3.0),
@@ -119,7 +119,7 @@ def test_R29_a_handover_needs_no_pid_file_and_no_lock(left: Left) -> None:
     leave(bare, left.state, left.traceback)
     os.pwrite(left.state, RECORD.pack(SIGABRT, 1, 0), 0)
     taken = left.take_over()
-    assert (taken.pid_file, taken.pid_descriptor, taken.locks) == (None, None, ())
+    assert (taken.pid_file, taken.pid_descriptor, taken.kept) == (None, None, {})
     assert taken.signal is SIGABRT
 
 
@@ -228,7 +228,7 @@ WRONG: dict[str, list[object]] = {
     "listener": ["3", None, 3.5],
     "pid_file": [3],
     "pid_descriptor": ["3"],
-    "locks": [3, ["3"], None],
+    "kept": [3, ["3"], None, {"lock": "3"}],
     "first_start": ["x", None],
     "restarts": [None, "1"],
     "crash_times": [None, ["x"], 3],
@@ -260,7 +260,7 @@ def expect_error(left: Left, what: str) -> None:
     [
         ("listener", "the listening socket, descriptor"),
         ("pid_file", "the pid file, descriptor"),
-        ("lock", "a lock, descriptor"),
+        ("lock", "the lock, descriptor"),
     ],
 )
 def test_R29_a_descriptor_that_is_gone_is_an_error(left: Left, name: str, what: str) -> None:
@@ -270,7 +270,7 @@ def test_R29_a_descriptor_that_is_gone_is_an_error(left: Left, name: str, what: 
 
 def test_R29_a_descriptor_that_is_another_file_now_is_an_error(left: Left) -> None:
     os.dup2(left.pid_file.fileno(), left.lock.fileno())
-    expect_error(left, "a lock, descriptor")
+    expect_error(left, "the lock, descriptor")
 
 
 def test_R29_another_listener_in_its_place_is_an_error(left: Left, directory: Path) -> None:

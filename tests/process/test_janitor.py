@@ -44,10 +44,11 @@ def make():
     lock = Lock(pid_file)
     lock.write()
     listener = Listener(path)
-    janitor = Janitor("chat", [path, pid_file], [lock.descriptor])
+    listener.listen()
+    names = [path, path + ".lock", pid_file]
+    janitor = Janitor("chat", names, [listener.lock.descriptor, lock.descriptor])
 
 def finish():
-    listener._identity = None  # it can't be removed without root's privileges
     listener.close()
     lock.close()
     return janitor.finish()
@@ -167,8 +168,9 @@ def test_R27_it_is_a_small_root_process_with_nothing_of_the_servers(server: Proc
     assert [descriptors.pop(number) for number in range(3)] == ["/dev/null"] * 3
     kinds = sorted(name.split(":")[0] for name in descriptors.values())
     directory = str(server.directory)
-    # The pair's end, the lock, and the directory for each name. Not the listening socket.
-    assert kinds == sorted(["socket", directory, directory, f"{directory}/chat.pid"])
+    # The pair's end, the locks, and the directory for each name. Not the listening socket.
+    locks = [f"{directory}/chat.pid", f"{directory}/socket.lock"]
+    assert kinds == sorted(["socket", *[directory] * 3, *locks])
     listening = Path("/proc/net/unix").read_text()
     (inode,) = [name[8:-1] for name in descriptors.values() if name.startswith("socket:")]
     assert not [line for line in listening.splitlines() if f" {inode} {directory}" in line]

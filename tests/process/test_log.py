@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dorrit.process.log import log_to_stderr
+from dorrit.process.log import Log
 from dorrit.settings import LOG_LEVELS
 
 logger = logging.getLogger("dorrit")
@@ -24,7 +24,7 @@ def logging_as_before() -> Iterator[None]:
 def test_R23_a_record_is_one_line_on_stderr_with_time_and_level(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    log_to_stderr("info")
+    Log("info")
     logger.warning("%s has happened", "something")
     out, err = capfd.readouterr()
     assert re.fullmatch(r"[-\d]{10} [:\d]{8},\d{3} WARNING something has happened\n", err)
@@ -35,22 +35,22 @@ def test_R23_a_record_is_one_line_on_stderr_with_time_and_level(
 def test_records_below_the_level_are_left_out(
     capfd: pytest.CaptureFixture[str], level: str
 ) -> None:
-    log_to_stderr(level)
+    Log(level)
     for name in LOG_LEVELS:
         logger.log(logging.getLevelNamesMapping()[name.upper()], "x")
     written = [line.split()[2].lower() for line in capfd.readouterr().err.splitlines()]
     assert written == list(LOG_LEVELS[LOG_LEVELS.index(level) :])
 
 
-def test_records_are_written_once_however_often_it_is_called(
+def test_records_are_written_once_however_often_it_is_set_up(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     logging.lastResort, before = None, logging.lastResort
     root = logging.StreamHandler()
     logging.getLogger().addHandler(root)
     try:
-        log_to_stderr("info")
-        log_to_stderr("info")
+        Log("info")
+        Log("info")
         logger.info("once")
     finally:
         logging.lastResort = before

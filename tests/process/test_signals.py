@@ -1,13 +1,14 @@
-"""The signals that stop a server (R27)."""
+"""The signals of a server (R27)."""
 
 import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from dorrit.process.signals import stop_signals
+from dorrit.process.signals import HANDLED, Handlers
 from tests.support.children import run_python
 
 
@@ -21,72 +22,150 @@ def wakeup() -> Iterator[tuple[int, int]]:
     os.close(writing)
 
 
+class Calls(list[str]):
+    def stop(self) -> None:
+        self.append("stop")
+
+    def reopen(self) -> None:
+        self.append("reopen")
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def handlers(calls: Calls) -> Iterator[Handlers]:
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    with Handlers(calls.reopen) as made:
+        yield made
+    assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_R27_each_signal_calls_stop_and_writes_a_byte(
-    wakeup: tuple[int, int], number: signal.Signals
+    handlers: Handlers, calls: Calls, wakeup: tuple[int, int], number: signal.Signals
 ) -> None:
     reading, writing = wakeup
-    calls: list[None] = []
-    with stop_signals(lambda: calls.append(None), writing):
-        signal.raise_signal(number)
-        assert len(calls) == 1
-        assert os.read(reading, 100) == bytes([number])
-        signal.raise_signal(number)
-        assert len(calls) == 2
-        assert os.read(reading, 100) == bytes([number])
+    handlers.install(daemon=False)
+    with handlers.connected(calls.stop, writing):
+        for times in (1, 2):
+            signal.raise_signal(number)
+            assert calls == ["stop"] * times
+            assert os.read(reading, 100) == bytes([number])
+    assert handlers.received is number
 
 
-def test_R27_other_signals_are_left_alone(wakeup: tuple[int, int]) -> None:
-    others = set(signal.valid_signals()) - {signal.SIGTERM, signal.SIGINT}
+@pytest.mark.parametrize("daemon", [False, True])
+def test_R27_one_that_comes_before_there_is_a_loop_stops_that_at_once(
+    handlers: Handlers, calls: Calls, wakeup: tuple[int, int], daemon: bool
+) -> None:
+    handlers.install(daemon=daemon)
+    signal.raise_signal(signal.SIGTERM)
+    assert (handlers.received, calls) == (signal.SIGTERM, [])
+    with handlers.connected(calls.stop, wakeup[1]):
+        assert calls == ["stop"]
+
+
+def test_R27_one_that_comes_after_the_loop_calls_nothing(
+    handlers: Handlers, calls: Calls, wakeup: tuple[int, int]
+) -> None:
+    handlers.install(daemon=False)
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    with handlers.connected(calls.stop, wakeup[1]):
+        pass
+    assert signal.set_wakeup_fd(before) == before
+    signal.raise_signal(signal.SIGTERM)
+    assert calls == []
+
+
+def test_R27_a_daemon_has_no_terminal(handlers: Handlers, calls: Calls) -> None:
+    handlers.install(daemon=True)
+    signal.raise_signal(signal.SIGINT)
+    assert handlers.received is None
+    signal.raise_signal(signal.SIGHUP)
+    assert (handlers.received, calls) == (None, ["reopen"])
+
+
+def test_R27_other_signals_are_left_alone(handlers: Handlers) -> None:
+    others = set(signal.valid_signals()) - set(HANDLED)
     before = {number: signal.getsignal(number) for number in others}
-    with stop_signals(lambda: None, wakeup[1]):
-        assert {number: signal.getsignal(number) for number in others} == before
+    handlers.install(daemon=False)
+    handlers.install(daemon=True)
+    assert {number: signal.getsignal(number) for number in others} == before
 
 
-def test_R27_afterwards_all_is_as_it_was(wakeup: tuple[int, int]) -> None:
+def test_R27_afterwards_all_is_as_it_was(calls: Calls, wakeup: tuple[int, int]) -> None:
     def mine(number: int, frame: object) -> None:
         raise AssertionError
 
     other_reading, other_writing = os.pipe()
     os.set_blocking(other_writing, False)
-    before = signal.signal(signal.SIGTERM, mine), signal.getsignal(signal.SIGINT)
+    before: dict[Any, Any] = {n: signal.getsignal(n) for n in HANDLED}
+    signal.signal(signal.SIGTERM, mine)
     descriptor = signal.set_wakeup_fd(other_writing)
     try:
-        with contextlib.suppress(ZeroDivisionError), stop_signals(lambda: None, wakeup[1]):
-            assert signal.getsignal(signal.SIGTERM) is not mine
-            raise ZeroDivisionError
+        with contextlib.suppress(ZeroDivisionError), Handlers(calls.reopen) as handlers:
+            handlers.install(daemon=False)
+            handlers.install(daemon=True)
+            with handlers.connected(calls.stop, wakeup[1]):
+                assert signal.getsignal(signal.SIGTERM) is not mine
+                raise ZeroDivisionError
         assert signal.getsignal(signal.SIGTERM) is mine
-        assert signal.getsignal(signal.SIGINT) is before[1]
+        for number in (signal.SIGINT, signal.SIGHUP):
+            assert signal.getsignal(number) is before[number]
     finally:
-        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGTERM, before[signal.SIGTERM])
         now = signal.set_wakeup_fd(descriptor)
         os.close(other_reading)
         os.close(other_writing)
     assert now == other_writing
 
 
-def test_R27_a_full_pipe_is_no_error(wakeup: tuple[int, int]) -> None:
+def test_R27_a_full_pipe_is_no_error(
+    handlers: Handlers, calls: Calls, wakeup: tuple[int, int]
+) -> None:
     _, writing = wakeup
     for size in (65536, 1):
         with contextlib.suppress(BlockingIOError):
             while True:
                 os.write(writing, b"x" * size)
-    calls: list[None] = []
-    with stop_signals(lambda: calls.append(None), writing):
+    handlers.install(daemon=False)
+    with handlers.connected(calls.stop, writing):
         signal.raise_signal(signal.SIGTERM)
-    assert len(calls) == 1
+    assert calls == ["stop"]
 
 
-def test_R27_a_signal_that_was_ignored_when_the_process_started_stops_it_too() -> None:
-    # As with nohup, or in the background of a shell that has no job control.
-    told = run_python(
-        """
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        reading, writing = os.pipe()
-        os.set_blocking(writing, False)
-        with signals.stop_signals(lambda: print("stop"), writing):
-            signal.raise_signal(signal.SIGINT)
-        print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
-        """
-    )
-    assert told == "stop\nTrue\n"
+FOREGROUND = """
+handlers = signals.Handlers(lambda: print("reopen"))
+reading, writing = os.pipe()
+os.set_blocking(writing, False)
+{before}
+handlers.install(daemon=False)
+with handlers.connected(lambda: print("stop"), writing):
+    signal.raise_signal(signal.{name})
+print(handlers.received)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "told"),
+    [
+        # As in the background of a shell that has no job control.
+        ("SIGINT", "signal.signal(signal.SIGINT, signal.SIG_IGN)", ["stop", "2"]),
+        # As with the command nohup.
+        ("SIGHUP", "signal.signal(signal.SIGHUP, signal.SIG_IGN)", ["None"]),
+        # A supervisor: its stderr is no terminal.
+        ("SIGHUP", "", ["reopen", "None"]),
+        # A terminal that is closed.
+        ("SIGHUP", "sys.stderr = open(os.openpty()[1], 'w')", ["stop", "1"]),
+        ("SIGHUP", "sys.stderr = None", ["reopen", "None"]),
+    ],
+)
+def test_R27_in_the_foreground(name: str, before: str, told: list[str]) -> None:
+    lines = run_python(FOREGROUND.format(name=name, before=before)).splitlines()
+    assert [line.replace("Signals.", "") for line in lines] == [
+        {"2": "2", "1": "1"}.get(word, word) for word in told
+    ]

@@ -1,86 +1,26 @@
 """The log of a daemon (R23), on the socket that syslog(3) writes to. These tests need root."""
 
-import contextlib
-import fcntl
 import logging
-import os
-import re
-import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-DEV_LOG = Path("/dev/log")
-
-FACILITY_DAEMON = 3 << 3
-
-
-class LogDaemon:
-    """Takes what programs send to syslog; in the place of a log daemon, if none runs."""
-
-    def listen(self) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(20)
-        self.socket.bind(str(DEV_LOG))
-        DEV_LOG.chmod(0o666)
-
-    def stop(self) -> None:
-        self.socket.close()
-        DEV_LOG.unlink()
-
-    def received(self) -> tuple[int, str, int, str]:
-        """The next message: its priority, identity, pid, and text."""
-        data = self.socket.recv(1 << 16).rstrip(b"\0").decode()
-        # RFC 3164: <priority>, date, identity[pid]: text. syslog(3) leaves out the host.
-        found = re.fullmatch(r"<(\d+)>\w{3} [ \d]\d [\d:]{8} (.*?)\[(\d+)\]: (.*)", data, re.DOTALL)
-        assert found, data
-        return int(found[1]), found[2], int(found[3]), found[4]
-
-    def texts(self) -> list[str]:
-        """The texts of all messages until the last, which says "the end"."""
-        texts = []
-        while (text := self.received()[3]) != "the end":
-            texts.append(text)
-        return texts
-
-    @property
-    def is_silent(self) -> bool:
-        self.socket.setblocking(False)
-        try:
-            self.socket.recv(1)
-        except BlockingIOError:
-            return True
-        finally:
-            self.socket.settimeout(20)
-        return False
+from tests.support.log_daemon import DEV_LOG, FACILITY_DAEMON, LogDaemon, log_daemon, no_log_daemon
 
 
 @pytest.fixture
 def no_daemon() -> Iterator[None]:
-    """For this test alone, no log daemon can be reached; one that runs is left and comes back."""
-    alone = os.open("/dev", os.O_RDONLY)
-    try:
-        fcntl.flock(alone, fcntl.LOCK_EX)
-        aside = DEV_LOG.with_name("log-aside-for-a-test")
-        with contextlib.suppress(FileNotFoundError):
-            DEV_LOG.rename(aside)
+    with no_log_daemon():
         yield
-        with contextlib.suppress(FileNotFoundError):
-            aside.rename(DEV_LOG)
-    finally:
-        os.close(alone)
 
 
 @pytest.fixture
-def daemon(no_daemon: None) -> Iterator[LogDaemon]:
-    made = LogDaemon()
-    made.listen()
-    yield made
-    made.stop()
+def daemon() -> Iterator[LogDaemon]:
+    with log_daemon() as made:
+        yield made
 
 
 BEGINNING = """\

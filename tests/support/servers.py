@@ -84,6 +84,11 @@ class Run:
         return self._err.read_text()
 
     @property
+    def log(self) -> list[str]:
+        """The lines of its log, but for the warning that it runs as root, as the tests may do."""
+        return [line for line in self.err.splitlines() if " the server runs as root: " not in line]
+
+    @property
     def pid(self) -> int:
         return self.process.pid
 
@@ -144,7 +149,9 @@ class Servers:
 
     def command(self, server: object, *options: object) -> list[object]:
         """The command that runs a server in the foreground on our socket."""
-        return dorrit("serve", server, "-x", "-l", self.path, *options)
+        # As who runs the tests: who started by root becomes nobody has tests of its own.
+        user = ["-u", os.geteuid(), "-g", os.getegid()]
+        return dorrit("serve", server, "-x", "-l", self.path, *user, *options)
 
     def serve(self, source: str | Path, *options: object, **settings: Any) -> Run:
         """Run a server until it listens: a file, or what to write into one."""
@@ -156,6 +163,11 @@ class Servers:
         client = Client(self.path, request)
         self.clients.append(client)
         return client
+
+    def is_listening(self) -> bool:
+        """Whether a client could connect."""
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(os.fspath(self.path)) == 0
 
     def stop(self, run: Run, number: int = signal.SIGTERM) -> int:
         """Stop a server; the clients that are left go, so that it need not wait for them."""

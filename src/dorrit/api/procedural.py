@@ -149,6 +149,8 @@ class Program:
     ws_open_callback: Callable[[Connection, str], object]
     ws_read_callback: Callable[[Connection, bool, bytes], object]
     ws_close_callback: Callable[[Connection], object]
+    file: str | None = None
+    """Where they are defined."""
 
     def init(self, config_file: str | None) -> str | None:
         """Run ``ws_init_func`` and return the name that it set, if any."""
@@ -208,7 +210,8 @@ def program_of(namespace: Mapping[str, object], origin: str = "") -> Program:
             kind = type(namespace[name]).__name__
             raise StartError(f"{where}{name} can't be called: it is a {kind}")
     functions: dict[str, Any] = {name: namespace[name] for name in CALLBACKS}
-    return Program(**functions)
+    file = namespace.get("__file__")
+    return Program(**functions, file=file if isinstance(file, str) else None)
 
 
 def _advice(name: str, missing: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ def run(name: str, namespace: Mapping[str, object], argv: Sequence[str] | None =
     add_arguments(parser)
     try:
         settings = settings_of(parser.parse_args(argv))
-        return serving.serve(procedural.program_of(namespace), settings)
+        return serving.serve(lambda: procedural.program_of(namespace), settings)
     except StartError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return error.status

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from dorrit import __version__
-from dorrit.cli import dev, serve
+from dorrit.cli import dev, restart, serve, status, stop
 from dorrit.errors import StartError
 from dorrit.settings import CommandLine
 
@@ -17,6 +17,10 @@ EPILOG = """\
 Try it:
   dorrit dev examples/echo.py
   dorrit serve examples/echo.py -x -l /tmp/echo.socket
+
+Without -x a server becomes a daemon; then:
+  dorrit status echo
+  dorrit stop echo
 
 'dorrit COMMAND --help' describes the options of each command."""
 
@@ -41,10 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serve.add_parser(commands)
     dev.add_parser(commands)
+    status.add_parser(commands)
+    stop.add_parser(commands)
+    restart.add_parser(commands)
     try:
         arguments = parser.parse_args(argv)
-        status: int = arguments.func(arguments)
+        exit_status: int = arguments.func(arguments)
     except StartError as error:
         sys.stderr.write(f"dorrit: {error}\n")
         return error.status
-    return status
+    return exit_status

@@ -1,13 +1,15 @@
 """``dorrit dev``: try a server without a web server."""
 
 import argparse
+import os
 from pathlib import Path
 
 from dorrit.settings import SETTINGS, add_arguments
 
 DESCRIPTION = """\
 Run a server on a socket in a private temporary directory, with a small HTTP front on 127.0.0.1
-that serves a test page and passes upgrades on to it. Restart it when its source changes.
+that serves a test page and passes upgrades on to it. Restart it when its source changes. It runs
+as the current user, even if that is root, unless -u or -g name another.
 
 For development only: it is not made for the public, and listens on 127.0.0.1 alone."""
 
@@ -73,8 +75,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _passed_on(arguments: argparse.Namespace) -> list[str]:
     """Return the settings of the server as options of ``dorrit serve``."""
     given = vars(arguments)
+    own = {"user": os.geteuid(), "group": os.getegid()}  # the developer's files are to be read
+    given = {name: own.get(name) if value is None else value for name, value in given.items()}
     return [
-        f"--{setting.name.replace('_', '-')}={given[setting.name]}"
+        f"--{setting.name.replace('_', '-')}"
+        + ("" if setting.metavar is None else f"={given[setting.name]}")
         for setting in SETTINGS
         if setting.name not in OWN and given[setting.name] != setting.default
     ]

@@ -47,7 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         StartError: It can't start.
     """
     settings = settings_of(arguments)
-    procedural.set_config_file(settings.config_file)
-    module = loader.load(arguments.server)
-    program = procedural.program_of(vars(module), arguments.server)
-    return serving.serve(program, settings)
+
+    def load() -> procedural.Program:
+        procedural.set_config_file(settings.config_file)
+        module = loader.load(arguments.server)
+        return procedural.program_of(vars(module), arguments.server)
+
+    return serving.serve(load, settings)

@@ -5,7 +5,7 @@ import enum
 import os
 import queue
 import signal
-import stat
+import socket
 import subprocess
 import sys
 import threading
@@ -185,20 +185,18 @@ class Supervisor:
         return is_stop
 
     def _follow(self, child: _Child) -> None:
-        """Report when the child has made its socket, and when it has ended."""
+        """Report when the child listens, and when it has ended."""
         while child.process.poll() is None:
-            if self._has_socket():
+            if self._is_listening():
                 self._events.put((_Event.LISTENING, child, ""))
                 break
             time.sleep(SOCKET_INTERVAL)
         child.process.wait()
         self._events.put((_Event.ENDED, child, ""))
 
-    def _has_socket(self) -> bool:
-        try:
-            return stat.S_ISSOCK(self._socket_path.stat().st_mode)
-        except FileNotFoundError:
-            return False
+    def _is_listening(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self._socket_path)) == 0
 
     @contextlib.contextmanager
     def _signals_stop(self) -> Iterator[None]:

@@ -56,6 +56,10 @@ class Engine(Acceptor):
         """Take clients from a listening socket that does not block. The caller keeps owning it."""
     def stop_listening(self) -> None:
         """Take no more clients. Those that were not taken wait in the kernel."""
+    def watch(self, descriptor: int, function: Callable[[], object]) -> None:
+        """Call `function()` in each turn in which a descriptor is readable, until `unwatch`."""
+    def unwatch(self, descriptor: int) -> None:
+        """Leave a descriptor alone from now on. Do nothing if it is not watched."""
     def adopt(self, descriptor: int) -> Connection | None:
         """Take a connected stream socket, which does not block, as a client; None: no memory."""
     def fileno(self) -> int:

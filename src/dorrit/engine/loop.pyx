@@ -98,6 +98,7 @@ cdef class Engine(Acceptor):
 
     cdef int woken_end                  # of the pipe whose other end is `waker`
     cdef list timers
+    cdef dict watched                   # descriptors that are the caller's, and their functions
     cdef bint stopping
     cdef bint shutting_down
 
@@ -135,6 +136,7 @@ cdef class Engine(Acceptor):
         self.linger_timeout = milliseconds_of(linger_timeout)
         self.reports = Reports() if reports is None else reports
         self.timers = []
+        self.watched = {}
         self.poller = dorrit_poller_open()
         if self.poller < 0:
             PyErr_SetFromErrno(OSError)
@@ -169,6 +171,26 @@ cdef class Engine(Acceptor):
             dorrit_poller_remove(self.poller, self.listener)
             self.listener = -1
             self.listener_resumes = 0
+
+    def watch(self, descriptor: int, function) -> None:
+        """Calls `function()` in each turn in which a descriptor is readable, until `unwatch`. The
+        caller keeps owning it, and does not close it before that. The function must not block.
+
+        Raises:
+            ValueError: It is watched already.
+            OSError: The descriptor can't be watched.
+        """
+        self.check_usable()
+        if descriptor in self.watched:
+            raise ValueError(f"descriptor {descriptor} is watched already")
+        if dorrit_poller_add(self.poller, descriptor) < 0:
+            PyErr_SetFromErrno(OSError)
+        self.watched[descriptor] = function
+
+    def unwatch(self, descriptor: int) -> None:
+        """Leaves a descriptor alone from now on. Does nothing if it is not watched."""
+        if self.watched.pop(descriptor, None) is not None:
+            dorrit_poller_remove(self.poller, descriptor)
 
     def adopt(self, descriptor: int) -> Connection:
         """Takes a connected stream socket as a client that has not sent its request yet.
@@ -284,6 +306,7 @@ cdef class Engine(Acceptor):
         references_drop(&self.ended)
         self.on_open = self.on_message = self.on_close = None
         self.timers = []
+        self.watched = {}
         self.listener = -1
         for descriptor in (self.poller, self.waker, self.woken_end, self.spare):
             if descriptor >= 0:
@@ -367,7 +390,7 @@ cdef class Engine(Acceptor):
         # A connection that an earlier event of this turn has closed is not in the table any more. If
         # its number has been given to another one, that one is asked for nothing, which is harmless.
         if <size_t>event.descriptor >= self.table_size or self.table[event.descriptor] == NULL:
-            return 0
+            return self.call_watcher(event.descriptor)
         connection = <Connection>self.table[event.descriptor]
         try:
             if event.readable:
@@ -379,6 +402,16 @@ cdef class Engine(Acceptor):
                 connection.flush()
         except Exception as error:
             self.give_up(connection, error)
+        return 0
+
+    cdef int call_watcher(self, int descriptor) except -1:
+        function = self.watched.get(descriptor)
+        if function is None:
+            return 0
+        try:
+            function()
+        except Exception as error:
+            self.reports.callback_raised("watching", error)
         return 0
 
     cdef int wake_up(self) except -1:

@@ -147,9 +147,14 @@ def detach() -> Readiness:
         signal.signal(number, signal.SIG_IGN)
     _set_handler(signal.SIGCHLD, at_child)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    leave_directory()
+    return Readiness(word_writer)
+
+
+def leave_directory() -> None:
+    """Go to ``/`` with the umask `UMASK`; `detach` does, and the next image of a daemon must."""
     os.chdir("/")
     os.umask(UMASK)
-    return Readiness(word_writer)
 
 
 def _set_handler(number: int, handler: Any) -> None:  # noqa: ANN401 - as signal.signal returns it

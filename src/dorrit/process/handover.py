@@ -61,7 +61,7 @@ class Handover:
         listener: The listening socket's descriptor.
         pid_file: Path of the pid file, or None.
         pid_descriptor: Its descriptor, or None.
-        locks: Descriptors of the locks that are held, and of whatever else shall stay open.
+        kept: Whatever else shall stay open: what it is, and its descriptor.
         first_start: When the first image started, in seconds since the epoch.
         restarts: How many images came after it.
         crash_times: When the last of them ended, in seconds of CLOCK_MONOTONIC, ascending.
@@ -75,7 +75,7 @@ class Handover:
     listener: int
     pid_file: str | None = None
     pid_descriptor: int | None = None
-    locks: tuple[int, ...] = ()
+    kept: Mapping[str, int] = field(default_factory=dict)
     first_start: float = field(default_factory=time.time)
     restarts: int = 0
     crash_times: tuple[float, ...] = ()
@@ -86,7 +86,7 @@ class Handover:
     @property
     def descriptors(self) -> dict[int, str]:
         """What each descriptor is; for messages."""
-        named = dict.fromkeys(self.locks, "a lock")
+        named = {descriptor: f"the {what}" for what, descriptor in self.kept.items()}
         if self.pid_descriptor is not None:
             named[self.pid_descriptor] = "the pid file"
         named[self.listener] = "the listening socket"
@@ -167,7 +167,7 @@ def leave(handover: Handover, descriptor: int, traceback: int) -> None:
         "listener": handover.listener,
         "pid_file": handover.pid_file,
         "pid_descriptor": handover.pid_descriptor,
-        "locks": handover.locks,
+        "kept": dict(handover.kept),
         "first_start": handover.first_start,
         "restarts": handover.restarts,
         "crash_times": handover.crash_times,
@@ -246,7 +246,7 @@ def _handover_of(content: Mapping[str, Any]) -> Handover:
         listener=_typed(content["listener"], int),
         pid_file=_typed(content["pid_file"], str, None.__class__),
         pid_descriptor=_typed(content["pid_descriptor"], int, None.__class__),
-        locks=tuple(_typed(number, int) for number in content["locks"]),
+        kept={what: _typed(number, int) for what, number in content["kept"].items()},
         first_start=float(content["first_start"]),
         restarts=_typed(content["restarts"], int),
         crash_times=tuple(float(at) for at in content["crash_times"]),

@@ -1,19 +1,19 @@
 """The listening socket (R1, R25), made with care: it takes over a name in the file system."""
 
 import errno
-import fcntl
 import logging
 import os
 import socket
 import stat
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 from dorrit.errors import StartError
+from dorrit.process.directories import check_directory
+from dorrit.process.lock import HeldError, Lock
+from dorrit.process.ownership import change_owner
 
 logger = logging.getLogger("dorrit")
 
@@ -26,8 +26,8 @@ BACKLOG: Final = 4096
 UMASK: Final = 0o007
 """Gives the socket the mode srwxrwx--- from its first moment."""
 
-LOCK_PATIENCE: Final = 2.0
-"""Seconds to wait for other servers that are just starting in the same directory."""
+LOCK_SUFFIX: Final = ".lock"
+"""What the name of the file of the socket's lock ends with."""
 
 KINDS: Final = {
     stat.S_IFREG: "a regular file",
@@ -40,40 +40,94 @@ KINDS: Final = {
 
 
 class Listener:
-    """A listening UNIX-domain socket, whose name goes from the file system when it is closed.
+    """A UNIX-domain socket to listen on, whose name goes from the file system when it is closed.
+
+    Beside it, in PATH.lock, is a lock that keeps other servers from taking its name, for as long as
+    the server lives (`dorrit.process.lock`). A socket that a service manager has handed over has
+    none, and its name is the manager's.
 
     Attributes:
         path: Where it is.
         descriptor: Does not block; is not inherited by other programs.
+        lock: Its lock; None: it was handed over.
     """
 
-    def __init__(self, path: str) -> None:
-        """Make the socket and listen on it.
+    path: str
+    descriptor: int = -1
+    lock: Lock | None = None
+    _identity: tuple[int, int] | None = None  # of the name; None: it has none of ours
+    _listens = False
+
+    def __init__(self, path: str, uid: int = -1, gid: int = -1) -> None:
+        """Make it. Nobody can connect before `listen`.
 
         Args:
             path: Absolute, at most `PATH_MAX` bytes.
+            uid: Its owner; -1 leaves that as it is.
+            gid: Its group, likewise.
 
         Raises:
             StartError: It can't be made there, or something is there already: a server that
                 answers, or no socket at all. That is left as it is.
         """
-        self.path = path
-        self._identity: tuple[int, int] | None = None  # of the name; None: it has none, or no more
         _check_length(path)
+        self.path = path
+        self._creator = os.geteuid()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with _alone_in(Path(path).parent):
-                _remove_stale(path)
-                self._bind()
-                self._socket.listen(BACKLOG)
+            _check_writable(Path(path).parent)
+            check_directory(Path(path).parent)
+            self.lock = _lock(path)
+            self.lock.write()
+            _remove_stale(path)
+            self._bind()
+            change_owner(path, uid, gid)
         except OSError as error:
             self.close()
             raise StartError(f"{path}: the socket can't be made: {_why(error, path)}") from None
         except BaseException:
             self.close()
             raise
+        self._use(self._socket)
+
+    @classmethod
+    def given(cls, descriptor: int, path: str) -> Self:
+        """Use a socket that a service manager has made and listens on, as it is.
+
+        Args:
+            descriptor: Of the socket. It is the listener's from now on.
+            path: Where it is bound to.
+        """
+        return cls.adopt(descriptor, path, None)
+
+    @classmethod
+    def adopt(cls, descriptor: int, path: str, lock: int | None) -> Self:
+        """Go on with the socket of the image of before in the same process (R29). It listens.
+
+        Args:
+            descriptor: What was `descriptor` there.
+            path: What was `path` there.
+            lock: Descriptor of the lock; None: a service manager has handed over the socket.
+
+        Raises:
+            StartError: The lock is lost.
+        """
+        adopted = cls.__new__(cls)
+        adopted.path = path
+        adopted._creator = os.geteuid()  # noqa: SLF001 - its own, here and below
+        if lock is not None:
+            adopted.lock = Lock.adopt(lock, path + LOCK_SUFFIX)
+            with suppress(FileNotFoundError):
+                adopted._identity = _identity_of(path)  # noqa: SLF001
+        adopted._use(socket.socket(fileno=descriptor))  # noqa: SLF001
+        adopted._listens = True  # noqa: SLF001
+        return adopted
+
+    def _use(self, made: socket.socket) -> None:
+        self._socket = made
         self._socket.setblocking(False)  # noqa: FBT003 - socket's interface
         self.descriptor = self._socket.fileno()
+        os.set_inheritable(self.descriptor, False)  # noqa: FBT003 - os's interface
 
     def _bind(self) -> None:
         before = os.umask(UMASK)
@@ -83,19 +137,61 @@ class Listener:
             os.umask(before)
         self._identity = _identity_of(self.path)
 
+    def own(self) -> None:
+        """Make the calling process the owner: the daemon, when it has been forked.
+
+        Raises:
+            StartError: Its pid can't be written to the lock.
+        """
+        if self.lock is not None:
+            self.lock.write()
+
+    def listen(self) -> None:
+        """Let clients connect from now on.
+
+        To be called in the process that serves, when its privileges are gone: the kernel tells
+        clients which process has called listen(2), and as who. One that listens already stays as it
+        is, and so do those who wait there.
+
+        Raises:
+            OSError: The system can't.
+        """
+        if not self._listens:
+            self._socket.listen(BACKLOG)
+            self._listens = True
+
     def close(self) -> None:
-        """Stop listening and remove the name, unless it has become somebody else's."""
-        if self._identity is not None:
-            # While the socket is open its inode is in use, so nobody else's can have its number.
-            try:
-                if _identity_of(self.path) == self._identity:
-                    Path(self.path).unlink()
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                logger.warning("%s can't be removed: %s", self.path, error.strerror)
-            self._identity = None
+        """Stop listening, and remove the name unless it has become somebody else's.
+
+        The lock goes last, so that nobody comes in between. A process that was forked off the owner
+        removes nothing. Nor can one that has dropped the privileges it needs for that: then it is
+        the janitor's work (`dorrit.process.janitor`).
+        """
+        if self._identity is not None and self.lock is not None and self.lock.is_holder():
+            self._unlink()
+        self._identity = None
         self._socket.close()
+        self.descriptor = -1
+        if self.lock is not None:
+            self.lock.close()
+
+    def _unlink(self) -> None:
+        try:
+            # While the socket is open its inode is in use, so nobody else's can have its number.
+            if _identity_of(self.path) == self._identity:
+                Path(self.path).unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            expected = os.geteuid() != self._creator or not os.access(
+                Path(self.path).parent, os.W_OK
+            )
+            logger.log(
+                logging.DEBUG if expected else logging.WARNING,
+                "%s can't be removed: %s",
+                self.path,
+                error.strerror,
+            )
 
     def __enter__(self) -> Self:
         """Return the listener."""
@@ -104,6 +200,36 @@ class Listener:
     def __exit__(self, *exception: object) -> None:
         """Close it."""
         self.close()
+
+
+def _check_writable(directory: Path) -> None:
+    """Let what is wrong with the directory be said of the socket, not of its lock.
+
+    Raises:
+        OSError: Nothing can be made in it.
+    """
+    number = 0
+    if not stat.S_ISDIR(directory.stat().st_mode):
+        number = errno.ENOTDIR
+    elif not os.access(directory, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+def _lock(path: str) -> Lock:
+    """Take the lock of the socket at a path.
+
+    Raises:
+        StartError: Another server has it, or it can't be made.
+    """
+    try:
+        return Lock(path + LOCK_SUFFIX)
+    except HeldError as error:
+        who = "that is just starting or stopping" if error.pid is None else f"(process {error.pid})"
+        raise StartError(
+            f"{path}: another server {who} has this socket; stop it first, or choose another path"
+        ) from None
 
 
 def _identity_of(path: str) -> tuple[int, int]:
@@ -119,36 +245,6 @@ def _check_length(path: str) -> None:
             f"{path}: too long for a UNIX-domain socket: {length} bytes, where at most {PATH_MAX} "
             "are possible; choose a shorter path with -l"
         )
-
-
-@contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Have other servers that start in this directory at the same time wait.
-
-    Two that find the same stale socket would else remove each other's: one that has a name and does
-    not listen yet looks stale too. Anybody who can read the directory can hold this lock, so it is
-    waited for only for a while; without it, all is as before but for that race.
-    """
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        yield  # the directory may be writable and not readable; if it is missing, bind will say so
-        return
-    try:
-        end = time.monotonic() + LOCK_PATIENCE
-        while not _locked(descriptor) and time.monotonic() < end:
-            time.sleep(0.01)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _remove_stale(path: str) -> None:

@@ -114,6 +114,10 @@ class Lock:
             os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
         self._owner = os.getpid()
 
+    def is_holder(self) -> bool:
+        """Tell whether this process is the holder, and not one that was forked off it."""
+        return self.descriptor >= 0 and os.getpid() == self._owner
+
     def close(self) -> bool:
         """Empty the file, remove it, and let go of the lock.
 
@@ -127,7 +131,7 @@ class Lock:
         if self.descriptor < 0:
             return True
         try:
-            if os.getpid() != self._owner:
+            if not self.is_holder():
                 return True
             os.ftruncate(self.descriptor, 0)
             if _is_at(self.descriptor, self.path):

@@ -83,6 +83,14 @@ def resolve(user: str | None, group: str | None) -> Identity:
     return Identity(uid, gid, (gid, *others), entry.pw_name, entry.pw_dir)
 
 
+def group_name(gid: int) -> str:
+    """Return the name of a group, or its number if it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
 def drop(identity: Identity) -> None:
     """Become `identity` for good: supplementary groups, gid, uid, each verified; no capabilities.
 

@@ -194,3 +194,12 @@ def _check_place(file: Path) -> None:
         raise StartError(f"{file}: {error.strerror}") from None
     if not stat.S_ISREG(mode):
         raise StartError(f"{file}: it is no regular file; it was left as it is")
+    try:
+        with file.open("rb") as opened:
+            _record_of(opened.read(SIZE_MAX + 1))
+    except OSError as error:
+        raise StartError(f"{file}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise StartError(
+            f"{file}: there is a file that no server has left; it was left as it is"
+        ) from None

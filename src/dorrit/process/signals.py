@@ -1,32 +1,102 @@
-"""Signals that stop the server (R27). Handlers only tell the loop; it does the work."""
+"""Signals (R27): SIGTERM stops the server, SIGHUP has its log opened anew.
 
+Handlers only say what is wanted; the loop does the work.
+"""
+
+import logging
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Any, Final, Self
 
-STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+logger = logging.getLogger("dorrit")
+
+HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-@contextmanager
-def stop_signals(stop: Callable[[], None], wakeup_descriptor: int) -> Iterator[None]:
-    """Have SIGTERM and SIGINT call `stop` in the main thread, until the context ends.
+class Handlers:
+    """The server's handlers of SIGTERM, SIGINT and SIGHUP, in the main thread, until it is closed.
 
-    Args:
-        stop: Makes the loop end soon. A second signal calls it again.
-        wakeup_descriptor: Gets a byte for each signal, so that one that comes just before the loop
-            falls asleep is not slept over. Does not block; stays open until the context has ended.
+    A foreground server is stopped by SIGINT (Ctrl-C), too, and by the end of its terminal. A daemon
+    has none, and ignores SIGINT.
+
+    Attributes:
+        received: The last signal that was to stop the server, or None.
     """
 
-    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's interface
-        stop()
+    def __init__(self, reopen: Callable[[], None]) -> None:
+        """Make them; `install` puts them in place.
 
-    descriptor_before = signal.set_wakeup_fd(wakeup_descriptor, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, handle) for number in STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(descriptor_before)
+        Args:
+            reopen: Opens the log anew (SIGHUP). Runs between any two steps of Python code.
+        """
+        self.received: signal.Signals | None = None
+        self._reopen = reopen
+        self._stop: Callable[[], None] | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def install(self, *, daemon: bool) -> None:
+        """Put the handlers in place, also of what the server's own code has installed meanwhile.
+
+        libdorrit(3): "Dorrit needs to catch SIGTERM, so do not change the disposition of that".
+
+        Args:
+            daemon: The process is a daemon.
+        """
+        self._set(signal.SIGTERM, self._handle_stop)
+        self._set(signal.SIGINT, signal.SIG_IGN if daemon else self._handle_stop)
+        if daemon:
+            self._set(signal.SIGHUP, self._handle_hangup)
+        elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            # Ignored: nohup(1), which means that it shall outlive its terminal.
+            has_terminal = sys.stderr is not None and sys.stderr.isatty()
+            self._set(signal.SIGHUP, self._handle_stop if has_terminal else self._handle_hangup)
+
+    def _set(self, number: signal.Signals, handler: Any) -> None:  # noqa: ANN401 - signal's type
+        before = signal.signal(number, handler)
+        self._before.setdefault(number, before)
+
+    def _handle_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's
+        self.received = signal.Signals(number)
+        if self._stop is not None:
+            self._stop()
+
+    def _handle_hangup(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._reopen()
+
+    @contextmanager
+    def connected(self, stop: Callable[[], None], wakeup_descriptor: int) -> Iterator[None]:
+        """Have a signal that stops the server call `stop`; at once if one has come before.
+
+        Args:
+            stop: Makes the loop end soon. A second signal calls it again.
+            wakeup_descriptor: Gets a byte for each signal, so that one that comes just before the
+                loop falls asleep is not slept over. Does not block; stays open until the context
+                has ended.
+        """
+        descriptor_before = signal.set_wakeup_fd(wakeup_descriptor, warn_on_full_buffer=False)
+        self._stop = stop
+        try:
+            if self.received is not None:
+                stop()
+            yield
+        finally:
+            self._stop = None
+            signal.set_wakeup_fd(descriptor_before)
+
+    def close(self) -> None:
+        """Put back what was there before."""
+        for number, handler in self._before.items():
+            # None: it was not set from Python, so Python can't set it again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before.clear()
+
+    def __enter__(self) -> Self:
+        """Return them."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Put back what was there before."""
+        self.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from dorrit.errors import StartError
+from dorrit.process.ownership import change_owner
 from dorrit.process.status import Status, encoded
 from dorrit.process.status_client import (
     TIMEOUT,
@@ -73,8 +74,7 @@ class StatusSocket:
             finally:
                 os.umask(before)
             self._use(made, path)
-            # lchown, since it does not follow a link that somebody may have put there by now.
-            os.lchown(path, uid, gid)
+            change_owner(path, uid, gid)
         except OSError as error:
             self.close()
             raise StartError(f"{path}: the status socket can't be made: {error.strerror}") from None

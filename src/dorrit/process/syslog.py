@@ -1,6 +1,8 @@
 """The log of a daemon: syslog(3), under the server's name (R23)."""
 
 import logging
+import os
+import socket
 import syslog
 from typing import Final
 
@@ -18,6 +20,9 @@ LINE_MAX: Final = 2000
 """Characters of the longest line. RFC 5424 section 6.1: a receiver "SHOULD be able to accept
 messages of up to and including 2048 octets in length", and what does not fit in a datagram would be
 lost."""
+
+ADDRESSES: Final = ("/dev/log", "/var/run/log", "/var/run/syslog")
+"""Where syslogd listens: on Linux, on FreeBSD, on macOS."""
 
 CONTINUED: Final = "| "
 """Begins each line of a record but its first."""
@@ -67,6 +72,32 @@ class SyslogHandler(logging.Handler):
         """Close the connection."""
         syslog.closelog()
         super().close()
+
+
+def crash_line(identity: str) -> tuple[int, str] | None:
+    """Return where a line for syslogd can be written with write(2), and what it has to begin with.
+
+    syslog(3) must not be called by the handler of a signal.
+
+    Args:
+        identity: The server's name; printable.
+
+    Returns:
+        A descriptor that does not block and is closed on exec, which the caller owns; None if no
+        syslogd listens.
+    """
+    # RFC 3164 section 4.1.1: "multiplying the Facility number by 8 and adding the ... Severity".
+    start = f"<{syslog.LOG_DAEMON | syslog.LOG_CRIT}>{identity}[{os.getpid()}]: "
+    for address in ADDRESSES:
+        log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        log.setblocking(False)  # noqa: FBT003 - socket's interface
+        try:
+            log.connect(address)
+        except OSError:
+            log.close()
+        else:
+            return log.detach(), start
+    return None
 
 
 def _priority(level: int) -> int:

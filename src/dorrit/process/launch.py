@@ -1,0 +1,65 @@
+"""How this process was started: by a command, a service manager, or a crash of its last image."""
+
+import time
+from dataclasses import dataclass
+from signal import Signals
+from typing import Final, Self
+
+from dorrit.process import activation, restart
+from dorrit.process.command import Command
+from dorrit.process.descriptors import Inherited, open_standard_streams
+from dorrit.process.handover import Handover
+from dorrit.process.notify import Notifier
+
+SLICE: Final = 5.0
+"""Seconds of a wait in which the service manager may hear nothing; less if it wants so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is found when the process starts.
+
+    Attributes:
+        command: How to start it again.
+        handover: What the last image has left; None if there was none.
+        notifier: The service manager, if one wants to know how the server is.
+        given: Descriptor of the socket that a service manager has handed over, or None.
+        inherited: Descriptors that a daemon closes.
+    """
+
+    command: Command
+    handover: Handover | None
+    notifier: Notifier
+    given: int | None
+    inherited: Inherited
+
+    @classmethod
+    def current(cls) -> Self:
+        """Look at this process, and take out of its environment what is meant for it alone.
+
+        To be called first of all, before the server's own code is loaded.
+
+        Raises:
+            StartError: What was handed over can't be used.
+        """
+        open_standard_streams()
+        handover = restart.inherited()
+        command = Command.current()
+        notifier = Notifier.from_environment()
+        given = None
+        if handover is None:
+            given = activation.activated_socket()
+        else:
+            activation.forget()
+        # What is handed over is closed on exec by now, which tells it from what was left open.
+        return cls(command, handover, notifier, given, Inherited())
+
+    def sit_out(self, seconds: float) -> Signals | None:
+        """Wait after a crash, see `dorrit.process.restart.wait`; the service manager knows."""
+        end = time.monotonic() + seconds
+        while True:
+            left = max(0.0, end - time.monotonic())
+            received = restart.wait(min(left, self.notifier.watchdog_interval() or SLICE, SLICE))
+            if received is not None or left == 0:
+                return received
+            self.notifier.alive()
