@@ -1,5 +1,6 @@
 """What Linux says about a process (proc(5))."""
 
+from contextlib import suppress
 from pathlib import Path
 
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapAmb")
@@ -27,8 +28,11 @@ def stat(pid: int) -> dict[str, int]:
 
 def descriptors(pid: int) -> dict[int, str]:
     """What each of its descriptors is of."""
-    folder = Path(f"/proc/{pid}/fd")
-    return {int(entry.name): str(entry.readlink()) for entry in folder.iterdir()}
+    found = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has been closed meanwhile
+            found[int(entry.name)] = str(entry.readlink())
+    return found
 
 
 def ignored_signals(pid: int) -> set[int]:

@@ -194,12 +194,16 @@ class Client:
     def __init__(self, path: Path, request: bytes = REQUEST) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(PATIENCE)
-        self.socket.connect(os.fspath(path))
         self._rest = b""
         self._frames: list[Received] = []
-        self.socket.sendall(request)
-        while b"\r\n\r\n" not in self._rest:
-            self._read()
+        try:
+            self.socket.connect(os.fspath(path))
+            self.socket.sendall(request)
+            while b"\r\n\r\n" not in self._rest:
+                self._read()
+        except BaseException:
+            self.socket.close()
+            raise
         self.head, _, self._rest = self._rest.partition(b"\r\n\r\n")
         self.status = int(self.head.split()[1])
 

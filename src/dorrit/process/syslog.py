@@ -115,9 +115,9 @@ def _printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "backslashreplace").decode("ascii")
+        # Not the codec unicode_escape: it is a module, which can't always be found any more when
+        # root's privileges are gone.
+        character if character.isprintable() else ascii(character)[1:-1]
         for character in text
     )
 
