@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.process.restarting import LIBRARY, interpreter_for_nobody
 from tests.support import proc
 from tests.support.daemons import RUN, Daemons, reaper
 from tests.support.log_daemon import DEV_LOG, FACILITY_DAEMON, LogDaemon, log_daemon
@@ -227,6 +228,7 @@ def test_R22_if_it_cannot_start_the_command_says_why_and_nothing_is_left(
     assert ended.returncode == status, ended.stderr
     last = ended.stderr.splitlines()[-1]
     assert last.startswith(f"dorrit: {said}")
+    assert ended.stderr.count(said) == 1
     assert daemon.files == set()
     assert daemon.janitor is None
 
@@ -387,6 +389,54 @@ def test_status_stop_and_restart_by_its_name(daemons: Daemons) -> None:
     assert dorrit_says("status", daemon.name) == (3, f"{daemon.name}: not running\n")
     assert dorrit_says("stop", daemon.name) == (0, f"{daemon.name}: not running\n")
     assert dorrit_says("restart", daemon.name)[0] == 1
+
+
+def test_status_by_name_finds_a_socket_elsewhere(daemons: Daemons) -> None:
+    daemon = daemons()
+    daemon.path = daemon.file.parent / "elsewhere"
+    daemon.start("-l", daemon.path)
+    code, said = dorrit_says("status", daemon.name)
+    assert code == 0
+    assert f"socket      {daemon.path}\n" in said
+    assert dorrit_says("status", daemon.path)[0] == 0
+    assert dorrit_says("stop", daemon.name)[0] == 0
+    assert not list(daemon.path.parent.glob("elsewhere*"))
+
+
+def test_R24_R26_a_daemon_that_nobody_starts_has_no_pid_file(
+    daemons: Daemons, directory: Path
+) -> None:
+    daemon = daemons()
+    own = directory / "own"
+    own.mkdir()
+    os.chown(own, NOBODY.pw_uid, NOGROUP)
+    path = own / "x.socket"
+    command = [interpreter_for_nobody(), *daemon.command("-l", path)[1:]]
+    environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+    who = {"user": NOBODY.pw_uid, "group": NOGROUP, "extra_groups": []}
+    started = daemon.run(command=command, env=environment, **who)
+    assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
+    assert {file.name for file in own.iterdir()} == {
+        "x.socket", "x.socket.lock", "x.status", "x.command"
+    }  # fmt: skip
+    assert daemon.files == set()
+    assert daemon.janitor is None
+    daemon.pid = int((own / "x.socket.lock").read_text())
+    expect_privileges(daemon.pid, NOBODY.pw_uid, NOGROUP, set())
+    code, said = dorrit_says("status", path)
+    assert (code, said.splitlines()[0]) == (0, f"{path}: running as process {daemon.pid}")
+    assert dorrit_says("stop", path) == (0, f"{path}: stopped process {daemon.pid}\n")
+    assert list(own.iterdir()) == []
+
+
+@pytest.mark.parametrize(("flag", "what"), [("-u", "user"), ("-g", "group")])
+def test_R26_who_is_not_root_cannot_become_another(daemons: Daemons, flag: str, what: str) -> None:
+    daemon = daemons()
+    command = [interpreter_for_nobody(), *daemon.command(flag, "root")[1:]]
+    environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+    ended = daemon.run(command=command, env=environment, user=NOBODY.pw_uid, group=NOGROUP)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"dorrit: {flag} root: only root can change to another {what}; ")
 
 
 # Its log

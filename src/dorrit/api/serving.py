@@ -114,6 +114,7 @@ class Run:
         except StartError as error:
             if self.readiness is None:
                 raise
+            self.log.leave_terminal()  # where the command is about to say it
             logger.error("%s", error)  # noqa: TRY400 - it says all there is to say
             self.readiness.failed(str(error), error.status)
             raise SystemExit(error.status) from None

@@ -180,7 +180,10 @@ def _check_name(name: str) -> None:
 def _by_status(name: str, directory: str) -> Server:
     """Find a server without a pid file: one in the foreground."""
     file = UNNAMED[1] if name == UNNAMED[0] else name
-    status, process = ask(status_path(os.fspath(Path(directory) / f"{file}.socket")))
+    listening = os.fspath(Path(directory) / f"{file}.socket")
+    with suppress(StartError):  # who may read the record knows where else it is
+        listening = record.read(record.path_of(name, directory)).socket
+    status, process = ask(status_path(listening))
     if name not in {status.name, file}:
         process.close()
         raise StatusError(f"{name}: the server there says that it is {status.name}")

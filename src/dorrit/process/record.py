@@ -195,7 +195,9 @@ def _check_place(file: Path) -> None:
     if not stat.S_ISREG(mode):
         raise StartError(f"{file}: it is no regular file; it was left as it is")
     try:
-        with file.open("rb") as opened:
+        # O_NONBLOCK matters only if it has become something else meanwhile.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as opened:
             _record_of(opened.read(SIZE_MAX + 1))
     except OSError as error:
         raise StartError(f"{file}: {error.strerror}") from None
