@@ -357,7 +357,7 @@ def test_help_of_serve_tells_every_option_the_functions_and_the_statuses(servers
         "--log-level LEVEL", "debug, info, warning, error or critical", "(default: info)",
         "ws_init_func()", "ws_exit_func()", "ws_open_callback(conn, cookie)",
         "ws_read_callback(conn, binary, data)", "ws_close_callback(conn)",
-        "Exit status: 0 after a stop, 2 for a wrong command line, 1 for everything else.",
+        "Exit status: 0 after a stop or when the daemon is ready, 2 for a wrong command line,",
     ):  # fmt: skip
         assert phrase in text
     assert max(len(line) for line in run.said) <= 100

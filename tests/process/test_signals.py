@@ -146,7 +146,7 @@ os.set_blocking(writing, False)
 handlers.install(daemon=False)
 with handlers.connected(lambda: print("stop"), writing):
     signal.raise_signal(signal.{name})
-print(handlers.received)
+print(handlers.received and int(handlers.received))
 """
 
 
@@ -165,7 +165,4 @@ print(handlers.received)
     ],
 )
 def test_R27_in_the_foreground(name: str, before: str, told: list[str]) -> None:
-    lines = run_python(FOREGROUND.format(name=name, before=before)).splitlines()
-    assert [line.replace("Signals.", "") for line in lines] == [
-        {"2": "2", "1": "1"}.get(word, word) for word in told
-    ]
+    assert run_python(FOREGROUND.format(name=name, before=before)).splitlines() == told

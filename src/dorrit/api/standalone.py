@@ -11,10 +11,15 @@ from dorrit.errors import StartError
 from dorrit.settings import CommandLine, add_arguments, settings_of
 
 STOPPING: Final = """\
-SIGTERM, and SIGINT (Ctrl-C) in the foreground, stop the server: clients are told, what is queued is
-written, the socket is removed. A second one does not wait for the clients.
+Without -x the command returns when clients can connect. Then 'dorrit status' and 'dorrit stop'
+find the server by its name.
 
-Exit status: 0 after a stop, 2 for a wrong command line, 1 for everything else."""
+SIGTERM, and SIGINT (Ctrl-C) in the foreground, stop the server: clients are told, what is queued is
+written, the socket is removed. A second one does not wait for the clients. SIGHUP opens a daemon's
+log anew.
+
+Exit status: 0 after a stop or when the daemon is ready, 2 for a wrong command line, 1 for the
+rest."""
 """For the help of every command that runs a server."""
 
 
