@@ -59,7 +59,10 @@ def service_directory() -> Iterator[Path]:
             os.chown(path, user.pw_uid, user.pw_gid)
         yield path
     finally:
-        shutil.rmtree(path)
+        # The janitors of servers that were killed remove files there as well.
+        while path.exists():
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path)
 
 
 class Process:

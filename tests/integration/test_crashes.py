@@ -1,39 +1,126 @@
-"""A server that crashes is there again: the same process, at the same socket, as the same user."""
+"""Real faults in the callbacks of real servers (R28, R29)."""
 
+import functools
+import os
+import pwd
+import re
+import signal
 import socket
+import stat
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.crashing import (
-    AS_ROOT,
-    DROPPED,
-    NOBODY,
-    STARTERS,
-    Crashing,
-    Server,
-    Starter,
-    traceback_line,
-)
+from tests.process.restarting import LIBRARY, interpreter_for_nobody
 from tests.support import proc
-from tests.support.daemons import reaper
+from tests.support.daemons import Daemon, Daemons, reaper
+from tests.support.frames import REQUEST, TEXT, frame
 from tests.support.log_daemon import LogDaemon, log_daemon
-from tests.support.servers import PATIENCE, Client
+from tests.support.servers import FIVE, PATIENCE, Client, Run, Servers, until
 
-FAULT = "ctypes.string_at(0)"
+NOBODY = pwd.getpwnam("nobody").pw_uid
+
+CRASHING = """
+    import ctypes, signal
+    def ws_read_callback(conn, binary, data):
+        if data == b"crash":
+            ctypes.string_at(0)
+        elif data.startswith(b"raise "):
+            os.kill(os.getpid(), int(data[6:]))
+        elif data == b"fork":
+            if os.fork() == 0:
+                ctypes.string_at(0)
+            data = str(os.waitstatus_to_exitcode(os.wait()[1])).encode()
+        ws_write_conn(conn, binary, data)
+"""
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(LIBRARY)}
+
+
+def crash(path: Path, text: str = "crash") -> None:
+    """Crash a server; return when it has ended the connection."""
+    client = Client(path)
+    client.send(text)
+    assert client.ended()
+    client.socket.close()
+
+
+def ask(path: Path, text: str) -> str:
+    client = Client(path)
+    with client.socket:
+        return client.ask(text)
+
+
+def picture(pid: int, path: Path) -> dict[str, object]:
+    """What must be the same after a crash."""
+    shown = proc.status(pid)
+    status = path.lstat()
+    return {
+        "who": [shown[name] for name in ("Uid", "Gid", "Groups", *proc.CAPABILITIES)],
+        "place": [proc.stat(pid), shown["Umask"], Path(f"/proc/{pid}/cwd").readlink()],
+        "streams": [name for number, name in proc.descriptors(pid).items() if number < 3],
+        "signals": [shown["SigBlk"], proc.ignored_signals(pid)],
+        "socket": (status.st_ino, status.st_uid, status.st_gid, stat.filemode(status.st_mode)),
+    }
+
+
+def expect_traceback(lines: list[str], file: Path, restarts: int) -> None:
+    """Look for the report of each crash."""
+    text = "\n".join(lines)
+    reports = re.findall(r"crashed: SIGSEGV \(Segmentation fault\); restarted in place: ", text)
+    assert len(reports) == restarts
+    number = 1 + next(i for i, line in enumerate(file.read_text().splitlines()) if "at(0)" in line)
+    found = re.findall(rf'File "{file}", line {number} in ws_read_callback', text)
+    assert len(found) == restarts
+
+
+# Root or nobody, in the foreground or as a daemon
 
 
 @pytest.fixture
-def crashing(directory: Path) -> Iterator[Crashing]:
-    with reaper():
-        made = Crashing(directory)
-        yield made
-        made.close()
+def foreground(directory: Path) -> Iterator[Servers]:
+    servers = Servers(directory)
+    yield servers
+    servers.close()
+
+
+def run(servers: Servers, *options: object, **settings: object) -> Run:
+    """Run a server that crashes, by an interpreter that everybody may run."""
+    file = servers.write(CRASHING)
+    words = [interpreter_for_nobody(), "-m", "dorrit", "serve", file, "-x", "-l", servers.path]
+    started = servers.start(*words, *options, **{"env": ENVIRONMENT} | settings)
+    return started.until_listening()
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "uid"),
+    [
+        (["-u", "root", "-g", "root"], {}, 0),
+        ([], {}, NOBODY),
+        ([], {"user": NOBODY, "group": NOBODY, "extra_groups": []}, NOBODY),
+    ],
+    ids=["root", "root that becomes nobody", "nobody"],
+)
+def test_R28_R29_in_the_foreground_the_same_process_serves_again(
+    foreground: Servers, options: list[str], settings: dict[str, object], uid: int
+) -> None:
+    if settings:
+        os.chown(foreground.directory, NOBODY, NOBODY)
+    server = run(foreground, *options, **settings)
+    before = picture(server.pid, server.path)
+    assert proc.status(server.pid)["Uid"] == [str(uid)] * 4
+    count = len(proc.descriptors(server.pid))
+    for _ in range(4):
+        crash(server.path)
+        assert ask(server.path, "again") == "again"
+        until(lambda: len(proc.descriptors(server.pid)) == count, "as few descriptors as before")
+    assert picture(server.pid, server.path) == before
+    expect_traceback(server.err.splitlines(), foreground.directory / "server.py", 4)
+    assert foreground.stop(server) == 0
+    assert [path.name for path in foreground.directory.iterdir() if "socket" in path.name] == []
 
 
 @pytest.fixture
@@ -42,198 +129,349 @@ def log() -> Iterator[LogDaemon]:
         yield made
 
 
-def what_must_stay(server: Server) -> dict[str, Any]:
-    """What a process keeps through a crash, as the kernel tells it."""
-    shown = proc.status(server.pid)
-    kept = {
-        name: shown[name]
-        for name in ("Uid", "Gid", "Groups", "Umask", "SigBlk", "SigIgn", *proc.CAPABILITIES)
-    }
-    socket_file = server.path.lstat()
-    return kept | {
-        "place": proc.stat(server.pid),
-        "directory": Path(f"/proc/{server.pid}/cwd").readlink(),
-        # Which files they are, not which numbers they have: sockets and the lock are the same.
-        "streams": [proc.descriptors(server.pid)[number] for number in range(3)],
-        "listening": server.run(LISTENING),
-        "file": (
-            socket_file.st_ino, socket_file.st_uid, socket_file.st_gid, socket_file.st_mode,
-        ),
-    }  # fmt: skip
+@pytest.fixture
+def daemon(directory: Path) -> Iterator[Daemon]:
+    with reaper():
+        made = Daemons(directory)
+        yield made(CRASHING)
+        made.close()
 
 
-LISTENING = """
-import socket
-answer = []
-for number in os.listdir("/proc/self/fd"):
-    try:
-        found = socket.socket(fileno=os.dup(int(number)))
-    except OSError:
-        continue
-    with found:
-        if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            answer.append((found.getsockname(), os.fstat(int(number)).st_ino))
-answer.sort()
-"""
-"""The sockets that it listens on, with the inodes of the sockets themselves."""
+def start(daemon: Daemon, *options: object) -> None:
+    words = [interpreter_for_nobody(), *daemon.command(*options)[1:]]
+    daemon.start(command=words, env=ENVIRONMENT)
 
 
-def kinds(server: Server) -> list[str]:
-    """What its descriptors are of, without the numbers that make each of them another one."""
-    return sorted(name.partition(":[")[0] for name in proc.descriptors(server.pid).values())
-
-
-@pytest.mark.parametrize("daemon", [False, True], ids=["foreground", "daemon"])
-@pytest.mark.parametrize("starter", STARTERS, ids=str)
-def test_R28_R29_it_goes_on_as_what_it_was(
-    crashing: Crashing, log: LogDaemon, starter: Starter, daemon: bool
+@pytest.mark.parametrize(
+    ("options", "uid"), [(["-u", "root", "-g", "root"], 0), ([], NOBODY)], ids=["root", "nobody"]
+)
+def test_R28_R29_as_a_daemon_the_same_process_serves_again(
+    log: LogDaemon, daemon: Daemon, options: list[str], uid: int
 ) -> None:
-    server = crashing(starter=starter).start(daemon=daemon)
-    before, descriptors = what_must_stay(server), kinds(server)
-    status = server.status()
-    assert status.pop("restarts") == "0"
-
-    server.crash()
-    assert server.ask("and now?") == "and now?"
-
-    assert int(server.run("answer = os.getpid()")) == server.pid
-    assert server.images == 2
-    assert what_must_stay(server) == before
-    assert kinds(server) == descriptors
-    after = server.status()
-    assert after.pop("restarts") == "1"
-    assert after == status
-    if starter.user == "nobody":
-        shown = proc.status(server.pid)
-        assert shown["Uid"] == [str(NOBODY.pw_uid)] * 4
-        assert shown["Gid"] == [str(NOBODY.pw_gid)] * 4
-        assert set(shown["Groups"]) <= {str(NOBODY.pw_gid)}
-        for name in proc.CAPABILITIES:
-            assert int(shown[name][0], 16) == 0, name
-
-    said = "\n".join(log.until_said("listening on")) if daemon else ""  # the first start
-    said = "\n".join(log.until_said("listening on")) if daemon else server.log
-    assert "crashed: SIGSEGV (Segmentation fault); restarted in place: restart 1 since" in said
-    assert traceback_line(server, FAULT) in said
-    if daemon:
-        assert server.log == "" or "crashed" not in server.log  # its terminal is gone
-    server.terminate()
+    start(daemon, *options)
+    lines = log.until_said("listening on")
+    before = picture(daemon.pid, daemon.path)
+    files = daemon.files
+    assert proc.status(daemon.pid)["Uid"] == [str(uid)] * 4
+    count = len(proc.descriptors(daemon.pid))
+    for _ in range(3):
+        crash(daemon.path)
+        lines = log.until_said("listening on")
+        assert ask(daemon.path, "again") == "again"
+        expect_traceback(lines, daemon.file, 1)
+        until(lambda: len(proc.descriptors(daemon.pid)) == count, "as few descriptors as before")
+    assert picture(daemon.pid, daemon.path) == before
+    assert daemon.files == files
+    assert daemon.pid_file.read_text() == f"{daemon.pid}\n"
+    status = daemon.run(command=[*daemon.command()[:3], "status", daemon.name])
+    assert "restarts    3\n" in status.stdout
+    assert daemon.stop() == 0
+    assert daemon.files == set()
 
 
-def test_R29_no_crash_costs_a_descriptor(crashing: Crashing) -> None:
-    server = crashing(starter=DROPPED).start()
-    server.crash_again(1)
-    after_one = kinds(server)
-    server.crash_again(4)
-    assert kinds(server) == after_one
-    assert server.status()["restarts"] == "5"
-    assert server.stop() == 0
+# Nobody is refused
+
+REQUEST_AND_CRASH = REQUEST + frame(TEXT, b"crash")
 
 
-def test_R28_clients_of_before_are_gone_and_the_limits_are_what_they_were(
-    crashing: Crashing,
-) -> None:
-    server = crashing(starter=DROPPED).start("-m", "2000", "-b", "100")
-    limits = Path(f"/proc/{server.pid}/limits").read_text()
-    others = [server.connect() for _ in range(20)]
-    server.crash()
-    for other in others:
-        with other.socket:
-            assert other.ended()
-    client = server.connect()
-    client.send("x" * 96)
-    assert client.close_code() == 1009  # -b
-    client.socket.close()
-    assert Path(f"/proc/{server.pid}/limits").read_text() == limits
-    assert server.stop() == 0
+class Load:
+    """Callers who come to a server without a pause, each in a thread of its own."""
 
-
-# Under load
-
-SERVERS, CRASHES, CALLERS = 20, 5, 3
-"""100 crashes: a single server would wait for minutes, as it should."""
-
-AT_ONCE = 5
-"""Servers that run at the same time."""
-
-
-class Caller(threading.Thread):
-    """Calls a server again and again: connects, asks once, and goes.
-
-    Attributes:
-        refused: What connect(2) said when it failed.
-        lost: Connections that have ended without an answer.
-        answered: How many had theirs.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
+    def __init__(self, path: Path, callers: int) -> None:
         self.path = path
-        self.refused: list[OSError] = []
-        self.lost = self.answered = 0
-        self.fault: BaseException | None = None
-        self.end = threading.Event()
-
-    def run(self) -> None:
-        try:
-            while not self.end.is_set():
-                self._call()
-        except BaseException as fault:
-            self.fault = fault
+        self.refused = self.answered = self.ended = 0
+        self.over = threading.Event()
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._call) for _ in range(callers)]
+        for thread in self.threads:
+            thread.start()
 
     def _call(self) -> None:
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(PATIENCE)
+        while not self.over.wait(0.01):
             try:
-                probe.connect(str(self.path))
-            except OSError as error:
-                self.refused.append(error)
-                return
-        try:
-            client = Client(self.path)
-        except ConnectionRefusedError as error:
-            self.refused.append(error)
-            return
-        except (EOFError, ConnectionResetError, BrokenPipeError):
-            self.lost += 1
-            return
-        with client.socket:
-            try:
-                assert client.ask("me") == "me"
+                answer = ask(self.path, "hello")
+            except (ConnectionRefusedError, FileNotFoundError):
+                with self.lock:
+                    self.refused += 1
             except (EOFError, ConnectionResetError, BrokenPipeError):
-                self.lost += 1
+                with self.lock:
+                    self.ended += 1  # it was connected when the server crashed
             else:
-                self.answered += 1
+                assert answer == "hello"
+                with self.lock:
+                    self.answered += 1
+
+    def stop(self) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join(PATIENCE)
 
 
-def crash_under_load(server: Server) -> None:
-    """Crash a server while it is called without a pause."""
-    callers = [Caller(server.path) for _ in range(CALLERS)]
-    for caller in callers:
-        caller.start()
+def has_crashed(server: Servers, times: int) -> bool:
+    return server.runs[0].err.count("crashed: SIGSEGV") == times
+
+
+def test_R28_of_callers_who_come_during_100_crashes_none_is_refused(directory: Path) -> None:
+    # Of many servers, since one that crashes again and again takes its time: see the next test.
+    crashes, servers = 7, 15
+    made, loads = [], []
+    for index in range(servers):
+        own = directory / str(index)
+        own.mkdir()
+        made.append(Servers(own))
+        run(made[-1])
+        loads.append(Load(made[-1].path, 2))
+
+    def crash_again_and_again(path: Path) -> None:
+        for _ in range(crashes):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(90)
+                client.connect(str(path))
+                client.sendall(REQUEST_AND_CRASH)
+                while client.recv(1000):
+                    pass
+
     try:
-        server.crash_again(CRASHES)
-        answered = [caller.answered for caller in callers]
+        threads = [threading.Thread(target=crash_again_and_again, args=(s.path,)) for s in made]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(90)
+        for server in made:
+            until(functools.partial(has_crashed, server, crashes), "the crashes")
+            assert ask(server.path, "still there?") == "still there?"
+        for load in loads:
+            load.stop()
+        assert sum(load.refused for load in loads) == 0
+        assert all(load.answered > crashes for load in loads)
+        assert [server.runs[0].process.poll() for server in made] == [None] * servers
     finally:
-        for caller in callers:
-            caller.end.set()
-            caller.join(PATIENCE)
-    assert not any(caller.is_alive() for caller in callers)
-    for caller, _ in zip(callers, answered, strict=True):
-        assert caller.fault is None, caller.fault
-        assert caller.refused == []
-        assert caller.answered > 0
-        # A crash can end one connection of a caller, not one that waits to be accepted.
-        assert caller.lost <= CRASHES
-    assert server.status()["restarts"] == str(CRASHES)
-    assert server.stop() == 0
+        for load in loads:
+            load.stop()
+        for server in made:
+            server.close()
 
 
-def test_R28_none_is_refused_over_100_crashes_under_load(crashing: Crashing) -> None:
-    def run(number: int) -> None:
-        starter = DROPPED if number % 2 else AS_ROOT
-        crash_under_load(crashing(starter=starter).start("--log-level", "info"))
+# Again and again
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _ in pool.map(run, range(SERVERS)):
-            pass
+
+def waits(server: Run) -> list[float]:
+    """For how many seconds it says that it waits, each time."""
+    return [float(found) for found in re.findall(r"waiting ([\d.]+) seconds", server.err)]
+
+
+def test_R28_a_server_that_crashes_at_once_again_and_again_waits_and_says_so(
+    foreground: Servers,
+) -> None:
+    server = run(foreground)
+    for _ in range(6):
+        crash(server.path)
+    caller = socket.socket(socket.AF_UNIX)
+    with caller:
+        caller.connect(str(server.path))  # it is not refused while the server waits
+        until(lambda: waits(server)[-1:] > [2.0], "a long wait")
+        assert waits(server) == sorted(waits(server))
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+    assert not server.path.exists()
+
+
+def test_R28_sigterm_ends_the_wait_and_leaves_no_file(foreground: Servers) -> None:
+    server = run(foreground)
+    for _ in range(7):
+        crash(server.path)
+    until(lambda: waits(server)[-1:] > [4.0], "a long wait")
+    server.process.send_signal(signal.SIGTERM)
+    begin = time.monotonic()
+    assert server.wait() == 0
+    assert "told to stop before the server was started again" in server.err
+    assert time.monotonic() - begin < 20
+    names = [path.name for path in foreground.directory.iterdir() if "socket" in path.name]
+    assert names == []
+
+
+# What restarts it, and what does not
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL"])
+def test_R28_each_of_the_five_signals_restarts_it(foreground: Servers, name: str) -> None:
+    server = run(foreground)
+    crash(server.path, f"raise {int(signal.Signals[name])}")
+    assert ask(server.path, "again") == "again"
+    assert f"crashed: {name} " in server.err
+
+
+def test_R28_a_crash_of_the_restart_itself_is_one_as_well(foreground: Servers) -> None:
+    file = foreground.write("""
+        import ctypes
+        def ws_init_func():
+            with open(__file__ + ".starts", "a+") as starts:
+                starts.write("x")
+                starts.seek(0)
+                number = len(starts.read())
+            if number == 2:
+                ctypes.string_at(0)
+        def ws_read_callback(conn, binary, data):
+            ctypes.string_at(0)
+    """)
+    server = foreground.serve(file)
+    crash(server.path)
+    client = Client(server.path)
+    client.socket.close()
+    assert client.status == 101
+    assert server.err.count("crashed: SIGSEGV") == 2
+    assert " in ws_init_func" in server.err
+
+
+def test_R28_a_forked_child_crashes_alone(foreground: Servers) -> None:
+    server = run(foreground)
+    assert ask(server.path, "fork") == str(-signal.SIGSEGV)
+    assert ask(server.path, "again") == "again"
+    assert "crashed" not in server.err
+
+
+def test_R28_without_restart_a_crash_is_the_end(foreground: Servers) -> None:
+    server = run(foreground, "--no-restart", "-u", "root", "-g", "root")
+    crash(server.path)
+    assert server.wait() == -signal.SIGSEGV
+    again = run(foreground, "-u", "root", "-g", "root")
+    assert ask(again.path, "again") == "again"
+
+
+def test_R28_a_crash_while_it_stops_does_not_start_it_anew(foreground: Servers) -> None:
+    file = foreground.write("import ctypes\ndef ws_exit_func(): ctypes.string_at(0)")
+    server = foreground.serve(file)
+    assert foreground.stop(server) == -signal.SIGSEGV
+
+
+@pytest.mark.parametrize(
+    "handler", ["signal.SIG_DFL, faulthandler.enable()", "signal.SIG_IGN", "lambda *_: None"]
+)
+def test_R28_a_handler_of_the_servers_own_is_respected(foreground: Servers, handler: str) -> None:
+    first = handler.partition(",")[0]
+    file = foreground.write(f"""
+        import ctypes, faulthandler, signal
+        def ws_init_func():
+            signal.signal(signal.SIGBUS, {first})
+        def ws_read_callback(conn, binary, data):
+            os.kill(os.getpid(), signal.SIGBUS)
+            ws_write_conn(conn, binary, data)
+    """)
+    server = foreground.serve(file)
+    client = foreground.connect()
+    client.send("x")
+    if first == "signal.SIG_DFL":  # that is no handler
+        assert client.ended()
+        until(lambda: "crashed: SIGBUS" in server.err, "the restart")
+    else:
+        assert client.text() == "x"
+        assert "crashed" not in server.err
+
+
+def test_R28_a_program_of_its_own_with_relative_names_is_restarted(foreground: Servers) -> None:
+    source = FIVE + "import ctypes\n" + "def ws_read_callback(conn, binary, data):\n"
+    source += "    ctypes.string_at(0) if data == b'crash' else ws_write_conn(conn, binary, data)\n"
+    (foreground.directory / "sub").mkdir()
+    (foreground.directory / "sub" / "chat.py").write_text(source + "dorrit.main()\n")
+    words = [interpreter_for_nobody(), "sub/chat.py", "-x", "-l", foreground.path, "-b", "50"]
+    server = foreground.start(*words, env=ENVIRONMENT).until_listening()
+    crash(server.path)
+    client = foreground.connect()
+    client.send("x" * 46)
+    assert client.close_code() == 1009
+    assert "crashed: SIGSEGV" in server.err
+
+
+# Under a service manager
+
+
+class Manager:
+    """What systemd does: it makes the socket, and hears how the server is."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "socket"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.path.chmod(0o777)
+        self.listener.listen()
+        self.words = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.words.bind(str(directory / "notify"))
+        (directory / "notify").chmod(0o777)
+        self.told: list[str] = []
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        while data := self.words.recv(4096):
+            self.told += data.decode().splitlines()
+
+    def start(self, servers: Servers, *options: str) -> Run:
+        # The pid must be the server's: a shell sets it and becomes the server.
+        shell = 'exec 3<&"$0"; export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$@"'
+        file = servers.write(CRASHING)
+        descriptor = self.listener.fileno()
+        words = [interpreter_for_nobody(), "-m", "dorrit", "serve", file, "-x", *options]
+        return servers.start(
+            "bash", "-c", shell, descriptor, *words,
+            pass_fds=[descriptor],
+            env=ENVIRONMENT | {
+                "LISTEN_FDS": "1", "NOTIFY_SOCKET": str(self.path.with_name("notify")),
+                "WATCHDOG_USEC": "400000",
+            },
+        )  # fmt: skip
+
+    def until_told(self, word: str) -> None:
+        """Wait until it has heard a word from now on."""
+        before = self.told.count(word)
+        until(lambda: self.told.count(word) > before, word)
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(b"", str(self.path.with_name("notify")))
+        self.reader.join()
+        self.listener.close()
+        self.words.close()
+
+
+@pytest.fixture
+def manager(directory: Path) -> Iterator[Manager]:
+    made = Manager(directory)
+    yield made
+    made.close()
+
+
+def test_R25_the_socket_of_a_service_manager_is_used_as_it_is(
+    foreground: Servers, manager: Manager
+) -> None:
+    before = manager.path.lstat()
+    server = manager.start(foreground)
+    until(lambda: "READY=1" in manager.told, "READY=1")
+    assert f"STATUS=listening on {manager.path}" in manager.told
+    assert ask(manager.path, "hello") == "hello"
+    manager.until_told("WATCHDOG=1")
+    for _ in range(6):
+        crash(manager.path)
+    until(lambda: waits(server)[-1:] > [2.0], "a long wait")
+    manager.until_told("WATCHDOG=1")  # also while it waits
+    assert server.err.count(" listening on ") == 6
+    assert ask(manager.path, "again") == "again"
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    until(lambda: "STOPPING=1" in manager.told, "STOPPING=1")
+    after = manager.path.lstat()
+    assert (after.st_ino, after.st_uid, after.st_mode) == (
+        before.st_ino,
+        before.st_uid,
+        before.st_mode,
+    )
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(manager.path))  # the manager still listens
+
+
+def test_R31_another_path_than_the_service_managers_is_an_error(
+    foreground: Servers, manager: Manager
+) -> None:
+    server = manager.start(foreground, "-l", "/elsewhere")
+    assert server.wait() == 2
+    assert "the service manager hands over another socket" in server.err
+    assert manager.path.exists()

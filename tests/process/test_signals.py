@@ -97,6 +97,21 @@ def test_R27_other_signals_are_left_alone(handlers: Handlers) -> None:
     assert {number: signal.getsignal(number) for number in others} == before
 
 
+def test_R27_signals_that_were_blocked_are_not_until_it_is_closed(calls: Calls) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        with Handlers(calls.reopen) as handlers:
+            os.kill(os.getpid(), signal.SIGTERM)  # before it is there
+            assert handlers.received is None
+            handlers.install(daemon=True)
+            assert handlers.received == signal.SIGTERM
+            assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(HANDLED)
+            handlers.install(daemon=True)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(HANDLED)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def test_R27_afterwards_all_is_as_it_was(calls: Calls, wakeup: tuple[int, int]) -> None:
     def mine(number: int, frame: object) -> None:
         raise AssertionError

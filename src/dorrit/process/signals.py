@@ -36,6 +36,7 @@ class Handlers:
         self._reopen = reopen
         self._stop: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._blocked: set[signal.Signals] = set()
 
     def install(self, *, daemon: bool) -> None:
         """Put the handlers in place, also of what the server's own code has installed meanwhile.
@@ -57,6 +58,9 @@ class Handlers:
     def _set(self, number: signal.Signals, handler: Any) -> None:  # noqa: ANN401 - signal's type
         before = signal.signal(number, handler)
         self._before.setdefault(number, before)
+        # execve(2): "The signal mask is preserved": whoever started the server may have blocked it.
+        if number in signal.pthread_sigmask(signal.SIG_UNBLOCK, {number}):
+            self._blocked.add(number)
 
     def _handle_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's
         self.received = signal.Signals(number)
@@ -92,6 +96,8 @@ class Handlers:
             # None: it was not set from Python, so Python can't set it again.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before.clear()
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._blocked)
+        self._blocked.clear()
 
     def __enter__(self) -> Self:
         """Return them."""
