@@ -1,6 +1,7 @@
 """Foreign descriptors that the engine watches."""
 
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -39,6 +40,22 @@ def test_it_ends_the_sleep_of_the_loop(harness: Harness, pipe: tuple[int, int]) 
     os.write(pipe[1], b"x")
     harness.engine.watch(pipe[0], harness.engine.stop)
     harness.engine.run()
+    harness.engine.unwatch(pipe[0])
+
+
+def test_a_loop_that_sleeps_is_woken_by_it(harness: Harness, pipe: tuple[int, int]) -> None:
+    calls: list[bytes] = []
+
+    def read() -> None:
+        calls.append(os.read(pipe[0], 10))
+        harness.engine.stop()
+
+    harness.engine.watch(pipe[0], read)
+    writer = threading.Timer(0.05, os.write, (pipe[1], b"x"))
+    writer.start()
+    harness.engine.run()
+    writer.join()
+    assert calls == [b"x"]
     harness.engine.unwatch(pipe[0])
 
 

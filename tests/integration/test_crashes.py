@@ -323,6 +323,20 @@ def test_R28_a_crash_of_the_restart_itself_is_one_as_well(foreground: Servers) -
     assert " in ws_init_func" in server.err
 
 
+def test_R28_it_does_not_matter_what_who_started_it_had_blocked(foreground: Servers) -> None:
+    # Popen's preexec_fn is for programs with one thread; this one has others at times.
+    block = (
+        "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())"
+    )
+    words = [interpreter_for_nobody(), "-c", f"{block}; os.execv(sys.argv[1], sys.argv[1:])"]
+    file = foreground.write(CRASHING)
+    server = [interpreter_for_nobody(), "-m", "dorrit", "serve", file, "-x", "-l", foreground.path]
+    run = foreground.start(*words, *server, env=ENVIRONMENT).until_listening()
+    crash(run.path)
+    assert ask(run.path, "again") == "again"
+    assert foreground.stop(run) == 0
+
+
 def test_R28_a_forked_child_crashes_alone(foreground: Servers) -> None:
     server = run(foreground)
     assert ask(server.path, "fork") == str(-signal.SIGSEGV)

@@ -119,6 +119,9 @@ def test_R22_it_has_a_session_without_a_terminal_and_nothing_of_who_started_it(
         for text in [Path(f"/proc/{daemon.pid}/fdinfo/{number}").read_text()]
     }
     assert all(flag & os.O_CLOEXEC for flag in flags.values())
+    # Who takes over the server must not write another pid into root's files.
+    roots = [flags[number] for number, name in left.items() if name.endswith((".pid", ".lock"))]
+    assert [flag & os.O_ACCMODE for flag in roots] == [os.O_RDONLY] * 2
     names = sorted(re.sub(r":\[\d+\]$", "", name) for name in left.values())
     assert names == sorted([
         "anon_inode:[eventpoll]",

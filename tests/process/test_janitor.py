@@ -221,7 +221,7 @@ def test_R27_a_server_that_does_without_it_goes_on(server: Process) -> None:
     server.hear("stop")
     assert server.said().startswith("True ['")
     assert server.there == [True, True]
-    assert server.names[1].read_text() == ""
+    assert server.names[1].read_text() == f"{server.pid}\n"
     assert holder(server.names[1]) is None
 
 

@@ -324,6 +324,19 @@ def test_R29_what_is_no_lock_is_not_adopted(path: Path) -> None:
             Lock.adopt(file.fileno(), path)
 
 
+def test_R27_in_a_directory_of_its_own_the_user_can_remove_what_root_has_made(path: Path) -> None:
+    os.chown(path.parent, NOBODY, NOBODY)
+    code = f"""
+    lock = Lock(path)
+    lock.write()
+    os.setuid({NOBODY})
+    say(lock.close())
+    """
+    with other(code, path) as first:
+        assert first.said() == "True"
+    assert not path.exists()
+
+
 def test_R24_a_file_that_has_taken_its_place_is_left(path: Path) -> None:
     with Lock(path) as lock:
         lock.write()
@@ -335,17 +348,22 @@ def test_R24_a_file_that_has_taken_its_place_is_left(path: Path) -> None:
     assert lock.close()
 
 
-def test_R27_without_the_privileges_to_remove_it_it_is_emptied(path: Path) -> None:
+def test_R27_who_has_given_up_the_privileges_can_neither_remove_nor_change_it(path: Path) -> None:
     code = f"""
     lock = Lock(path)
     lock.write()
     os.setuid({NOBODY})
+    try:
+        os.pwrite(lock.descriptor, b"1", 0)
+    except OSError as error:
+        say(error.strerror)
     say(lock.close())
     hear()
     """
     with other(code, path) as first:
+        assert first.said() == "Bad file descriptor"
         assert first.said() == "False"
-        assert path.read_text() == ""
+        assert path.read_text() == f"{first.process.pid}\n"
         assert holder(path) is None
         Lock(path).close()  # although the other process is still there
     assert not path.exists()

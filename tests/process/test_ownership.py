@@ -63,13 +63,25 @@ def symbolic_link(path: Path) -> None:
     path.symlink_to("shadow")
 
 
+def symbolic_link_to_a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path.with_name("shadow")))
+    path.symlink_to("shadow")
+
+
 def socket_of_another(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
     os.chown(path, 1, 1)
 
 
-PLACES = [hard_link, hard_link_of_a_socket, symbolic_link, socket_of_another]
+PLACES = [
+    hard_link,
+    hard_link_of_a_socket,
+    symbolic_link,
+    symbolic_link_to_a_socket,
+    socket_of_another,
+]
 
 
 @pytest.mark.usefixtures("way")
@@ -93,6 +105,24 @@ def test_R25_without_a_sure_way_it_is_not_done_where_others_can_write(
         change_owner(str(bound), NOBODY, NOBODY)
     assert owner_of(bound) == (0, 0)
     change_owner(str(bound), 0, 0)  # that is no change
+
+
+@pytest.mark.parametrize("put", PLACES)
+def test_R25_in_the_users_own_directory_nothing_else_is_given_away(
+    path: Path, put: Callable[[Path], None]
+) -> None:
+    put(path)
+    os.chown(path.parent, NOBODY, NOBODY)
+    before = {file: owner_of(file) for file in path.parent.iterdir()}
+    with pytest.raises(StartError, match="something else in the place of the socket"):
+        change_owner(str(path), NOBODY, NOBODY)
+    assert {file: owner_of(file) for file in path.parent.iterdir()} == before
+
+
+def test_R25_in_the_users_own_directory_it_is_given_away_by_its_descriptor(bound: Path) -> None:
+    os.chown(bound.parent, NOBODY, NOBODY)
+    change_owner(str(bound), NOBODY, NOBODY)
+    assert owner_of(bound) == (NOBODY, NOBODY)
 
 
 def test_R25_one_that_is_gone_is_an_error(path: Path) -> None:

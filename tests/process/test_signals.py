@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import pty
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -181,3 +183,35 @@ print(handlers.received and int(handlers.received))
 )
 def test_R27_in_the_foreground(name: str, before: str, told: list[str]) -> None:
     assert run_python(FOREGROUND.format(name=name, before=before)).splitlines() == told
+
+
+def test_R27_the_end_of_its_terminal_stops_it() -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", ON_A_TERMINAL, str(writing)])
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        assert told.readline() == "ready\n"
+        os.close(terminal)
+        assert told.read() == "stop SIGHUP\n"
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+ON_A_TERMINAL = """
+import os, select, sys
+from dorrit.process.signals import Handlers
+
+def say(text):
+    os.write(int(sys.argv[1]), text.encode())
+
+handlers = Handlers(lambda: say("reopen\\n"))
+handlers.install(daemon=False)
+reading, writing = os.pipe()
+os.set_blocking(writing, False)
+with handlers.connected(lambda: say("stop "), writing):
+    say("ready\\n")
+    select.select([reading], [], [], 60)
+say(handlers.received.name + "\\n")
+"""

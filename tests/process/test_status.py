@@ -223,11 +223,20 @@ def test_it_was_never_wider(path: str) -> None:
     assert told == "socket.bind 0177\n"
 
 
-def test_root_gives_it_to_the_servers_user(path: str) -> None:
-    with StatusSocket(path, NOBODY, NOBODY):
-        found = os.lstat(path)
-        assert (found.st_uid, found.st_gid) == (NOBODY, NOBODY)
-        assert stat.filemode(found.st_mode) == "srw-------"
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+@pytest.mark.parametrize("mode", [0o755, 0o2755])
+def test_root_gives_it_to_the_servers_user(path: str, umask: int, mode: int) -> None:
+    directory = Path(path).parent
+    os.chown(directory, -1, 12345)
+    directory.chmod(mode)  # one that hands on its group, too
+    before = os.umask(umask)
+    try:
+        with StatusSocket(path, NOBODY, NOBODY):
+            found = os.lstat(path)
+    finally:
+        os.umask(before)
+    assert (found.st_uid, found.st_gid) == (NOBODY, NOBODY)
+    assert stat.filemode(found.st_mode) == "srw-------"
 
 
 def test_its_descriptor_does_not_block_and_is_not_inherited(server: StatusSocket) -> None:

@@ -14,7 +14,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -58,7 +58,9 @@ class Lock:
 
     Attributes:
         path: The file.
-        descriptor: The file's, closed on exec. For the next image, clear that flag and `adopt`.
+        descriptor: The file's, closed on exec. For the next image, clear that flag and `adopt`. It
+            is for reading only: a server that has dropped root's privileges keeps it, and whoever
+            takes that over must not write another's pid to root's file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -109,9 +111,9 @@ class Lock:
         Raises:
             StartError: It can't be written.
         """
-        with _explained(self.path):
-            os.ftruncate(self.descriptor, 0)
-            os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
+        with _explained(self.path), _writable(self.descriptor, self.path) as writable:
+            os.ftruncate(writable, 0)
+            os.pwrite(writable, b"%d\n" % os.getpid(), 0)
         self._owner = os.getpid()
 
     def is_holder(self) -> bool:
@@ -126,15 +128,17 @@ class Lock:
 
         Returns:
             Whether the name is gone. It stays if the privileges to remove it have been dropped (see
-            `dorrit.process.janitor`); an empty file says that no server runs.
+            `dorrit.process.janitor`); that it is not locked says that no server runs.
         """
         if self.descriptor < 0:
             return True
         try:
             if not self.is_holder():
                 return True
-            os.ftruncate(self.descriptor, 0)
             if _is_at(self.descriptor, self.path):
+                # Who was root may not write to it any more, and yet remove it from a directory.
+                with suppress(PermissionError), _writable(self.descriptor, self.path) as writable:
+                    os.ftruncate(writable, 0)
                 Path(self.path).unlink()
         except OSError as error:
             logger.debug("%s can't be removed: %s", self.path, error.strerror)
@@ -182,7 +186,7 @@ def _acquire(path: str) -> int:
     while True:
         late = time.monotonic() >= end
         taken = False
-        descriptor = _open(path, os.O_RDWR | os.O_CREAT)
+        descriptor = _open(path, os.O_RDONLY | os.O_CREAT)
         try:
             taken = _take(descriptor, path, late=late)
         except HeldError as error:
@@ -217,9 +221,26 @@ def _take(descriptor: int, path: str, *, late: bool) -> bool:
             raise StartError(f"{path}: another user makes it again and again")
         Path(path).unlink()  # whoever wants the lock waits for us, so it is still this one
         return False
-    os.ftruncate(descriptor, 0)
     os.fchmod(descriptor, MODE)  # whatever the umask
+    with _writable(descriptor, path) as writable:
+        os.ftruncate(writable, 0)
     return True
+
+
+@contextmanager
+def _writable(descriptor: int, path: str) -> Iterator[int]:
+    """Open the file of a descriptor for writing, for as long as the context lasts.
+
+    Raises:
+        OSError: It can't be written, or is not the file at its path any more.
+    """
+    writable = _open(path, os.O_WRONLY)
+    try:
+        if not os.path.samestat(os.fstat(writable), os.fstat(descriptor)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        yield writable
+    finally:
+        os.close(writable)
 
 
 def _open(path: str | os.PathLike[str], flags: int) -> int:

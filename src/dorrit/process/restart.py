@@ -140,6 +140,9 @@ class Restarter:
             else:
                 self.respected += (number,)
         faulthandler.enable(self._traceback, all_threads=True)
+        # execve(2): "The signal mask is preserved". Linux ends a process at once whose fault comes
+        # with a signal that is blocked.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FATAL)
         for number in self.respected:
             if before[number].handler != self._above:
                 _crash.set_disposition(number, before[number])
