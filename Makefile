@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml meson.build meson.options LICENSE
+SOURCES := $(shell find src -type f -not -name '*.pyc') $(wildcard man/*) pyproject.toml meson.build meson.options LICENSE
 
-.PHONY: run test lint bench build clean
+.PHONY: run test coverage conformance lint docs bench fuzz build clean
 
 # Builds, starts the echo server with a page to try it, and prints the address to open.
 run: build
@@ -16,6 +16,16 @@ test: build
 	sh tests/install $(BIN)/python
 	$(BIN)/python -m pytest tests
 
+# What each module's own tests reach, branches included, against the list of what can't be reached.
+coverage: build
+	sh tests/install $(BIN)/python
+	$(BIN)/python -m tests.coverage
+
+# The whole Autobahn Testsuite, on all paths: some 20 minutes. Writes docs/conformance.md.
+conformance: build
+	sh tests/install $(BIN)/python
+	$(BIN)/python -m tests.conformance
+
 # What the tests check as well, but quickly.
 lint:
 	$(BIN)/ruff check .
@@ -23,10 +33,22 @@ lint:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The pages of the reference, from the docstrings and the settings.
+docs: build
+	sh tests/install $(BIN)/python
+	$(BIN)/python docs/make_reference.py
+
 # Server CPU for each message beside other servers, in one run: some minutes.
 bench: build
 	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks --check
+
+# Each fuzzer for that many seconds, one after the other; fuzz/README.md says more.
+SECONDS ?= 600
+
+fuzz: build
+	$(BIN)/pip install --quiet --requirement tests/requirements.txt --requirement fuzz/requirements.txt
+	$(BIN)/python -m fuzz.campaign $(SECONDS) $(FUZZERS)
 
 build: $(VENV)/.built
 

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import logging
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 
 from tests.support.harness import Harness, LogRecords
 from tests.support.servers import Servers
+
+# A shell has what it starts with & ignore SIGINT, and so would the servers of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

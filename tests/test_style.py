@@ -49,7 +49,7 @@ def test_every_type_is_right() -> None:
 
 def test_the_stubs_say_what_the_compiled_modules_have() -> None:
     stubs = sorted(SRC.rglob("*.pyi"))
-    assert {path.stem for path in ENGINE.glob("*.pyx")} <= {path.stem for path in stubs}
+    assert {path.with_suffix(".pyi") for path in SRC.rglob("*.pyx")} <= set(stubs)
     modules = [".".join(path.relative_to(SRC).with_suffix("").parts) for path in stubs]
     result = check(
         sys.executable,
@@ -102,16 +102,29 @@ def test_an_import_that_goes_the_other_way_is_found(
     assert re.search(rf"^- +{importer} -> {wrong} ", result.stdout, re.MULTILINE), result.stdout
 
 
-def test_the_engines_cython_imports_the_engine_and_the_protocol_alone() -> None:
-    # import-linter reads Python only.
-    found = set()
-    for path in [*ENGINE.glob("*.pyx"), *ENGINE.glob("*.pxd")]:
-        found |= set(
-            re.findall(r"^\s*(?:from|c?import) (dorrit[\w.]*)", path.read_text(), re.MULTILINE)
+def cython_imports(folder: Path) -> set[str]:
+    """What of dorrit the Cython modules in a folder import: import-linter reads Python only."""
+    return {
+        name
+        for path in [*folder.glob("*.pyx"), *folder.glob("*.pxd")]
+        for name in re.findall(
+            r"^\s*(?:from|c?import) (dorrit[\w.]*)", path.read_text(), re.MULTILINE
         )
+    }
+
+
+def test_the_engines_cython_imports_the_engine_and_the_protocol_alone() -> None:
+    found = cython_imports(ENGINE)
     assert {name for name in found if not re.match(r"dorrit\.(engine|protocol)\.\w", name)} == set()
     assert "dorrit.engine.agenda" in found
     assert "dorrit.protocol.handshake" in found
+
+
+def test_the_apis_cython_imports_no_command_and_no_process() -> None:
+    found = cython_imports(SRC / "dorrit" / "api")
+    below = re.compile(r"dorrit\.(api|engine|protocol)\b")
+    assert {name for name in found if not below.match(name)} == set()
+    assert "dorrit.api.eager" in found
 
 
 # Size and what is installed

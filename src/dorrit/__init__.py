@@ -1,8 +1,10 @@
 """A WebSocket server library that listens on a UNIX-domain socket behind your web server.
 
-Define five functions in a file and run it with ``dorrit serve FILE``; dorrit is the rest.
+Make a `Server` and run it with ``dorrit serve FILE:app``, or define five functions in a file and
+run it with ``dorrit serve FILE``; dorrit is the rest.
 """
 
+from dorrit.api.guest import Guest, listen
 from dorrit.api.procedural import (
     ws_close_conn,
     ws_get_data,
@@ -11,15 +13,31 @@ from dorrit.api.procedural import (
     ws_set_periodic,
     ws_write_conn,
 )
+from dorrit.api.reject import Reject
+from dorrit.api.server import Server
 from dorrit.api.standalone import main
-from dorrit.engine import Connection
+from dorrit.engine import Connection, Peer
 from dorrit.errors import DorritError, StartError
+from dorrit.protocol.closing import CloseCode
+from dorrit.protocol.fields import Headers, Query
+from dorrit.protocol.request import Request
+from dorrit.settings import ServerSettings
 
 __all__ = [
+    "CloseCode",
     "Connection",
     "DorritError",
+    "Guest",
+    "Headers",
+    "Peer",
+    "Query",
+    "Reject",
+    "Request",
+    "Server",
+    "ServerSettings",
     "StartError",
     "__version__",
+    "listen",
     "main",
     "ws_close_conn",
     "ws_config_file",
@@ -31,6 +49,7 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+"""The version of dorrit."""
 
 ws_config_file: str | None = None
 """What ``-f`` names (R35), or None. It is set before the server's file is loaded."""

@@ -2,7 +2,7 @@
 
 
 class DorritError(Exception):
-    """The base of all of them."""
+    """The base of the errors that are dorrit's own."""
 
 
 class StartError(DorritError):

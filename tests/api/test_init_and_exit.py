@@ -216,3 +216,17 @@ def test_R27_a_signal_during_exit_does_not_leave_the_socket_behind(servers: Serv
     Path(servers.directory, "go").touch()
     assert run.wait() == 0
     assert not servers.path.exists()
+
+
+def test_a_fault_of_dorrits_own_is_in_the_log(servers: Servers) -> None:
+    file = servers.write("""
+        from dorrit.process import daemon
+        import dorrit.api.serving as serving
+        def ws_init_func():
+            serving.Run._prepare_limits = lambda *_: 1 // 0
+    """)
+    run = servers.start(*dorrit("serve", file, "-x", "-l", servers.path))
+    assert run.wait() == 1
+    assert "the server ends, for a reason that it does not know" in run.err
+    assert "ZeroDivisionError" in run.err
+    assert not servers.path.exists()

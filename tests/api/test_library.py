@@ -8,7 +8,9 @@ import pytest
 
 import dorrit
 from dorrit.api import procedural
+from dorrit.api.loop import Loop
 from dorrit.errors import StartError
+from dorrit.settings import Settings
 from tests.support.frames import BINARY, TEXT, Received
 from tests.support.servers import Servers, until
 
@@ -25,8 +27,10 @@ def namespace(**others: object) -> dict[str, object]:
 
 
 def test_R12_the_five_functions_are_enough() -> None:
-    program = procedural.program_of(namespace(helper=nothing, wsx=1, _ws_private=2), "server.py")
-    assert program.ws_read_callback is nothing
+    application = procedural.application_of(
+        namespace(helper=nothing, wsx=1, _ws_private=2), "server.py"
+    )
+    assert application.handlers.message is nothing
 
 
 @pytest.mark.parametrize(
@@ -42,7 +46,7 @@ def test_R12_the_five_functions_are_enough() -> None:
 )
 def test_R12_a_typo_is_named_with_what_was_meant(name: str, meant: str) -> None:
     with pytest.raises(StartError) as raised:
-        procedural.program_of({name: nothing} | without(meant), "server.py")
+        procedural.application_of({name: nothing} | without(meant), "server.py")
     assert str(raised.value) == (
         f"server.py: {name}: names that begin with ws_ are the library's: did you mean {meant}?"
     )
@@ -56,35 +60,35 @@ def without(name: str) -> dict[str, object]:
 @pytest.mark.parametrize("value", [nothing, type("C", (), {}), 7, None], ids=repr)
 def test_R12_any_other_ws_name_is_refused_whatever_it_is(value: object) -> None:
     with pytest.raises(StartError, match=r"ws_clients: .* library's: choose another name$"):
-        procedural.program_of(namespace(ws_clients=value), "server.py")
+        procedural.application_of(namespace(ws_clients=value), "server.py")
 
 
 def test_R12_the_suggestion_is_never_a_name_that_is_there_already() -> None:
     with pytest.raises(StartError, match=r"choose another name$"):
-        procedural.program_of(namespace(ws_read_callback2=nothing), "server.py")
+        procedural.application_of(namespace(ws_read_callback2=nothing), "server.py")
 
 
 @pytest.mark.parametrize("name", sorted(procedural.LIBRARY))
 def test_R12_the_librarys_own_names_may_be_imported(name: str) -> None:
     imported = namespace(**{name: getattr(dorrit, name)})
-    assert procedural.program_of(imported, "server.py").ws_init_func is nothing
+    assert procedural.application_of(imported, "server.py").handlers.message is nothing
 
 
 @pytest.mark.parametrize("name", sorted(procedural.LIBRARY - {"ws_config_file"}))
 def test_R12_the_librarys_own_names_may_not_be_defined_anew(name: str) -> None:
     with pytest.raises(StartError, match=rf"{name}: .*dorrit\.{name} is the library's$"):
-        procedural.program_of(namespace(**{name: nothing}), "server.py")
+        procedural.application_of(namespace(**{name: nothing}), "server.py")
 
 
 @pytest.mark.parametrize("name", procedural.CALLBACKS)
 def test_R12_a_missing_one_is_named(name: str) -> None:
     with pytest.raises(StartError, match=rf"^server\.py: {name} is missing: a server defines"):
-        procedural.program_of(without(name), "server.py")
+        procedural.application_of(without(name), "server.py")
 
 
 def test_R12_several_missing_ones_are_all_named() -> None:
     with pytest.raises(StartError, match="ws_init_func, ws_open_callback are missing"):
-        procedural.program_of(
+        procedural.application_of(
             {
                 "ws_exit_func": nothing,
                 "ws_read_callback": nothing,
@@ -97,7 +101,16 @@ def test_R12_several_missing_ones_are_all_named() -> None:
 @pytest.mark.parametrize("name", procedural.CALLBACKS)
 def test_R12_one_that_cannot_be_called_is_named(name: str) -> None:
     with pytest.raises(StartError, match=rf"^server\.py: {name} can't be called: it is a int$"):
-        procedural.program_of(namespace(**{name: 5}), "server.py")
+        procedural.application_of(namespace(**{name: 5}), "server.py")
+
+
+@pytest.mark.parametrize("name", procedural.CALLBACKS)
+def test_one_that_is_async_is_refused_since_nobody_would_await_it(name: str) -> None:
+    async def later(*arguments: object) -> None:
+        pass
+
+    with pytest.raises(StartError, match=rf"^server\.py: {name} must not be async: .*Server$"):
+        procedural.application_of(namespace(**{name: later}), "server.py")
 
 
 def test_R12_a_server_may_import_everything_from_dorrit(servers: Servers) -> None:
@@ -144,6 +157,28 @@ def test_R13_the_name_cannot_change_while_the_server_runs(servers: Servers) -> N
     """)
     client = servers.connect()
     assert "ws_init_func" in client.ask("go")
+
+
+def test_R13_a_name_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = {name: lambda *_: None for name in procedural.CALLBACKS}
+    program = procedural.application_of(functions)
+    loop = Loop(program, Settings())
+    monkeypatch.setattr(procedural, "_program", program)
+    try:
+        program.init(None)
+        dorrit.ws_set_name("chat")
+        loop.start()
+        with pytest.raises(RuntimeError, match="set it in ws_init_func"):
+            dorrit.ws_set_name("other")
+        assert program.name == "chat"
+    finally:
+        loop.close()
+
+
+def test_R13_without_a_server_there_is_nothing_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procedural, "_program", None)
+    with pytest.raises(RuntimeError, match="no server is there"):
+        dorrit.ws_set_name("chat")
 
 
 # R14

@@ -191,11 +191,52 @@ def test_a_module_that_is_not_there(servers: Servers, name: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..relative", "a-b", "a b", "chat.py:app"])
+@pytest.mark.parametrize("name", ["", ".", "..relative", "a-b", "a b"])
 def test_what_is_neither_a_file_nor_a_module(servers: Servers, name: str) -> None:
     assert fails(servers, name, "-x", status=1) == [
         f"dorrit: {name!r} is neither a file that ends with .py nor a module's name"
     ]
+
+
+OBJECTS = """
+import dorrit
+
+app = dorrit.Server("chat")
+number = 7
+
+class Chat(dorrit.Server):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "line"),
+    [
+        ("objects.py", 2, "objects.py: say which object is the server; did you mean :app?"),
+        ("objects.py:ap", 1, "objects.py: there is no ap; did you mean :app?"),
+        ("objects.py:", 2, "objects.py:: '' is no name of an object"),
+        ("objects.py:a-b", 2, "objects.py:a-b: 'a-b' is no name of an object"),
+        (
+            "objects.py:number",
+            1,
+            "objects.py:number is no dorrit.Server but a int; did you mean :app?",
+        ),
+        (
+            "objects:Chat",
+            1,
+            "objects:Chat is a class: make an object of it there (app = Chat()), and name that",
+        ),
+        (
+            "objects.py:app.name",
+            1,
+            "objects.py:app.name is no dorrit.Server but a str; did you mean :app?",
+        ),
+        ("nothing.py:app", 1, "nothing.py: there is no such file"),
+    ],
+)
+def test_an_object_that_is_no_server(servers: Servers, name: str, status: int, line: str) -> None:
+    (servers.directory / "objects.py").write_text(OBJECTS)
+    assert fails(servers, name, "-x", status=status) == [f"dorrit: {line}"]
 
 
 def test_a_module_that_is_no_server(servers: Servers) -> None:

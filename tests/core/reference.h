@@ -18,8 +18,9 @@ struct reference_frame {
     uint64_t payload_length; /* of a right one */
 };
 
-/* The verdict on a whole header: `data` has DORRIT_FRAME_HEADER_MAX bytes, needed or not. */
-static inline struct reference_frame reference_frame(const uint8_t *data)
+/* The verdict on a whole header: `data` has DORRIT_FRAME_HEADER_MAX bytes, needed or not. `deflate`:
+ * whether a message may be compressed. */
+static inline struct reference_frame reference_frame(const uint8_t *data, bool deflate)
 {
     const unsigned fin = data[0] >> 7;
     const unsigned reserved = data[0] >> 4 & 7;
@@ -28,7 +29,11 @@ static inline struct reference_frame reference_frame(const uint8_t *data)
     const unsigned short_length = data[1] % 128;
     const bool control = opcode == 8 || opcode == 9 || opcode == 10;
 
-    if (reserved != 0) {
+    /* With the extension, RSV1 says something of a data frame, be its opcode defined or not; not of
+     * a continuation. */
+    const bool defined = deflate && reserved == 4 && opcode >= 1 && opcode <= 7;
+
+    if (reserved != 0 && !defined) {
         return (struct reference_frame){DORRIT_FRAME_RESERVED_BITS, 1, 0};
     }
     if (!control && opcode != 0 && opcode != 1 && opcode != 2) {

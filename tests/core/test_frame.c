@@ -7,10 +7,10 @@
 
 /* The verdict whole, byte by byte, with bytes behind: always the one of the reference, from the
  * first byte at which it can be known and not before. */
-static void decode_every_way(const uint8_t data[DORRIT_FRAME_HEADER_MAX])
+static void decode_every_cut(const uint8_t data[DORRIT_FRAME_HEADER_MAX], bool deflate)
 {
     trying(data, DORRIT_FRAME_HEADER_MAX);
-    const struct reference_frame expected = reference_frame(data);
+    const struct reference_frame expected = reference_frame(data, deflate);
     for (size_t length = 0; length <= DORRIT_FRAME_HEADER_MAX; length++) {
         /* Exactly as large as the input, so that the sanitizer sees a read behind it. */
         uint8_t *piece = malloc(length == 0 ? 1 : length);
@@ -18,7 +18,7 @@ static void decode_every_way(const uint8_t data[DORRIT_FRAME_HEADER_MAX])
         memcpy(piece, data, length);
         struct dorrit_frame_header header;
         const enum dorrit_frame_verdict verdict
-            = dorrit_frame_header_decode(&header, length == 0 ? NULL : piece, length);
+            = dorrit_frame_header_decode(&header, length == 0 ? NULL : piece, length, deflate);
         free(piece);
         if (length < expected.known_after) {
             CHECK_EQUAL(verdict, DORRIT_FRAME_INCOMPLETE);
@@ -30,9 +30,17 @@ static void decode_every_way(const uint8_t data[DORRIT_FRAME_HEADER_MAX])
             CHECK_EQUAL(header.payload_length, expected.payload_length);
             CHECK_EQUAL(header.opcode, data[0] % 16);
             CHECK_EQUAL(header.fin, data[0] / 128);
+            CHECK_EQUAL(header.compressed, data[0] / 64 % 2);
             CHECK(memcmp(header.masking_key, data + expected.known_after - 4, 4) == 0);
         }
     }
+}
+
+/* Also with the extension negotiated that defines RSV1 (RFC 7692). */
+static void decode_every_way(const uint8_t data[DORRIT_FRAME_HEADER_MAX])
+{
+    decode_every_cut(data, false);
+    decode_every_cut(data, true);
 }
 
 static void every_first_two_bytes(void)
@@ -128,7 +136,7 @@ static void each_verdict(void)
         struct dorrit_frame_header header;
         trying(cases[index].data, cases[index].length);
         CHECK_EQUAL(
-            dorrit_frame_header_decode(&header, cases[index].data, cases[index].length),
+            dorrit_frame_header_decode(&header, cases[index].data, cases[index].length, false),
             cases[index].verdict);
     }
 }
@@ -141,7 +149,7 @@ static void headers_at_every_alignment(void)
         memcpy(data + offset, frame, sizeof frame);
         struct dorrit_frame_header header;
         CHECK_EQUAL(
-            dorrit_frame_header_decode(&header, data + offset, sizeof frame), DORRIT_FRAME_OK);
+            dorrit_frame_header_decode(&header, data + offset, sizeof frame, false), DORRIT_FRAME_OK);
         CHECK_EQUAL(header.payload_length, 0x0102030405);
     }
 }
@@ -190,7 +198,7 @@ static void what_is_encoded_is_decoded(void)
                 memcpy(data + written, "\xA1\xA2\xA3\xA4", 4);
                 struct dorrit_frame_header header;
                 CHECK_EQUAL(
-                    dorrit_frame_header_decode(&header, data, written + 4), DORRIT_FRAME_OK);
+                    dorrit_frame_header_decode(&header, data, written + 4, false), DORRIT_FRAME_OK);
                 CHECK_EQUAL(header.header_length, written + 4);
                 CHECK_EQUAL(header.payload_length, length);
                 CHECK_EQUAL(header.opcode, opcodes[which]);

@@ -152,6 +152,20 @@ static void writable_means_that_there_is_room(void)
     close(poller);
 }
 
+static void without_room_only_what_can_be_read_is_reported(void)
+{
+    const int poller = opened();
+    const struct pair pair = connected();
+    CHECK_EQUAL(dorrit_poller_add(poller, pair.here), 0);
+    CHECK_EQUAL(dorrit_poller_modify(poller, pair.here, true, true), 0);
+    fill(pair.here);
+    CHECK_EQUAL(ready(poller, pair.here), 0);
+    CHECK_EQUAL(write(pair.there, "x", 1), 1);
+    CHECK_EQUAL(ready(poller, pair.here), READABLE);
+    close_pair(pair);
+    close(poller);
+}
+
 static void half_closed_peer_is_readable(void)
 {
     const int poller = opened();
@@ -479,6 +493,7 @@ int main(void)
     RUN(add_watches_for_reading_only);
     RUN(modify_sets_each_interest);
     RUN(writable_means_that_there_is_room);
+    RUN(without_room_only_what_can_be_read_is_reported);
     RUN(half_closed_peer_is_readable);
     RUN(hang_up_is_reported_to_who_reads);
     RUN(hang_up_is_reported_to_who_writes);

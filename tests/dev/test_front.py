@@ -14,10 +14,11 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from dorrit.dev import front as front_module
 from dorrit.dev.front import HEAD_LIMIT, Front, FrontSettings
 from tests.dev.conftest import EchoServer, Running, StartFront
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 KEY = base64.b64encode(bytes(16)).decode()
 
 
@@ -486,3 +487,41 @@ def _nodelay_of_peer(end: socket.socket) -> bool:
             ):
                 return bool(other.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
     raise AssertionError("the other end is not in this process")
+
+
+def test_a_client_that_says_nothing_is_not_waited_for_for_ever(
+    front: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front_module._Handler, "timeout", 0.05)
+    with raw_client(front) as client:
+        assert client.recv(1) == b""
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_head_gets_no_answer(front: Running) -> None:
+    with raw_client(front) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost:")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+
+
+def test_a_fault_of_the_front_is_shown_and_a_client_that_went_away_is_not(
+    front: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as request:
+        for error in (ConnectionResetError(), ValueError("a fault")):
+            try:
+                raise error
+            except type(error):
+                front.front._server.handle_error(request, ("127.0.0.1", 1))
+    shown = capsys.readouterr().err
+    assert "ValueError: a fault" in shown
+    assert "ConnectionResetError" not in shown
+
+
+def test_a_front_serves_within_a_context_and_its_port_is_free_then(tmp_path: Path) -> None:
+    settings = FrontSettings(socket_path=tmp_path / "socket", say=print)
+    with Front(0, settings) as front:
+        get(Running(front, tmp_path / "socket"))
+        port = front.port
+    again = Front(port, settings)
+    again.close()  # it was never started

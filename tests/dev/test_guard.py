@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -12,18 +12,24 @@ import pytest
 from dorrit.dev import guard
 from dorrit.dev.supervisor import describe_status
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 READY = "import sys, time; sys.stdout.write('ready\\n'); sys.stdout.flush(); "
 
+AS_IN_USE = (sys.executable, "-I", "-S", guard.__file__)
+PROGRAM = "import sys; from dorrit.dev import guard; sys.exit(guard.main(sys.argv[1:]))"
+CALLED = (sys.executable, "-c", PROGRAM)
+"""In an interpreter that can be measured."""
+
 
 @contextmanager
-def guarded(code: str, grace: float = PATIENCE) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+def guarded(
+    code: str, grace: float = PATIENCE, program: Sequence[str] = CALLED
+) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """Run Python code below a guard; the other value is the write end of the guard's pipe."""
     read_end, lifeline = os.pipe()
-    command = [sys.executable, "-I", "-S", guard.__file__, str(read_end), str(grace)]
     process = subprocess.Popen(
-        [*command, sys.executable, "-I", "-S", "-c", code],
+        [*program, str(read_end), str(grace), sys.executable, "-I", "-S", "-c", code],
         pass_fds=[read_end],
         stdout=subprocess.PIPE,
         text=True,
@@ -41,9 +47,10 @@ def wait_until_ready(process: "subprocess.Popen[str]") -> None:
     assert process.stdout.readline() == "ready\n"
 
 
+@pytest.mark.parametrize("program", [AS_IN_USE, CALLED], ids=["as in use", "called"])
 @pytest.mark.parametrize("status", [0, 1, 2, 77])
-def test_the_exit_status_is_passed_on(status: int) -> None:
-    with guarded(f"raise SystemExit({status})") as (process, lifeline):
+def test_the_exit_status_is_passed_on(status: int, program: Sequence[str]) -> None:
+    with guarded(f"raise SystemExit({status})", program=program) as (process, lifeline):
         assert process.wait(PATIENCE) == status
         os.close(lifeline)
 
@@ -96,3 +103,11 @@ def test_the_servers_standard_input_is_empty() -> None:
     with guarded("import sys; sys.exit(7 if sys.stdin.read() == '' else 1)") as (process, lifeline):
         assert process.wait(PATIENCE) == 7
         os.close(lifeline)
+
+
+def test_what_is_written_to_the_pipe_says_nothing() -> None:
+    with guarded(READY + "time.sleep(60)") as (process, lifeline):
+        wait_until_ready(process)
+        os.write(lifeline, b"nothing")
+        os.close(lifeline)
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM

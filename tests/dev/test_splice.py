@@ -3,6 +3,7 @@
 import contextlib
 import select
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import pytest
 
 from dorrit.dev.splice import splice
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Ends:
@@ -194,3 +195,13 @@ def test_R1_a_client_that_never_closes_is_left_after_a_while() -> None:
         ends.server.shutdown(socket.SHUT_WR)
         assert ends.is_over()
         assert read_all(ends.client) == b"bye"
+
+
+def test_what_comes_for_a_client_that_has_reset_the_connection_ends_it() -> None:
+    with spliced() as ends:
+        ends.client.shutdown(socket.SHUT_WR)
+        assert ends.server.recv(1) == b""  # from now on the client is only written to
+        ends.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        ends.client.close()
+        ends.server.sendall(b"too late")
+        assert ends.is_over()

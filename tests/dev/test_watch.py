@@ -1,11 +1,13 @@
 """Which files belong to a server."""
 
+import errno
 import sys
 from pathlib import Path
 
 import pytest
+import watchfiles
 
-from dorrit.dev.watch import is_source, source_directories
+from dorrit.dev.watch import Watcher, is_source, source_directories
 
 
 @pytest.fixture
@@ -74,3 +76,19 @@ def test_other_files_are_not(name: str) -> None:
 
 def test_files_elsewhere_are_not() -> None:
     assert not is_source("/home/user/other/chat.py", [Path("/home/user/project")])
+
+
+def test_without_watches_that_is_said_and_nothing_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "OS file watch limit reached")
+
+    monkeypatch.setattr(watchfiles, "watch", refuse)
+    said: list[str] = []
+    watcher = Watcher([tmp_path], None, on_change=said.append, say=said.append)
+    watcher.start()
+    for thread in watcher._threads:
+        thread.join(20)
+    assert not watcher.is_watching()
+    assert said == ["no restart on changes: [Errno 28] OS file watch limit reached"]

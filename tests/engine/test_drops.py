@@ -142,6 +142,28 @@ def test_R5_what_stands_before_a_bad_frame_counts_and_what_follows_it_does_not(
 
 
 @pytest.mark.parametrize(("code", "bad"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize("together", [True, False])
+def test_R5_what_answers_the_messages_before_a_bad_frame_goes_out_first(
+    harness: Harness, code: int, bad: bytes, together: bool
+) -> None:
+    harness.message_callback = queue_message
+    client = harness.open()
+    before = [frame(TEXT, b"one"), frame(PING, b"two"), frame(BINARY, b"three")]
+    if together:
+        client.send(b"".join(before) + bad)
+    else:
+        client.send_pieces([*before, bad])
+    harness.until(lambda: client.frames and client.frames[-1].opcode == CLOSE, client)
+    *answers, last = client.frames
+    assert sorted((each.opcode, each.payload) for each in answers) == [
+        (TEXT, b"one"),
+        (BINARY, b"three"),
+        (PONG, b"two"),
+    ]
+    assert last.code == code
+
+
+@pytest.mark.parametrize(("code", "bad"), BAD.values(), ids=BAD)
 def test_R5_a_bad_frame_right_behind_the_request_is_dropped_after_the_101(
     harness: Harness, code: int, bad: bytes
 ) -> None:

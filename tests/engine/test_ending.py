@@ -1,5 +1,7 @@
 """How a connection ends: R21, and the one close callback of R11."""
 
+import gc
+
 import pytest
 
 import dorrit
@@ -253,6 +255,7 @@ def test_R11_it_never_runs_for_a_connection_that_was_refused(harness: Harness) -
 
 
 def test_R11_a_connection_that_nobody_holds_is_freed(harness: Harness) -> None:
+    gc.collect()  # those of other tests
     first = connections_alive()
     (client,), conns = opened(harness, 1)
     conns.clear()

@@ -74,6 +74,33 @@ def test_R18_one_write_event_sends_one_buffer_at_most(log: LogRecords, size: int
         assert frames == [Received(BINARY, message) for message in messages]
 
 
+@pytest.mark.parametrize("buffer_size", [10, 100, 130, 65540])
+def test_R18_the_response_to_the_handshake_leaves_less_of_the_buffer(
+    log: LogRecords, buffer_size: int
+) -> None:
+    def greet(conn: Connection, _request: object) -> None:
+        # In a hundred frames each, of 1,000 bytes if the buffer is smaller than that.
+        for number in range(2):
+            assert conn.send(bytes((number,)) * 100_000)
+
+    with Harness(buffer_size=buffer_size, rfc=True) as harness:
+        harness.open_callback = greet
+        client = harness.connect()
+        client.send(REQUEST)
+        harness.turn()
+        received = take(client)
+        head, end, frames = received.partition(b"\r\n\r\n")
+        assert len(received) <= max(len(head + end), buffer_size)
+        while (got := parse(frames))[0][-1:] == [] or sum(len(f.payload) for f in got[0]) < 200_000:
+            harness.turn()
+            more = take(client)
+            assert 0 < len(more) <= buffer_size
+            frames += more
+        assert got[1] == b""
+        content = b"".join(received.payload for received in got[0])
+        assert content == bytes((0,)) * 100_000 + bytes((1,)) * 100_000
+
+
 def test_R18_a_large_message_does_not_hold_up_others(log: LogRecords) -> None:
     with Harness() as harness:
         ours = harness.open()

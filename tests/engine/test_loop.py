@@ -411,3 +411,21 @@ def test_a_close_callback_must_not_turn_the_loop_in_a_shutdown(harness: Harness)
     harness.engine.shutdown(0)
     assert len(raised) == 6
     assert len(harness.closed) == 3
+
+
+def test_a_deadline_that_begins_between_two_turns_wakes_who_waits_for_the_engine(
+    log: LogRecords,
+) -> None:
+    with Harness(handshake_timeout=0.25) as harness:
+        client = harness.open()
+        conn = harness.connection(client)
+        while queue_message(conn, True, bytes(60_000)) == 0 and conn.dropped == 0:
+            harness.turn()
+        harness.until(lambda: harness.engine.timeout() is None, harness.connect())
+        assert not select.select([harness.engine.fileno()], [], [], 0)[0]
+        conn.close()  # the client, which does not read, has a time for that
+        assert select.select([harness.engine.fileno()], [], [], 0)[0]
+        harness.turn()
+        timeout = harness.engine.timeout()
+        assert timeout is not None
+        assert timeout <= 10.25

@@ -5,12 +5,15 @@ in `StricterDecoder`, `is_doomed` and `assert_same`, and nowhere else.
 """
 
 import struct
+from codecs import getincrementaldecoder
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from wsproto.extensions import Extension
 from wsproto.frame_protocol import (
     CloseReason,
     Frame,
@@ -72,7 +75,7 @@ class StricterDecoder(FrameDecoder):
         return True
 
 
-def is_doomed(header: bytes) -> bool:
+def is_doomed(header: bytes, extensions: Sequence[Extension] = ()) -> bool:
     """Whether an incomplete header is wrong already: wsproto looks once it is whole, dorrit before.
 
     It is, when wsproto refuses the best that can be made of it.
@@ -81,7 +84,7 @@ def is_doomed(header: bytes) -> bool:
         return False
     # A short masked frame; else the largest length that has its top bit clear.
     rest = b"\x80" if len(header) == 1 else b"\x7f" if len(header) == 2 else b""
-    decoder = FrameDecoder(client=False)
+    decoder = FrameDecoder(client=False, extensions=list(extensions))
     decoder.receive_bytes((header + rest).ljust(14, b"\xff"))
     try:
         decoder.parse_header()
@@ -118,6 +121,10 @@ def meaning_of(stream: bytes, payload_max: int) -> Meaning:
                 if part.opcode is Opcode.TEXT:
                     part.payload.decode()
                 messages.append((part.opcode is Opcode.BINARY, part.payload))
+        if part is not None and part.opcode is Opcode.TEXT:
+            # It is incomplete; what has come of it may be wrong already.
+            assert isinstance(part.payload, bytes)
+            getincrementaldecoder("utf-8")().decode(part.payload)
     except UnicodeDecodeError:
         return Meaning(messages, pings, None, CloseReason.INVALID_FRAME_PAYLOAD_DATA)
     except ParseFailed as failure:
@@ -132,10 +139,17 @@ def meaning_of(stream: bytes, payload_max: int) -> Meaning:
 
 def assert_same(expected: Meaning, pieces: list[bytes], payload_max: int) -> None:
     """Send the pieces, one for each read, and compare what happens with what is expected."""
-    with Harness(buffer_size=payload_max + 5) as harness:
+    assert_meant(expected, pieces, REQUEST, buffer_size=payload_max + 5)
+
+
+def assert_meant(
+    expected: Meaning, pieces: list[bytes], request: bytes, **engine_settings: Any
+) -> None:
+    """The same, with any request and settings of the engine."""
+    with Harness(**engine_settings) as harness:
         client = harness.connect()
         # The first piece comes with the request.
-        client.send_pieces([REQUEST + pieces[0], *pieces[1:]])
+        client.send_pieces([request + pieces[0], *pieces[1:]])
         harness.settle()
         assert client.status == 101
         assert not client.reset

@@ -106,6 +106,70 @@ def test_a_client_that_does_not_read_is_reported_by_a_name_that_can_be_printed(
     assert re.fullmatch(r"[ -~]{20,300}", log.records[0].getMessage())
 
 
+def told(log: LogRecords) -> tuple[int, str]:
+    """Level and text of the one record."""
+    (record,) = log.records
+    assert withheld(record.getMessage()) == 0
+    return record.levelno, record.getMessage()
+
+
+def test_R20_a_slow_client_that_is_closed_is_a_warning_that_names_it(log: LogRecords) -> None:
+    Reports(Clock()).slow_client_closed("<Connection 7>")
+    level, text = told(log)
+    assert level == logging.WARNING
+    assert "<Connection 7>" in text
+    assert "1008" in text
+
+
+def test_a_client_that_was_silent_is_no_warning(log: LogRecords) -> None:
+    Reports(Clock()).timed_out("nothing came after a ping")
+    assert told(log) == (logging.INFO, "client closed, 3008: nothing came after a ping")
+
+
+def test_what_a_callback_raised_is_logged_with_its_traceback_and_bounded_for_each_kind(
+    log: LogRecords,
+) -> None:
+    reports = Reports(Clock())
+    for error in (ValueError("first"), KeyError("second")):
+        for _ in range(BURST + 1):
+            reports.callback_raised("message", error)
+    assert len(log.records) == 2 * BURST
+    assert {record.levelno for record in log.records} == {logging.ERROR}
+    assert log.records[0].getMessage() == "the message callback raised ValueError"
+    assert "ValueError: first" in log.text
+    assert "KeyError: 'second'" in log.text
+
+
+def test_R32_without_descriptors_the_log_says_what_to_raise_or_lower(log: LogRecords) -> None:
+    Reports(Clock()).out_of_descriptors()
+    level, text = told(log)
+    assert level == logging.ERROR
+    assert "ulimit -n" in text
+    assert "--max-connections" in text
+
+
+def test_a_client_that_is_closed_for_the_whole_budget_is_a_warning_with_the_setting(
+    log: LogRecords,
+) -> None:
+    Reports(Clock()).out_of_budget(123_456)
+    level, text = told(log)
+    assert level == logging.WARNING
+    assert "--max-buffered" in text
+    assert "(123456 bytes)" in text
+
+
+def test_a_fault_of_the_engine_is_critical_but_memory_that_ran_out_is_none(
+    log: LogRecords,
+) -> None:
+    reports = Reports(Clock())
+    reports.engine_failed(MemoryError())
+    reports.engine_failed(AssertionError("the state"))
+    short, fault = log.records
+    assert (short.levelno, short.exc_info) == (logging.ERROR, None)
+    assert fault.levelno == logging.CRITICAL
+    assert "AssertionError: the state" in log.text
+
+
 NASTY = b"\x1b[31m\x1b]0;owned\x07\x00\x08\x7f\x9b2J\x85\xe2\x80\xa8\xc3\xa9\xff\"'\\%s{}\t"
 
 HEADS = {

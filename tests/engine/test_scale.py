@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dorrit.engine import frames_alive, queue_message
+from tests.support.descriptors import descriptors
 from tests.support.frames import BINARY, REQUEST, TEXT, Received, frame
 from tests.support.narrow import ROOT, NarrowHarness, in_child
 from tests.support.servers import Servers, until
@@ -26,19 +26,11 @@ def resident(pid: int | str = "self") -> int:
     return 1024 * sum(map(int, sizes))
 
 
-def allow_descriptors(count: int) -> None:
-    """Let this process have so many, which takes root if its hard limit is lower."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
-
-
 # A broadcast
 
 
 def child_broadcasts() -> None:
-    allow_descriptors(10_200)
-    with NarrowHarness() as harness:
+    with descriptors(10_200), NarrowHarness() as harness:
         for _ in range(5000):
             harness.open()
         conns = [conn for conn, _ in harness.opened]
@@ -88,19 +80,36 @@ def test_R20_one_that_never_reads_costs_200_frames_until_it_closes() -> None:
     in_child(child_has_one_that_never_reads)
 
 
+def test_memory_goes_back_when_much_of_it_was_under_way() -> None:
+    # Without such blocks in between, free(3) would give all of it back by itself.
+    left: list[bytes] = []
+    with NarrowHarness(max_buffered=0) as harness:
+        for _ in range(5):
+            harness.open()
+        conns = [conn for conn, _ in harness.opened]
+        for conn in conns:
+            for _ in range(150):
+                assert conn.send(bytes(65_000))
+                left.append(bytes(2000))
+        harness.turn()
+        held = resident()
+        for conn in conns:
+            conn.abort()
+        harness.turn(2)
+        given_back = held - resident()
+        assert given_back > 30 * MB, f"{given_back} bytes"
+
+
 # Idle connections
 
 COUNT = 10_000
 
 
 @pytest.fixture
-def descriptors() -> Iterator[None]:
-    """Descriptors for 10,000 clients."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allow_descriptors(COUNT + 200)
-    yield
-    # The hard limit stays where it is: it is not always possible to raise it again.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, max(hard, COUNT + 200)))
+def many_descriptors() -> Iterator[None]:
+    """Descriptors for all clients."""
+    with descriptors(COUNT + 200):
+        yield
 
 
 def speak(path: Path, count: int) -> list[socket.socket]:
@@ -139,7 +148,7 @@ def settled(pid: int) -> int:
     return now
 
 
-@pytest.mark.usefixtures("descriptors")
+@pytest.mark.usefixtures("many_descriptors")
 def test_10_000_idle_connections_take_less_than_1_KiB_each_and_give_it_back(
     servers: Servers,
 ) -> None:

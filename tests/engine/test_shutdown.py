@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dorrit.engine import frames_alive, queue_message
+from dorrit.engine import PENDING, Connection, frames_alive, queue_message
 from tests.support.frames import CLOSE, REQUEST, TEXT, close_frame, frame, parse
 from tests.support.harness import PATIENCE, Harness, LogRecords
 from tests.support.narrow import NarrowHarness
@@ -184,6 +184,8 @@ def test_an_engine_is_set_up_once(harness: Harness) -> None:
         {"buffer_size": 9},
         {"buffer_size": 65541},
         {"max_connections": 0},
+        {"max_message": 0},
+        {"max_message": 2**30 + 1},
         {"close_timeout": -1},
         {"linger_timeout": float("nan")},
         {"handshake_timeout": 1e10},
@@ -285,3 +287,32 @@ def test_a_request_that_never_comes_is_answered_408(log: LogRecords) -> None:
         assert (silent.status, slow.status) == (408, 408)
         assert harness.connection(fine).is_open
         assert harness.closed == []
+
+
+def test_R27_a_client_whose_request_waits_for_an_answer_is_told_that_the_server_stops(
+    harness: Harness,
+) -> None:
+    harness.open_callback = lambda conn, request: PENDING  # type: ignore[assignment, return-value]
+    client = harness.connect()
+    client.send(REQUEST)
+    harness.until(lambda: harness.opened)
+    harness.engine.shutdown(0.25)
+    client.receive()
+    assert client.status == 503
+    assert harness.closed == []
+
+
+def test_R11_close_callbacks_that_exit_the_program_do_not_keep_others_from_running(
+    harness: Harness,
+) -> None:
+    for _ in range(3):
+        harness.open()
+
+    def leave(conn: Connection, code: int, reason: str) -> None:
+        raise SystemExit(len(harness.closed))
+
+    harness.close_callback = leave
+    with pytest.raises(SystemExit) as left:
+        harness.engine.shutdown(0)
+    assert left.value.code == 1
+    assert len(harness.closed) == 3

@@ -1,15 +1,19 @@
 """Each example starts as its first lines say, and does what they promise (R36)."""
 
 import ast
+import os
 import re
+import shlex
+import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.frames import BINARY, TEXT, Received
-from tests.support.servers import Run, Servers, dorrit
+from tests.support.frames import BINARY, PING, REQUEST, TEXT, Received
+from tests.support.servers import Client, Run, Servers, dorrit, until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -48,32 +52,134 @@ def clock(servers: Servers, run: Run) -> None:
     assert float(match[1]) >= 1
 
 
-CHECKS: dict[str, Callable[[Servers, Run], None]] = {"echo.py": echo, "clock.py": clock}
+def join(servers: Servers, name: str) -> Client:
+    """A client of a chat, by its name."""
+    client = servers.connect(REQUEST.replace(b"/chat", b"/chat?name=" + name.encode()))
+    assert client.status == 101, client.head
+    return client
+
+
+def chat(servers: Servers, run: Run) -> None:
+    """Chat: everybody in the room hears what one of them says."""
+    ann = join(servers, "Ann")
+    assert ann.text() == "Ann has joined"
+    bob = join(servers, "Bob")
+    assert [ann.text(), bob.text()] == ["Bob has joined"] * 2
+    bob.send("grüße")
+    assert [ann.text(), bob.text()] == ["Bob: grüße"] * 2
+    bob.close()
+    assert ann.text() == "Bob has left"
+    assert servers.connect().status == 400
+
+
+def history(servers: Servers, run: Run) -> None:
+    """History: a chat that tells who joins what was said before, from a database."""
+    ann = join(servers, "Ann")
+    for number in range(25):
+        assert ann.ask(str(number)) == f"Ann: {number}"
+    # Nobody misses anything, or hears it twice, however joining and speaking meet.
+    joined = []
+    for number in range(25, 50):
+        ann.send(str(number))
+        joined.append(join(servers, "Bob"))
+    last = [f"Ann: {number}" for number in range(50)]
+    for bob in joined:
+        told = [bob.text()]
+        while told[-1] != last[-1]:
+            told.append(bob.text())
+        assert len(told) >= 20
+        assert told == last[-len(told) :]
+    assert servers.connect().status == 400
+
+
+CHECKS: dict[str, Callable[[Servers, Run], None]] = {
+    "chat.py": chat,
+    "clock.py": clock,
+    "echo.py": echo,
+    "history.py": history,
+    "object_echo.py": echo,
+}
+GUESTS = ["guest_asyncio.py", "guest_trio.py"]
+"""Programs that have an event loop of their own."""
+
+
+def start(servers: Servers, name: str) -> Run:
+    """Start an example by the command that its first lines tell people to type."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / name).read_text()))
+    assert text is not None
+    commands = re.findall(r"Run it with: (dorrit serve .*)", text)
+    assert len(commands) == 1
+    _, subcommand, server, *options, path = shlex.split(commands[0])
+    place, colon, app = server.partition(":")
+    assert [place, options, path] == [name, ["-x", "-l"], f"/tmp/{name.removesuffix('.py')}.socket"]
+    # But a socket of our own, in a directory of our own, as who we are.
+    who = ["-u", os.geteuid(), "-g", os.getegid()]
+    server = f"{EXAMPLES / place}{colon}{app}"
+    run = servers.start(*dorrit(subcommand, server, *who, *options, servers.path))
+    return run.until_listening()
 
 
 def test_there_is_a_test_for_every_example() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(CHECKS)
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*CHECKS, *GUESTS}
 
 
 @pytest.mark.parametrize("name", sorted(CHECKS))
 def test_R36_an_example_does_what_it_says(servers: Servers, name: str) -> None:
-    text = ast.get_docstring(ast.parse((EXAMPLES / name).read_text()))
-    assert text is not None
-    # The command that it tells people to type, but with a socket of our own.
-    command = f"dorrit serve {name} -x -l /tmp/{name.removesuffix('.py')}.socket"
-    assert command in text
-    words = dorrit(*command.split()[1:-1], servers.path)
-    run = servers.start(*words, cwd=EXAMPLES).until_listening()
+    run = start(servers, name)
     CHECKS[name](servers, run)
     assert servers.stop(run) == 0
     assert not servers.path.exists()
     assert "Traceback" not in run.err
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in sorted(CHECKS) if "dorrit.main()" in (EXAMPLES / name).read_text()]
-)
+def ends_with_main(name: str) -> bool:
+    return re.search(r"(dorrit\.main|app\.run)\(\)\n\Z", (EXAMPLES / name).read_text()) is not None
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(CHECKS) if ends_with_main(name)])
 def test_an_example_that_ends_with_main_runs_by_itself(servers: Servers, name: str) -> None:
-    run = servers.start(sys.executable, EXAMPLES / name, "-x", "-l", servers.path)
+    who = ["-u", os.geteuid(), "-g", os.getegid()]
+    run = servers.start(sys.executable, EXAMPLES / name, "-x", "-l", servers.path, *who)
     CHECKS[name](servers, run.until_listening())
     assert servers.stop(run) == 0
+
+
+def test_the_history_outlives_the_server(servers: Servers) -> None:
+    run = start(servers, "history.py")
+    assert join(servers, "Ann").ask("still there?") == "Ann: still there?"
+    assert servers.stop(run) == 0
+    start(servers, "history.py")
+    assert join(servers, "Bob").text() == "Ann: still there?"
+
+
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_guest_serves_within_the_loop_of_another_program(servers: Servers, name: str) -> None:
+    # Its first lines say what to type, as those of the others do.
+    assert f"python {name} /tmp/guest.socket 9000" in (EXAMPLES / name).read_text()
+    run = servers.start(sys.executable, EXAMPLES / name, servers.path, 0)
+    until(lambda: run.out.endswith("\n") or run.process.poll() is not None, "its start")
+    assert run.process.poll() is None, run.err
+    port = int(run.out.split()[-1])
+
+    clients = [servers.connect(), servers.connect()]
+    assert clients[0].ask("may I?") == "only those who come by TCP may speak here"
+    with socket.create_connection(("127.0.0.1", port)) as lines:
+        for line in ("hello", "grüße"):
+            lines.sendall(f"{line}\n".encode())
+            assert [client.text() for client in clients] == [line, line]
+
+    assert servers.stop(run, signal.SIGINT) == 0
+    assert run.err == ""
+    assert not servers.path.exists()
+
+
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_guest_has_its_turn_in_time_though_nothing_comes(servers: Servers, name: str) -> None:
+    text = (EXAMPLES / name).read_text()
+    pinging = text.replace("on_message=said)", "on_message=said, ping_interval=0.25)")
+    assert pinging != text
+    file = servers.directory / name
+    file.write_text(pinging)
+    run = servers.start(sys.executable, file, servers.path, 0)
+    until(lambda: run.out.endswith("\n") or run.process.poll() is not None, "its start")
+    assert servers.connect().receive().opcode == PING

@@ -43,11 +43,11 @@ def dorrit_serve(server: Path, socket_path: Path, *options: str | Path) -> Itera
 
 
 @contextlib.contextmanager
-def dorrit_dev(server: Path) -> Iterator[str]:
+def dorrit_dev(server: Path | str, *options: str | Path) -> Iterator[str]:
     """Run ``dorrit dev`` on a free port and yield the address that it prints, with a ``/``."""
     process = Process(
-        f"dorrit dev {server.name}",
-        [sys.executable, "-m", "dorrit", "dev", server, "--port", "0"],
+        f"dorrit dev {Path(server).name}",
+        [sys.executable, "-m", "dorrit", "dev", server, "--port", "0", *options],
     )
     address = re.compile(r"http://127\.0\.0\.1:\d+/")
     process.wait_until(lambda: address.search(process.output) is not None, "it prints its address")

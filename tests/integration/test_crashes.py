@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.restarting import LIBRARY, interpreter_for_nobody
+from tests.process.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
 from tests.support.daemons import Daemon, Daemons, reaper
 from tests.support.frames import REQUEST, TEXT, frame
@@ -37,7 +37,7 @@ CRASHING = """
         ws_write_conn(conn, binary, data)
 """
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(LIBRARY)}
+ENVIRONMENT = os.environ | {"PYTHONPATH": SEARCHED}
 
 
 def crash(path: Path, text: str = "crash") -> None:
@@ -240,10 +240,10 @@ def test_R28_of_callers_who_come_during_100_crashes_none_is_refused(directory: P
         for server in made:
             until(functools.partial(has_crashed, server, crashes), "the crashes")
             assert ask(server.path, "still there?") == "still there?"
+        until(lambda: all(load.answered > crashes for load in loads), "answers to all callers")
         for load in loads:
             load.stop()
         assert sum(load.refused for load in loads) == 0
-        assert all(load.answered > crashes for load in loads)
         assert [server.runs[0].process.poll() for server in made] == [None] * servers
     finally:
         for load in loads:
@@ -350,6 +350,43 @@ def test_R28_without_restart_a_crash_is_the_end(foreground: Servers) -> None:
     assert server.wait() == -signal.SIGSEGV
     again = run(foreground, "-u", "root", "-g", "root")
     assert ask(again.path, "again") == "again"
+
+
+def test_R28_without_restart_a_server_stops_like_any_other(foreground: Servers) -> None:
+    server = run(foreground, "--no-restart")
+    assert ask(server.path, "here") == "here"
+    assert foreground.stop(server) == 0
+
+
+@pytest.mark.parametrize(
+    ("becomes", "reason"),
+    [
+        ("def ws_init_func(:", "invalid syntax"),
+        ("def ws_init_func(): raise OSError('no more')", "ws_init_func raised OSError: no more"),
+    ],
+    ids=["a file that can't be loaded", "an init that raises"],
+)
+def test_R28_a_server_that_cannot_start_again_says_why_and_ends(
+    foreground: Servers, becomes: str, reason: str
+) -> None:
+    server = run(foreground)
+    foreground.write(becomes)
+    crash(server.path)
+    assert server.wait() == 1
+    assert reason in server.err
+    names = [path.name for path in foreground.directory.iterdir() if "socket" in path.name]
+    assert names == []
+
+
+def test_R28_a_daemon_that_cannot_start_again_says_why_in_the_log(
+    log: LogDaemon, daemon: Daemon
+) -> None:
+    start(daemon)
+    log.until_said("listening on")
+    daemon.file.write_text("def ws_init_func(:")
+    crash(daemon.path)
+    lines = log.until_said("the server can't go on after a crash")
+    assert any("invalid syntax" in line for line in lines)
 
 
 def test_R28_a_crash_while_it_stops_does_not_start_it_anew(foreground: Servers) -> None:

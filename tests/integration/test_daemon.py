@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.restarting import LIBRARY, interpreter_for_nobody
+from tests.process.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
 from tests.support.daemons import RUN, Daemons, reaper
 from tests.support.log_daemon import DEV_LOG, FACILITY_DAEMON, LogDaemon, log_daemon
@@ -415,7 +415,7 @@ def test_R24_R26_a_daemon_that_nobody_starts_has_no_pid_file(
     os.chown(own, NOBODY.pw_uid, NOGROUP)
     path = own / "x.socket"
     command = [interpreter_for_nobody(), *daemon.command("-l", path)[1:]]
-    environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+    environment = os.environ | {"PYTHONPATH": SEARCHED}
     who = {"user": NOBODY.pw_uid, "group": NOGROUP, "extra_groups": []}
     started = daemon.run(command=command, env=environment, **who)
     assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
@@ -436,7 +436,7 @@ def test_R24_R26_a_daemon_that_nobody_starts_has_no_pid_file(
 def test_R26_who_is_not_root_cannot_become_another(daemons: Daemons, flag: str, what: str) -> None:
     daemon = daemons()
     command = [interpreter_for_nobody(), *daemon.command(flag, "root")[1:]]
-    environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+    environment = os.environ | {"PYTHONPATH": SEARCHED}
     ended = daemon.run(command=command, env=environment, user=NOBODY.pw_uid, group=NOGROUP)
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"dorrit: {flag} root: only root can change to another {what}; ")

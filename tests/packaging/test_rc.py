@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.restarting import LIBRARY, interpreter_for_nobody
+from tests.process.restarting import SEARCHED, interpreter_for_nobody
 from tests.support.proc import status
 from tests.support.servers import until
 
@@ -65,7 +65,7 @@ class Service:
         """Run the script; return its exit status and what it has said."""
         ran = subprocess.run(
             ["sh", self.script, verb],
-            env=os.environ | {"RC_CONF": str(self.configuration), "PYTHONPATH": str(LIBRARY)},
+            env=os.environ | {"RC_CONF": str(self.configuration), "PYTHONPATH": SEARCHED},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

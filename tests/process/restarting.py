@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import dorrit
+from tests.support import proc
 from tests.support.servers import PATIENCE, until
 
 SCRIPT = Path(__file__).with_name("restart_server.py")
 LIBRARY = Path(dorrit.__file__).resolve().parent.parent
+SEARCHED = os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])])
+"""PYTHONPATH for an interpreter that is not that of the tests."""
 NOBODY = pwd.getpwnam("nobody").pw_uid
 CRASHED = "crashed: "
 """What the first line of the report of a crash begins with."""
@@ -83,7 +86,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
-                env=os.environ | {"PYTHONPATH": str(LIBRARY)} | (environment or {}),
+                env=os.environ | {"PYTHONPATH": SEARCHED} | (environment or {}),
                 **settings,
             )
         self.pid = self.process.pid
@@ -130,10 +133,17 @@ class Server:
         return [line for line in self.log if line.startswith(begin)]
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        # What is killed at once loses what was measured of it.
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(5)
         if self.pid != self.process.pid:
+            with suppress(ProcessLookupError):
+                self.terminate()
+            with suppress(AssertionError):
+                until(lambda: proc.is_gone(self.pid))
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import until
+from dorrit.process.activation import activated_socket
+from tests.support.servers import PATIENCE, until
 
 CHILD = """if True:
     import os, socket, sys
@@ -162,13 +163,19 @@ def test_systemd_hands_its_socket_over_to_us(path: Path) -> None:
             stdout=out, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            until(path.exists, "the socket")
             with socket.socket(socket.AF_UNIX) as client:  # it starts us for the first client
-                client.connect(str(path))
-                assert manager.wait(20) == 0
+                # Its socket has a name before it listens: who comes in between is refused.
+                until(lambda: client.connect_ex(str(path)) == 0, "the socket")
+                assert manager.wait(PATIENCE) == 0
             out.seek(0)
             assert out.read().splitlines() == ["3", str(path), "False False", "[]"]
             assert path.exists()
         finally:
             manager.kill()
             manager.wait()
+
+
+def test_the_variables_may_be_other_than_those_of_the_process() -> None:
+    environment = {"LISTEN_FDS": "0", "LISTEN_PID": str(os.getpid()), "MINE": "1"}
+    assert activated_socket(environment) is None
+    assert environment == {"MINE": "1"}

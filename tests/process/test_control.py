@@ -1,5 +1,6 @@
 """Finding a server, making sure that it is the one that is meant, and stopping it."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -625,3 +626,121 @@ def test_the_socket_of_no_server_has_no_record(directory: Path, path: str) -> No
         left.bind(path)
     with pytest.raises(StartError, match="there is no such file"):
         record_of(path, str(directory))
+
+
+def test_R27_a_server_that_never_takes_a_signal_is_not_waited_for_longer_than_asked(
+    directory: Path, start: Callable[..., Started]
+) -> None:
+    process = start()
+    with find("chat", str(directory)) as server:
+        process.send_signal(signal.SIGSTOP)
+        assert not server.stop(0.2, now=True)
+    assert process.poll() is None
+
+
+def test_R27_a_server_that_is_killed_before_it_takes_the_signal_has_stopped(
+    directory: Path, start: Callable[..., Started]
+) -> None:
+    process = start()
+    with find("chat", str(directory)) as server:
+        process.send_signal(signal.SIGSTOP)
+        killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -KILL {process.pid}"])
+        assert server.stop(20, now=True)
+        assert killer.wait(20) == 0
+
+
+def test_a_socket_on_which_a_server_of_another_name_answers_is_not_the_servers(
+    directory: Path, start: Callable[..., Started]
+) -> None:
+    start(name="other", path=str(directory / "dorrit.socket"))
+    with pytest.raises(StatusError, match=r"^server: the server there says that it is other$"):
+        find("server", str(directory))
+
+
+def test_the_holder_of_the_pid_file_is_the_server_whoever_answers_on_its_socket(
+    directory: Path, path: str, start: Callable[..., Started]
+) -> None:
+    (directory / "elsewhere").mkdir()
+    process = start("pid", path=str(directory / "elsewhere" / "x.socket"))
+    start(path=path)
+    with find("chat", str(directory)) as server:
+        assert server.process.pid == process.pid
+        assert server.status is None
+        assert server.silence == "another process answers on its status socket"
+
+
+def test_the_locks_of_a_process_that_may_not_be_looked_at_are_not_taken_for_granted() -> None:
+    told = run_python(
+        f"""
+        from dorrit.process.control import _PidFile, _has_lock
+        become_nobody()
+        for pid in 1, {2**22 + 5}:
+            print(_has_lock(_PidFile("/nowhere", pid, True, 0, 0)))
+        """
+    )
+    assert told.splitlines() == ["False", "None"]
+
+
+def test_R27_a_janitor_that_hangs_is_not_waited_for_for_ever(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "SETTLED_WITHIN", 0.05)
+    file = directory / "chat.pid"
+    with file.open("w") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        control._wait_for_janitor(str(file))
+    assert file.exists()
+
+
+def test_a_kernel_without_descriptors_of_processes_does_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(pid: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    child = subprocess.Popen(["sleep", "600"])
+    with Process(child.pid) as process:
+        assert not process.wait(0)
+        process.send(signal.SIGKILL)
+        child.wait()
+        assert process.wait(0)
+        assert process.has_taken(signal.SIGTERM)  # nothing can be seen of it any more
+    with pytest.raises(ProcessLookupError):
+        Process(child.pid)
+
+
+RECORD = Record(name="chat", socket="/s", command=("/bin/true",), directory="/")
+
+
+def test_a_record_that_cannot_be_written_is_one_line(directory: Path) -> None:
+    file = directory / "chat.command"
+    (directory / f".chat.command.{os.getpid()}").mkdir()  # in the place of the new one
+    with pytest.raises(StartError, match=f"^{file}: Is a directory$"):
+        RecordFile(str(file), RECORD)
+    assert not file.exists()
+
+
+def test_a_records_place_that_cannot_be_looked_at_is_one_line(directory: Path) -> None:
+    file = directory / ("x" * 300)
+    with pytest.raises(StartError, match=r"x: File name too long$"):
+        RecordFile(str(file), RECORD)
+
+
+def test_what_stands_in_a_records_place_and_cannot_be_read_is_one_line(directory: Path) -> None:
+    file = directory / "chat.command"
+    file.touch(mode=0o600)
+    os.chown(directory, NOBODY, NOBODY)
+    told = run_python(
+        """
+        from dorrit.process.record import Record, RecordFile
+        become_nobody()
+        try:
+            record = Record(name="chat", socket="/s", command=("/bin/true",), directory="/")
+            RecordFile(sys.argv[1], record)
+        except StartError as error:
+            print(error)
+        """,
+        file,
+    )
+    assert told == f"{file}: Permission denied\n"

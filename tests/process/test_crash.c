@@ -162,13 +162,20 @@ static void arrange(void)
     require(chdir("/usr") == 0, "chdir");
 }
 
-static void arm(const char *program, const char *directory, const char *file)
+static char too_long[1 << 20]; /* longer than any system takes it */
+
+static void arm(const char *program, const char *directory, const char *file, const char *way)
 {
-    const char *const arguments[] = {program, "next", "two words", ""};
+    const char *words = "two words";
+    if (strcmp(way, "too-long") == 0) {
+        memset(too_long, 'x', sizeof too_long - 1);
+        words = too_long;
+    }
+    const char *const arguments[] = {program, "next", words, ""};
     const char *const environment[] = {"CRASH_TEST=yes"};
     const char *const files[] = {"/", file};
     const int inherited[] = {RECORD, INHERITED};
-    const int untouched[] = {INHERITED, UNTOUCHED, 24};
+    const int untouched[] = {19, INHERITED, UNTOUCHED, 24};
     struct dorrit_crash_plan plan = {
         .program = program,
         .arguments = arguments,
@@ -182,7 +189,7 @@ static void arm(const char *program, const char *directory, const char *file)
         .inherited = inherited,
         .inherited_count = 2,
         .untouched = untouched,
-        .untouched_count = 3,
+        .untouched_count = strcmp(way, "nothing-untouched") == 0 ? 0 : 4,
         .record = RECORD,
         .report = STDERR_FILENO,
         .prefix = "prefix: ",
@@ -205,7 +212,10 @@ int main(int count, char **arguments)
         return say(arguments + 1);
     }
     /* Relative names belong to the directory that the next image runs in. */
-    const char *program = strcmp(way, "no-program") == 0 ? "/nowhere/program" : arguments[0];
+    const char *program = arguments[0];
+    if (strncmp(way, "program ", 8) == 0) {
+        program = way + 8;
+    }
     const char *directory = strcmp(way, "no-directory") == 0 ? "/nowhere" : "/etc";
     const char *file = strcmp(way, "no-file") == 0 ? "nowhere" : "passwd";
     const struct rlimit none = {0};
@@ -213,11 +223,25 @@ int main(int count, char **arguments)
     printf("pid %d\n", (int)getpid());
     fflush(stdout);
     arrange();
-    arm(program, directory, strcmp(way, "no-directory") == 0 ? "/etc/passwd" : file);
+    if (strcmp(way, "record-never") == 0) {
+        close(RECORD);
+    }
+    arm(program, directory, strcmp(way, "no-directory") == 0 ? "/etc/passwd" : file, way);
     if (strcmp(way, "disarmed") == 0) {
         dorrit_crash_disarm();
     } else if (strcmp(way, "record-closed") == 0) {
         dup2(STDOUT_FILENO, RECORD);
+    } else if (strcmp(way, "record-gone") == 0) {
+        close(RECORD);
+    } else if (strcmp(way, "record-for-reading") == 0) {
+        char name[64];
+        snprintf(name, sizeof name, "/proc/self/fd/%d", RECORD);
+        require(dup2(open(name, O_RDONLY), RECORD) == RECORD, "reopen");
+    } else if (strcmp(way, "armed-again") == 0) {
+        dorrit_crash_disarm();
+        arm(program, directory, file, way);
+    } else if (strcmp(way, "inherited-gone") == 0) {
+        close(INHERITED);
     }
     if (strcmp(way, "abort") == 0) {
         abort();

@@ -97,14 +97,40 @@ def test_R28_once_disarmed_a_crash_ends_the_process(program: str) -> None:
     assert len(out.splitlines()) == 1
 
 
-def test_R28_a_program_that_is_gone_is_reported_in_one_line(program: str) -> None:
-    status, out, err = run(program, "no-program")
+def make_garbage(path: Path) -> Path:
+    path.write_bytes(b"\0\1\2\3")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("nowhere", ": no such file or directory"),
+        ("file", ": permission denied"),
+        ("file/program", ": not a directory"),
+        ("garbage", ": not a program"),
+        ("loop", ""),  # not every reason has words of its own
+        ("x" * 200, ""),
+    ],
+)
+def test_R28_a_program_that_cannot_be_run_is_reported_in_one_line(
+    program: str, tmp_path: Path, what: str, why: str
+) -> None:
+    (tmp_path / "file").touch(mode=0o644)
+    make_garbage(tmp_path / "garbage")
+    (tmp_path / "loop").symlink_to("loop")
+    if what == "x" * 200:
+        what, why = "/".join([what] * 30), ""
+    status, out, err = run(program, f"program {tmp_path}/{what}")
     assert status == -signal.SIGSEGV
     assert len(out.splitlines()) == 1
-    assert err == (
-        "prefix: can't run /nowhere/program: no such file or directory: the server can't be "
-        "restarted after its crash\n"
+    whole = (
+        f"prefix: can't run {tmp_path}/{what}{why}: the server can't be restarted after its crash"
     )
+    assert err.endswith("\n")
+    assert whole.startswith(err[:-1])
+    assert err[:-1] == whole or len(err) == 513, "only a long line is cut"
 
 
 def test_R28_a_file_that_cannot_be_read_is_reported_in_one_line(program: str) -> None:
@@ -132,6 +158,43 @@ def test_R28_the_record_is_never_written_into_another_file(program: str) -> None
         "prefix: the record of the crash can't be written: bad file descriptor: the server can't "
         "be restarted\n"
     )
+
+
+@pytest.mark.parametrize("way", ["record-gone", "record-for-reading"])
+def test_R28_without_its_record_the_server_is_not_restarted(program: str, way: str) -> None:
+    status, _, err = run(program, way)
+    assert status == -signal.SIGSEGV
+    assert err.startswith("prefix: the record of the crash can't be written: bad file descriptor")
+
+
+def test_R28_without_a_record_nothing_is_armed(program: str) -> None:
+    status, _, err = run(program, "record-never")
+    assert status > 0
+    assert "arm" in err
+
+
+def test_R28_arguments_that_are_too_long_are_reported_in_one_line(program: str) -> None:
+    status, _, err = run(program, "too-long")
+    assert status == -signal.SIGSEGV
+    assert err == (
+        f"prefix: can't run {program}: the arguments and the environment are too long: the server "
+        "can't be restarted after its crash\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("way", "descriptors"), [("inherited-gone", "20 22"), ("nothing-untouched", "20 21")]
+)
+def test_R29_the_next_image_has_those_that_there_are(
+    program: str, way: str, descriptors: str
+) -> None:
+    status, out, err = run(program, way)
+    assert (status, err) == (0, "")
+    assert f"descriptors {descriptors}" in out.splitlines()
+
+
+def test_R28_a_plan_that_is_armed_again_is_the_one_that_counts(program: str) -> None:
+    assert expect_next(program, "armed-again", signal.SIGSEGV) == ""
 
 
 def test_R28_a_fault_inside_the_handler_ends_the_process() -> None:

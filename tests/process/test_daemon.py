@@ -6,6 +6,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,12 @@ class Daemons:
         for path in self.directory.glob("pid*[0-9]"):
             pid = int(path.read_text())
             if not proc.is_gone(pid):
-                os.kill(pid, signal.SIGKILL)
+                # What is killed at once loses what was measured of it.
+                os.kill(pid, signal.SIGTERM)
+                with suppress(AssertionError):
+                    until(partial(proc.is_gone, pid))
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 until(partial(proc.is_gone, pid))
 
 
@@ -514,3 +520,104 @@ def test_R22_where_descriptors_are_not_listed_they_are_tried(daemons: Daemons, l
         "bash", "-c", f'exec 3>{file} 200>{file}; exec "$@"', "bash",
     )  # fmt: skip
     assert run.said == ["[3, 200]"], run.err
+
+
+def test_R22_without_descriptors_for_dev_null_the_command_says_so(daemons: Daemons) -> None:
+    run = daemons.run(
+        """
+        import resource
+        from dorrit.errors import StartError
+        readiness = detach()
+        be_there()
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            readiness.ready()
+        except StartError as error:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            readiness.failed(str(error))
+        """
+    )
+    assert run.process.returncode == 1
+    assert run.err == "dorrit: /dev/null: Too many open files\n"
+
+
+def test_R22_a_closed_standard_stream_becomes_dev_null_as_well(daemons: Daemons) -> None:
+    pid = daemons.serving(
+        """
+        readiness = detach()
+        be_there()
+        os.close(0)
+        readiness.ready()
+        serve()
+        """
+    )
+    assert proc.descriptors(pid) == dict.fromkeys(range(3), "/dev/null")
+
+
+def test_R22_a_second_word_is_nobodys(daemons: Daemons) -> None:
+    daemons.serving(
+        """
+        readiness = detach()
+        be_there()
+        readiness.ready()
+        readiness.ready()
+        readiness.failed("too late")
+        serve()
+        """
+    )
+
+
+def test_R22_a_daemon_whose_command_was_killed_goes_on(daemons: Daemons) -> None:
+    run = daemons.start(
+        """
+        readiness = detach()
+        be_there()
+        tell("started", os.getsid(0))
+        wait_for("go on")
+        readiness.ready()
+        serve()
+        """
+    )
+    session = daemons.told("started")
+    run.kill()
+    os.kill(session, signal.SIGKILL)
+    until(partial(proc.is_gone, session))
+    daemons.tell("go on")
+    assert not proc.is_gone(daemons.told("serves"))
+
+
+def test_R22_a_system_that_can_not_fork_twice_is_one_line(daemons: Daemons) -> None:
+    run = daemons.run(
+        """
+        import resource
+        os.setuid(54322)  # which no other process has
+        resource.setrlimit(resource.RLIMIT_NPROC, (2, 2))
+        detach()
+        """
+    )
+    assert run.process.returncode == 1
+    assert run.err == "dorrit: can't become a daemon: Resource temporarily unavailable\n"
+
+
+def test_R22_a_long_line_is_printed_whole(daemons: Daemons) -> None:
+    run = daemons.run("detach().failed('x' * 10_000)")
+    assert run.process.returncode == 1
+    assert run.err == f"dorrit: {'x' * 10_000}\n"
+
+
+def test_R22_a_daemon_that_has_ended_before_its_word_is_read_is_heard(daemons: Daemons) -> None:
+    run = daemons.start(
+        """
+        readiness = detach()
+        be_there()
+        os.kill(os.getsid(0), signal.SIGSTOP)
+        tell("pids", [os.getsid(0), os.getpid()])
+        readiness.failed("no room", 3)
+        """
+    )
+    session, daemon = daemons.told("pids")
+    until(partial(proc.is_gone, daemon))
+    os.kill(session, signal.SIGCONT)
+    assert run.wait() == 3
+    assert run.err == "dorrit: no room\n"

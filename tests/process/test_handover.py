@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from dorrit.errors import StartError
+from dorrit.process import backoff
 from dorrit.process import handover as module
 from dorrit.process.handover import (
     MARK,
@@ -388,3 +390,18 @@ def test_R29_locks_stay_held(left: Left, directory: Path) -> None:
     left.take_over()
     with (directory / "lock").open() as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(("ago", "unrest"), [(None, 100.0), (0.0, 0.0), (10_000.0, 100.0)])
+def test_R28_a_server_that_has_been_quiet_serves_at_once(
+    left: Left, ago: float | None, unrest: float
+) -> None:
+    times = () if ago is None else (time.clock_gettime(time.CLOCK_MONOTONIC) - ago,)
+    assert replace(left.handover, crash_times=times, unrest=unrest).delay() == 0.0
+
+
+def test_R28_a_server_that_crashes_again_and_again_waits_but_not_for_ever(left: Left) -> None:
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    waits = replace(left.handover, crash_times=(now,), unrest=100.0)
+    assert 0.0 < waits.delay() <= backoff.LONGEST
+    assert replace(waits, crash_times=(now + 10_000.0,)).delay() == backoff.LONGEST

@@ -12,7 +12,7 @@ import pytest
 
 from dorrit.errors import StartError
 from dorrit.process.command import Command
-from dorrit.process.holdings import Holdings, Wanted
+from dorrit.process.holdings import JANITOR, SOCKET_LOCK, STATUS_SOCKET, Holdings, Wanted
 from dorrit.process.lock import Lock
 from dorrit.process.privileges import Identity
 from tests.support.children import NOBODY, run_python
@@ -431,3 +431,45 @@ os._exit(0)  # its descriptors have two owners
         "chat",
     )
     assert told == f"{directory}/socket: the status socket was not handed over\n"
+
+
+def test_R27_the_janitor_of_a_server_in_the_foreground_removes_its_sockets(path: Path) -> None:
+    with Holdings(wanted(path)) as holdings:
+        holdings.own()
+        holdings.start_janitor()
+        assert holdings.handover().kept.keys() == {STATUS_SOCKET, SOCKET_LOCK, JANITOR}
+        assert files_in(path.parent) == FOREGROUND
+    assert files_in(path.parent) == set()
+
+
+def test_R27_the_janitor_of_a_handed_over_socket_leaves_that(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as manager:
+        manager.bind(str(path))
+        manager.listen()
+        with Holdings(wanted(path, given=os.dup(manager.fileno()))) as holdings:
+            holdings.start_janitor()
+            assert holdings.handover().kept.keys() == {STATUS_SOCKET, JANITOR}
+            assert not holdings.handover().daemon
+        assert files_in(path.parent) == {"socket"}
+
+
+def test_R29_the_next_image_in_the_foreground_goes_on(directory: Path) -> None:
+    told = run_python(
+        BEGINNING
+        + """
+first = Holdings(Wanted(
+    name=name, listen=path, given=None, identity=resolve(None, None), command=None
+))
+second = Holdings.adopt(first.handover(), daemon=False)
+print(second.record, second.janitor, second.pid_file, sorted(os.listdir(directory)))
+second.close()
+print(os.listdir(directory), flush=True)
+os._exit(0)  # its descriptors had two owners
+""",
+        directory,
+        "chat",
+    )
+    assert told.splitlines() == [
+        "None None None ['socket', 'socket.lock', 'socket.status']",
+        "[]",
+    ]

@@ -94,9 +94,7 @@ class Process:
         return [name.exists() for name in self.names]
 
     def close(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.communicate()
+        proc.end_group(self.process)
         for pid in janitors(self.directory):
             os.kill(pid, signal.SIGKILL)
 
@@ -302,3 +300,69 @@ def test_R27_one_that_fails_at_its_start_is_noticed(
     with pytest.raises(StartError, match=r"^the janitor that removes .*/file: it did not start$"):
         janitor.Janitor("chat", [str(directory / "file")], [])
     assert list(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_R29_the_next_image_goes_on_with_it(directory: Path) -> None:
+    name = directory / "name"
+    name.touch()
+    made = janitor.Janitor("chat", [str(name)], [])
+    adopted = janitor.Janitor.adopt(made.descriptor)
+    made.descriptor = -1
+    assert made.finish()  # it has nothing to do any more
+    assert name.exists()
+    assert not os.get_inheritable(adopted.descriptor)
+    assert adopted.finish()
+    assert not name.exists()
+
+
+def test_R27_a_process_forked_off_the_server_does_not_end_it(directory: Path) -> None:
+    name = directory / "name"
+    name.touch()
+    made = janitor.Janitor("chat", [str(name)], [])
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if made.finish() and name.exists() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert name.exists()
+    assert made.finish()
+    assert not name.exists()
+
+
+def test_R27_one_that_hangs_is_not_waited_for_for_ever(directory: Path) -> None:
+    name = directory / "name"
+    name.touch()
+    made = janitor.Janitor("chat", [str(name)], [])
+    (pid,) = janitors(directory)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert not made.finish(0.1)
+        assert name.exists()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(partial(proc.is_gone, pid), "its end")
+    assert not name.exists()
+
+
+def test_R27_an_interrupted_start_leaves_no_descriptor(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(janitor, "_run", interrupt)
+    before = proc.descriptors(os.getpid()).keys()
+    with pytest.raises(KeyboardInterrupt):
+        janitor.Janitor("chat", [], [])
+    assert proc.descriptors(os.getpid()).keys() == before
+
+
+def test_R27_one_that_was_killed_has_ended(directory: Path) -> None:
+    name = directory / "name"
+    name.touch()
+    made = janitor.Janitor("chat", [str(name)], [])
+    (pid,) = janitors(directory)
+    os.kill(pid, signal.SIGSTOP)
+    os.write(made.descriptor, b"x")  # it leaves that unread, which resets the connection
+    os.kill(pid, signal.SIGKILL)
+    assert made.finish()
+    assert name.exists()

@@ -1,9 +1,16 @@
 """How the process finds out why it was started (R22, R28, R29)."""
 
+import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
+from dorrit.process.command import VARIABLE
+from dorrit.process.launch import Launch
+from tests.process.test_handover import Left
 from tests.support.children import run_python
 
 LAUNCH = """
@@ -94,3 +101,19 @@ print(launch.sit_out(0))
 """
     )
     assert told.splitlines() == ["SIGTERM", "None"]
+
+
+def test_R29_after_a_crash_the_managers_variables_are_no_more_looked_at(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as made:
+        left = Left(made, directory)
+        monkeypatch.setenv(VARIABLE, str(left.state))
+        monkeypatch.setenv("LISTEN_FDS", "7")
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        launch = Launch.current()
+        assert launch.handover is not None
+        assert launch.handover.listener == left.listener.fileno()
+        assert launch.given is None
+        assert not {VARIABLE, "LISTEN_FDS", "LISTEN_PID"} & os.environ.keys()
+        left.close()

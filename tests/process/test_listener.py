@@ -1,6 +1,7 @@
 """The listening socket (R1, R25)."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dorrit.errors import StartError
+from dorrit.process import listener as listener_module
 from dorrit.process.listener import PATH_MAX, Listener
 from tests.support.children import BEGINNING, NOBODY, run_python
 
@@ -78,7 +80,10 @@ def test_R25_its_mode_is_srwxrwx___and_was_never_wider(path: Path, umask: str) -
                 with open("/proc/self/status") as status:
                     print(event, [line.split()[1] for line in status if "Umask" in line][0])
             elif event in ("os.chmod", "os.chown", "os.rename", "os.link"):
-                print(event, arguments[0] if isinstance(arguments[0], str) else "of the lock")
+                if not isinstance(arguments[0], str):
+                    print(event, "of the lock")
+                elif arguments[0].startswith(os.path.dirname(sys.argv[1])):
+                    print(event, arguments[0])
 
         os.umask({umask})
         sys.addaudithook(watch)
@@ -562,3 +567,8 @@ def test_R25_a_socket_that_was_handed_over_stays_where_it_is(path: Path) -> None
         given.close()
         assert list(path.parent.iterdir()) == [path]
         connect(path).close()  # the manager listens still
+
+
+def test_R25_what_else_goes_wrong_is_said_in_the_systems_words() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device")
+    assert listener_module._why(error, "/run/x/socket") == "No space left on device"

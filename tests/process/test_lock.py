@@ -2,18 +2,20 @@
 
 import os
 import select
-import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from dorrit.errors import StartError
+from dorrit.process import lock as lock_module
 from dorrit.process.lock import HeldError, Lock, holder
+from tests.support import proc
+from tests.support.children import run_python
 
 NOBODY = 65534
 
@@ -65,10 +67,7 @@ def other(code: str, path: Path) -> Iterator[Other]:
     try:
         yield made
     finally:
-        # All that it has forked goes, too.
-        with suppress(ProcessLookupError):
-            os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.communicate()
+        proc.end_group(made.process)
 
 
 HOLD = "lock = Lock(path); lock.write(); say('held'); hear(); lock.close(); say('free'); hear()"
@@ -430,3 +429,48 @@ def test_R24_never_are_two_in_while_many_come_and_go(path: Path) -> None:
     with other(code, path) as all_of_them:
         assert all_of_them.said() == " ".join(["0"] * 8)
     assert not path.exists()
+
+
+def test_R24_a_file_that_another_user_makes_again_and_again_is_an_error(path: Path) -> None:
+    path.touch()
+    os.chown(path, NOBODY, NOBODY)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with pytest.raises(StartError, match="another user makes it again and again"):
+            lock_module._take(descriptor, str(path), late=True)
+        assert path.exists()
+    finally:
+        os.close(descriptor)
+
+
+def test_R24_no_pid_is_written_to_a_file_that_has_taken_its_place(path: Path) -> None:
+    with Lock(path) as lock:
+        other_file = path.with_name("other")
+        other_file.write_text("precious")
+        other_file.replace(path)
+        with pytest.raises(StartError, match="No such file"):
+            lock.write()
+        assert path.read_text() == "precious"
+
+
+def test_R24_a_process_is_alive_whosever_it_is(path: Path) -> None:
+    assert not lock_module._is_alive(2**22 + 5)  # more than Linux gives
+    told = run_python(
+        """
+        from dorrit.process.lock import _is_alive
+        become_nobody()
+        print(_is_alive(1))
+        """
+    )
+    assert told == "True\n"
+
+
+def test_R24_a_lock_of_a_file_that_was_removed_meanwhile_is_none(path: Path) -> None:
+    path.touch()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        path.unlink()
+        path.touch()
+        assert not lock_module._take(descriptor, str(path), late=False)
+    finally:
+        os.close(descriptor)

@@ -250,3 +250,14 @@ def test_a_manager_that_is_gone_is_logged_once_and_heard_of_again_when_it_is_bac
 def test_its_descriptor_is_not_inherited(notifier: Notifier) -> None:
     assert notifier._socket is not None
     assert not notifier._socket.get_inheritable()
+
+
+def test_the_variables_of_the_process_are_meant_if_no_others_are_given(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
+    made = Notifier.from_environment()
+    assert "NOTIFY_SOCKET" not in os.environ
+    made.ready()
+    assert manager.recv(4096) == b"READY=1"
+    made.close()

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dorrit.errors import StartError
-from dorrit.process.privileges import LARGEST, Identity, resolve
+from dorrit.process import privileges
+from dorrit.process.privileges import LARGEST, Identity, group_name, resolve, user_number
 from tests.support.proc import CAPABILITIES
 
 NOBODY = 65534
@@ -380,3 +382,47 @@ def test_R26_the_environment_of_who_was_not_root_is_left() -> None:
         HOME="/some",
     )
     assert told == f"/some {NOBODY} {NOBODY} {NOBODY} {NOBODY}\n"
+
+
+def test_R26_without_nobodys_group_one_must_be_chosen() -> None:
+    told = run(
+        """
+        privileges.NOBODY = "no-such-user"
+        print(refused(privileges._default_group))
+        """
+    )
+    assert told == "there is no group nobody here: choose a group with -g\n"
+
+
+def test_R33_a_group_is_shown_by_its_name_if_it_has_one() -> None:
+    assert group_name(0) == "root"
+    assert group_name(65432) == "65432"
+
+
+def test_R33_another_options_user_is_looked_up_alike() -> None:
+    assert user_number("daemon", "--allow-peer") == pwd.getpwnam("daemon").pw_uid
+    assert user_number("54321", "--allow-peer") == 54321
+    with pytest.raises(StartError, match=r"^--allow-peer no-such-user: there is no such user"):
+        user_number("no-such-user", "--allow-peer")
+
+
+def test_R26_a_system_without_a_call_has_no_way_back_by_it() -> None:
+    with pytest.raises(OSError, match=r"^$"):
+        privileges._call("setresnothing", 0)
+
+
+def test_R26_capabilities_that_cannot_be_given_up_are_an_error() -> None:
+    told = run(
+        """
+        sys.modules["ctypes"] = None  # as in a sandbox that refuses what it needs
+        print(refused(drop, Identity(NOBODY, NOBODY, (NOBODY,), "nobody", None)))
+        """,
+        *RICH,
+    )
+    assert told == "capabilities were not dropped; the server must not go on\n"
+
+
+def test_R26_without_proc_capabilities_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert privileges._has_capabilities() is True
+    monkeypatch.setattr(privileges, "Path", lambda _: Path("/nowhere"))
+    assert privileges._has_capabilities() is None

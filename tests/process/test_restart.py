@@ -113,12 +113,15 @@ def test_R29_no_caller_is_refused_nor_lost_over_a_hundred_crashes(start: Starter
     callers = [threading.Thread(target=call_all_the_time) for _ in range(4)]
     for caller in callers:
         caller.start()
-    for _ in range(CRASHES):
-        server.crash()
-    restarts = server.restarts
-    done.set()
-    for caller in callers:
-        caller.join(PATIENCE)
+    try:
+        for _ in range(CRASHES):
+            server.crash()
+        restarts = server.restarts
+    finally:
+        # They would go on for ever, and the interpreter wait for them at its end.
+        done.set()
+        for caller in callers:
+            caller.join(PATIENCE)
     assert restarts == CRASHES
     assert outcomes.pop("served") >= CRASHES
     assert outcomes == {}

@@ -2,25 +2,29 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dorrit.process import restart
+from dorrit.process import command, restart
 from dorrit.process.command import VARIABLE, Command
 from tests.process.restarting import (
     CRASHED,
     LIBRARY,
     NOBODY,
     SCRIPT,
+    SEARCHED,
     Server,
     Starter,
     interpreter_for_nobody,
 )
+from tests.support.children import run_python
 from tests.support.harness import LogRecords
 from tests.support.servers import until
 
@@ -199,7 +203,7 @@ def test_R28_a_program_from_standard_input_cannot_be_restarted(start: Starter) -
         process = subprocess.Popen(
             [sys.executable, "-", str(path)],
             stdin=script,
-            env=os.environ | {"PYTHONPATH": str(LIBRARY)},
+            env=os.environ | {"PYTHONPATH": SEARCHED},
         )
     try:
         log = start.directory / "socket.log"
@@ -225,3 +229,41 @@ def test_R28_describing_the_command_changes_nothing() -> None:
         os.umask(mask)
     assert signal.SIGPIPE in first.ignored
     assert first.obstacles() == []
+
+
+def test_R28_each_obstacle_is_a_line(tmp_path: Path) -> None:
+    command = Command.current()
+    assert command.obstacles() == []
+    program = tmp_path / "program"
+    program.touch(mode=0o644)
+    stuck = replace(command, program=str(program), directory=str(tmp_path / "gone"))
+    assert stuck.obstacles()[:2] == [
+        f"{tmp_path}/gone, where it was started, can't be entered by its user",
+        f"{program} can't be executed by its user",
+    ]
+    (line,) = replace(command, program="").obstacles()
+    assert line.startswith("its program was read from standard input")
+
+
+def test_R28_a_directory_that_has_been_removed_is_the_root_directory(tmp_path: Path) -> None:
+    told = run_python(
+        """
+        from dorrit.process.command import Command
+        os.mkdir(sys.argv[1])
+        os.chdir(sys.argv[1])
+        os.rmdir(sys.argv[1])
+        print(Command.current().directory)
+        """,
+        tmp_path / "gone",
+    )
+    assert told == "/\n"
+
+
+def test_R28_where_descriptors_are_not_listed_none_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as inherited:
+        inherited.set_inheritable(True)
+        assert inherited.fileno() in Command.current().descriptors
+        monkeypatch.setattr(command, "DESCRIPTORS", (str(tmp_path / "nothing"),))
+        assert Command.current().descriptors == frozenset()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.restarting import CRASHED, Starter, line_of
+from tests.support.children import run_python
 from tests.support.servers import until
 
 EXIT = "ctypes.CDLL(None).signal({}, ctypes.cast(ctypes.CDLL(None)._exit, ctypes.c_void_p))"
@@ -123,3 +125,132 @@ def test_R28_signals_are_blocked_no_longer_when_the_server_runs(start: Starter) 
     server.crash()
     masks = "answer = server.init_mask, signal.pthread_sigmask(signal.SIG_BLOCK, [])"
     assert server.ask(masks) == "(set(), set())"
+
+
+RESTARTER = """
+import faulthandler, socket
+from dataclasses import replace
+from dorrit.process import _crash, restart
+from dorrit.process.command import VARIABLE, Command
+from dorrit.process.handover import Handover
+
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+handover = Handover(name="", socket=sys.argv[1], listener=listener.fileno())
+command = Command.current()
+
+def is_caught():
+    return [_crash.disposition(n).handler == _crash.HANDLER for n in (11, 7)]
+"""
+
+
+def restarter(directory: Path, code: str) -> list[str]:
+    """Run code that finds all that a restart needs; return what it says."""
+    return run_python(RESTARTER + textwrap.dedent(code), directory / "socket").splitlines()
+
+
+def test_R28_what_cannot_be_run_again_is_not_prepared(directory: Path) -> None:
+    told = restarter(
+        directory,
+        """
+        made = restart.prepare(handover, replace(command, program=""))
+        print(len(made.warnings), is_caught())
+        made.disarm()
+        """,
+    )
+    assert told == ["1 [False, False]"]
+
+
+def test_R28_what_cannot_be_prepared_is_undone(directory: Path) -> None:
+    told = restarter(
+        directory,
+        """
+        before = len(os.listdir("/proc/self/fd"))
+        try:
+            restart.prepare(replace(handover, kept={"lock": 999}), command)
+        except OSError as error:
+            print(error.strerror)
+        print(len(os.listdir("/proc/self/fd")) - before, is_caught())
+        """,
+    )
+    assert told == ["Bad file descriptor", "0 [False, False]"]
+
+
+def test_R28_faulthandler_is_as_it_was_before_when_a_restart_is_undone(directory: Path) -> None:
+    told = restarter(
+        directory,
+        """
+        for enabled in False, True:
+            if enabled:
+                faulthandler.enable()
+            made = restart.prepare(handover, command)
+            made.disarm()
+            print(faulthandler.is_enabled(), is_caught())
+        """,
+    )
+    assert told == ["False [False, False]", "True [False, False]"]
+
+
+def test_R28_faulthandler_above_the_servers_handler_stays_there(directory: Path) -> None:
+    told = restarter(
+        directory,
+        """
+        signal.signal(signal.SIGBUS, lambda *_: None)
+        faulthandler.enable()
+        above = _crash.disposition(7).handler
+        made = restart.prepare(handover, command)
+        print(*[number.name for number in made.respected], _crash.disposition(7).handler == above)
+        made.disarm()
+        """,
+    )
+    assert told == ["SIGBUS True"]
+
+
+def test_R28_a_child_of_a_process_that_has_prepared_nothing_is_as_any(directory: Path) -> None:
+    told = restarter(
+        directory,
+        """
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+    )
+    assert told == ["7"]
+
+
+def test_R28_a_variable_by_mistake_is_ignored_and_gone(directory: Path) -> None:
+    told = restarter(
+        directory,
+        """
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        os.environ[VARIABLE] = "mistake"
+        print(restart.inherited(), VARIABLE in os.environ)
+        """,
+    )
+    assert told[0].endswith("is no number") or "by mistake and ignored" in told[0]
+    assert told[-1] == "None False"
+
+
+def test_R28_what_the_system_refuses_is_raised(directory: Path) -> None:
+    told = restarter(
+        directory,
+        """
+        def refused(function, *arguments, **named):
+            try:
+                function(*arguments, **named)
+            except OSError as error:
+                print(error.strerror)
+
+        refused(_crash.catch, signal.SIGKILL)
+        refused(_crash.disposition, 9999)
+        refused(_crash.set_disposition, signal.SIGKILL, _crash.disposition(signal.SIGTERM))
+        refused(
+            _crash.arm, program=b"/bin/true", arguments=[], environment=[], directory=b"/",
+            umask=0, files=[], inherited=[], untouched=[], ignored=[], held=[], record=999,
+            report=2, prefix=b"",
+        )
+        """,
+    )
+    assert told == ["Invalid argument"] * 3 + ["Bad file descriptor"]

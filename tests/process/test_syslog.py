@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dorrit.process.syslog import crash_line
 from tests.support.log_daemon import DEV_LOG, FACILITY_DAEMON, LogDaemon, log_daemon, no_log_daemon
 
 
@@ -211,3 +212,20 @@ def test_R23_a_message_that_can_not_be_made_is_reported_as_logging_does(daemon: 
     assert "--- Logging error ---" in error
     assert logging.raiseExceptions
     assert daemon.is_silent
+
+
+def test_R23_a_crash_is_told_with_one_write_to_a_descriptor_made_before(daemon: LogDaemon) -> None:
+    pid = run(
+        """
+        from dorrit.process.syslog import crash_line
+        descriptor, start = crash_line("chat")
+        assert not os.get_inheritable(descriptor) and not os.get_blocking(descriptor)
+        os.write(descriptor, start.encode() + b"crashed")
+        """
+    )
+    # Without the date, which syslogd then adds: it must not be that of the start.
+    assert daemon.socket.recv(1 << 16) == b"<%d>chat[%d]: crashed" % (FACILITY_DAEMON | 2, pid)
+
+
+def test_R23_without_a_log_daemon_a_crash_has_nobody_to_tell(no_daemon: None) -> None:
+    assert crash_line("chat") is None

@@ -47,14 +47,14 @@ def ours(head: bytes) -> int:
     assert accept_response(request).startswith(b"HTTP/1.1 101 ")
     assert accept_response(request).count(b"\r\n\r\n") == 1
     # What was accepted holds nothing that could be taken for a line end or a second field.
-    for name, value in request.headers:
+    for name, value in request.headers.pairs:
         assert re.fullmatch(r"[!#-'*+\-.0-9A-Z^-z|~]+", name)
         assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value)
         assert value == value.strip(" \t")
     assert joined(
         [
             f"{request.method} {request.target} HTTP/1.1".encode(),
-            *(f"{name}: {value}".encode("latin-1") for name, value in request.headers),
+            *(f"{name}: {value}".encode("latin-1") for name, value in request.headers.pairs),
         ]
     ) == respaced(head)
     return 101

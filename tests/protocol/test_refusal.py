@@ -12,6 +12,7 @@ from dorrit.protocol.handshake import (
     Refusal,
     refusal,
 )
+from dorrit.protocol.refusal import head_too_large, origin_refused
 
 
 def read(answer: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
@@ -136,8 +137,8 @@ def test_R2_further_headers_are_sent_after_those_of_the_status() -> None:
     assert refusal(405, "why", headers=(("X", "y"),)).headers == (("Allow", "GET"), ("X", "y"))
 
 
-@pytest.mark.parametrize("status", [-1, 0, 101, 200, 302, 399, 600, 1000])
-def test_R2_a_status_that_is_no_error_cannot_refuse(status: int) -> None:
+@pytest.mark.parametrize("status", [-1, 0, 101, 200, 299, 600, 1000])
+def test_R2_a_status_that_is_no_refusal_cannot_refuse(status: int) -> None:
     with pytest.raises(ValueError, match=str(status)):
         refusal(status, "why")
 
@@ -162,3 +163,44 @@ def test_R2_a_status_that_is_no_error_cannot_refuse(status: int) -> None:
 def test_R2_a_header_that_would_change_the_answer_is_an_error(field: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="header field"):
         refusal(403, "why", headers=(field,))
+
+
+# What an application answers with.
+
+
+def test_a_refusal_may_bring_its_own_content() -> None:
+    answer = refusal(
+        401, "why", content=b'{"who": "\xc3\xa9"}', content_type="application/json"
+    ).response()
+    response, content = read(answer)
+    fields = dict(response.headers)
+    assert fields[b"content-type"] == b"application/json"
+    assert content == b'{"who": "\xc3\xa9"}'
+    assert fields[b"content-length"] == str(len(content)).encode()
+
+
+def test_a_redirection_can_refuse() -> None:
+    response, _ = read(refusal(302, "why", headers=(("Location", "/login"),)).response())
+    assert response.status_code == 302
+    assert dict(response.headers)[b"location"] == b"/login"
+
+
+@pytest.mark.parametrize("kind", ["a\r\nX: y", "\x00", "caf\xe9"])
+def test_a_content_type_that_could_add_a_field_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match="cannot be sent"):
+        refusal(403, "why", content=b"", content_type=kind)
+
+
+def test_an_origin_is_printable_in_the_log_of_its_refusal() -> None:
+    error = origin_refused("https://a\x1b[2J'\n.example")
+    assert error.status == 403
+    assert str(error).isprintable()
+    assert b"example" not in error.response()
+    assert "--origin none" in origin_refused(None).hint
+
+
+def test_a_head_that_is_too_large_is_refused_with_the_limit_in_the_log_only() -> None:
+    error = head_too_large(8192)
+    assert error.status == 431
+    assert "8192" in error.reason
+    assert b"8192" not in error.response()

@@ -56,6 +56,8 @@ class Received(NamedTuple):
     opcode: int
     payload: bytes
     fin: bool = True
+    compressed: bool = False
+    """RSV1: the frame begins a message that is compressed (RFC 7692)."""
 
     @property
     def code(self) -> int | None:
@@ -69,7 +71,7 @@ def parse(data: bytes) -> tuple[list[Received], bytes]:
     while len(data) >= 2:
         length = data[1]
         assert length & 0x80 == 0, "a server does not mask"
-        assert data[0] & 0x70 == 0, "no reserved bit is set"
+        assert data[0] & 0x30 == 0, "no reserved bit is set"
         start = 2
         if length == 126:
             if len(data) < 4:
@@ -85,6 +87,13 @@ def parse(data: bytes) -> tuple[list[Received], bytes]:
             start = 10
         if len(data) < start + length:
             break
-        frames.append(Received(data[0] & 0xF, data[start : start + length], bool(data[0] & 0x80)))
+        frames.append(
+            Received(
+                data[0] & 0xF,
+                data[start : start + length],
+                bool(data[0] & 0x80),
+                bool(data[0] & 0x40),
+            )
+        )
         data = data[start + length :]
     return frames, data

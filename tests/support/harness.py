@@ -21,7 +21,7 @@ from tests.support.frames import CLOSE, REQUEST, Received, close_frame, parse
 DROPS = {1002, 1003, 1007, 1009, 1011}
 """The close codes of R5, and of a callback that raised."""
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which what does not come will not come."""
 
 
@@ -88,6 +88,8 @@ class Client:
                 self._rest = rest
             if self.status == 101:
                 frames, self._rest = parse(self._rest)
+                deflated = b"permessage-deflate" in self.head
+                assert deflated or not any(f.compressed for f in frames), "RSV1 is not agreed on"
                 self.frames += frames
                 self._answer_drop(frames)
 

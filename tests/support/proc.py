@@ -1,7 +1,11 @@
 """What Linux says about a process (proc(5))."""
 
+import os
+import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import AnyStr
 
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 
@@ -38,3 +42,17 @@ def descriptors(pid: int) -> dict[int, str]:
 def ignored_signals(pid: int) -> set[int]:
     mask = int(status(pid)["SigIgn"][0], 16)
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
+def end_group(process: "subprocess.Popen[AnyStr]") -> None:
+    """End a process that leads a group, with all that is left of the group.
+
+    SIGTERM first: what is killed loses what was measured of it.
+    """
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 from tests.support.frames import BINARY, CLOSE, REQUEST, TEXT, Received, close_frame, frame, parse
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which what does not come will not come."""
 
 FIVE = """\
@@ -191,13 +192,19 @@ def request_with(*lines: bytes) -> bytes:
 class Client:
     """A client that waits for what it wants to have; what does not come fails the test."""
 
-    def __init__(self, path: Path, request: bytes = REQUEST) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(PATIENCE)
+    def __init__(self, address: Path | int, request: bytes = REQUEST) -> None:
+        """Connect to a socket, or to a port of this machine, and send a request."""
+        at = ("127.0.0.1", address) if isinstance(address, int) else os.fspath(address)
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(at, str) else socket.AF_INET)
+        # A connect(2) that blocks waits for a place in the backlog; one with a timeout of Python's
+        # does not block.
+        seconds = struct.pack("ll", int(PATIENCE), 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
         self._rest = b""
         self._frames: list[Received] = []
         try:
-            self.socket.connect(os.fspath(path))
+            self.socket.connect(at)
+            self.socket.settimeout(PATIENCE)
             self.socket.sendall(request)
             while b"\r\n\r\n" not in self._rest:
                 self._read()

@@ -6,14 +6,16 @@ module.
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import dorrit
+from dorrit.api.application import PERIOD_MAX, Application, Handlers, Periodic, is_async
+from dorrit.api.server import check_name
 from dorrit.engine import Connection, Timer, queue_message
 from dorrit.errors import StartError
-from dorrit.protocol.handshake import Request
-from dorrit.protocol.refusal import OPEN_CALLBACK_REFUSED, Refusal, refusal
+
+if TYPE_CHECKING:
+    from dorrit.api.loop import Loop
 
 CALLBACKS: Final = (
     "ws_init_func",
@@ -35,25 +37,14 @@ LIBRARY: Final = frozenset({
 })  # fmt: skip
 """What the library defines; a server may import them into its own namespace."""
 
-Every: TypeAlias = Callable[[float, Callable[[], object]], Timer]
-"""`Engine.every`: has a function called each time that many seconds have passed."""
-
-PERIOD_MAX: Final = 1e9
-"""Seconds; what the engine's clock takes."""
+# A server is one process: the one application that its file makes.
+_program: "FiveFunctions | None" = None
 
 
-@dataclass(slots=True)
-class _Setup:
-    """What the server has asked for before it runs."""
-
-    name: str | None = None
-    periodic: tuple[float, Callable[[], object]] | None = None
-    every: Every | None = None
-    """Starts a timer; None until the server runs."""
-    timer: Timer | None = None
-
-
-_setup = _Setup()
+def _current() -> "FiveFunctions":
+    if _program is None:
+        raise RuntimeError("no server is there: this is for the functions of a server's file")
+    return _program
 
 
 def ws_set_name(name: str) -> None:
@@ -71,15 +62,11 @@ def ws_set_name(name: str) -> None:
         ValueError: It is empty, or has a slash or a NUL character in it.
         RuntimeError: The server runs already.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"a server's name is a str, not {type(name).__name__}")
-    if not name or "/" in name or "\0" in name:
-        raise ValueError(
-            f"{name!r} can't be a server's name: it must not be empty, nor have / or NUL in it"
-        )
-    if _setup.every is not None:
+    check_name(name)
+    current = _current()
+    if current.loop is not None:
         raise RuntimeError("the server runs under its name already: set it in ws_init_func")
-    _setup.name = name
+    current.name = name
 
 
 def ws_set_periodic(func: Callable[[], object], seconds: float) -> None:
@@ -89,7 +76,7 @@ def ws_set_periodic(func: Callable[[], object], seconds: float) -> None:
 
     Args:
         func: Called without arguments.
-        seconds: More than 0, at most `PERIOD_MAX`; fractions are allowed, milliseconds count.
+        seconds: More than 0, at most 1e9; fractions are allowed, milliseconds count.
 
     Raises:
         TypeError: `func` can't be called, or `seconds` is no number.
@@ -99,17 +86,7 @@ def ws_set_periodic(func: Callable[[], object], seconds: float) -> None:
         raise TypeError(f"the periodic function can't be called: it is a {type(func).__name__}")
     if not 0 < seconds <= PERIOD_MAX:
         raise ValueError(f"the period must be more than 0 and at most 1e9 seconds, not {seconds!r}")
-    _setup.periodic = (seconds, func)
-    if _setup.every is not None:
-        _start_periodic(_setup.every)
-
-
-def _start_periodic(every: Every) -> None:
-    if _setup.timer is not None:
-        _setup.timer.cancel()
-    if _setup.periodic is not None:
-        seconds, func = _setup.periodic
-        _setup.timer = every(seconds, func)
+    _current().set_periodic(seconds, func)
 
 
 def ws_set_data(conn: Connection, obj: object) -> None:
@@ -140,39 +117,57 @@ def ws_close_conn(conn: Connection, force: bool) -> None:  # noqa: FBT001 - as i
         conn.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """The five functions of a server."""
+class FiveFunctions(Application):
+    """A server of five functions."""
 
-    ws_init_func: Callable[[], object]
-    ws_exit_func: Callable[[], object]
-    ws_open_callback: Callable[[Connection, str], object]
-    ws_read_callback: Callable[[Connection, bool, bytes], object]
-    ws_close_callback: Callable[[Connection], object]
-    file: str | None = None
-    """Where they are defined."""
+    text_as_str = False
 
-    def init(self, config_file: str | None) -> str | None:
-        """Run ``ws_init_func`` and return the name that it set, if any."""
+    def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        """Take the functions by their names."""
+        super().__init__()
+        self._init_func = functions["ws_init_func"]
+        self._exit_func = functions["ws_exit_func"]
+        self._open_callback = functions["ws_open_callback"]
+        self._close_callback = functions["ws_close_callback"]
+        self._timer: Timer | None = None
+        self.handlers: Handlers = Handlers(
+            open=self._open, message=functions["ws_read_callback"], close=self._close
+        )
+
+    def init(self, config_file: str | None) -> None:
+        """Run ``ws_init_func``, which may set the name."""
+        global _program  # noqa: PLW0603 - see there
         set_config_file(config_file)
-        self.ws_init_func()
-        return _setup.name
+        _program = self
+        self._init_func()
 
-    def started(self, every: Every) -> None:
-        """The engine is there: start the periodic function."""
-        _setup.every = every
-        _start_periodic(every)
+    def exit(self) -> None:
+        """Run ``ws_exit_func``."""
+        self._exit_func()
 
-    def on_open(self, conn: Connection, request: Request) -> Refusal | None:
+    def set_periodic(self, seconds: float, function: Callable[[], object]) -> None:
+        """Have this called periodically, and not what was set before."""
+        self.periodic.clear()
+        self.periodic.append(Periodic(seconds, function))
+        if self.loop is not None:
+            self.start_periodic(self.loop)
+
+    def start_periodic(self, loop: "Loop") -> None:
+        """Begin to call the periodic function."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for periodic in self.periodic:
+            self._timer = loop.every(periodic.seconds, periodic.function)
+
+    def _open(self, conn: Connection) -> bool:
         """R9: "`0`, `None` or `False` accepts; anything else drops."."""
-        verdict = self.ws_open_callback(conn, request.cookie)
-        if verdict is None or verdict is False or verdict == 0:
-            return None
-        return refusal(*OPEN_CALLBACK_REFUSED)
+        verdict = self._open_callback(conn, conn.request.cookie)
+        return verdict is None or verdict is False or verdict == 0
 
-    def on_close(self, conn: Connection, code: int, reason: str) -> None:  # noqa: ARG002
+    def _close(self, conn: Connection, code: int, reason: str) -> None:  # noqa: ARG002
         """Tell the server; the five functions do not ask why."""
-        self.ws_close_callback(conn)
+        self._close_callback(conn)
 
 
 def set_config_file(name: str | None) -> None:
@@ -184,7 +179,7 @@ def set_config_file(name: str | None) -> None:
     dorrit.ws_config_file = name
 
 
-def program_of(namespace: Mapping[str, object], origin: str = "") -> Program:
+def application_of(namespace: Mapping[str, object], origin: str = "") -> FiveFunctions:
     """Find the five functions among a module's globals.
 
     Args:
@@ -209,9 +204,15 @@ def program_of(namespace: Mapping[str, object], origin: str = "") -> Program:
         if not callable(namespace[name]):
             kind = type(namespace[name]).__name__
             raise StartError(f"{where}{name} can't be called: it is a {kind}")
+        if is_async(namespace[name]):
+            raise StartError(
+                f"{where}{name} must not be async: that is for the handlers of a dorrit.Server"
+            )
     functions: dict[str, Any] = {name: namespace[name] for name in CALLBACKS}
+    application = FiveFunctions(functions)
     file = namespace.get("__file__")
-    return Program(**functions, file=file if isinstance(file, str) else None)
+    application.file = file if isinstance(file, str) else None
+    return application
 
 
 def _advice(name: str, missing: Sequence[str]) -> str:

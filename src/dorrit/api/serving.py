@@ -1,15 +1,15 @@
-"""Runs a procedural server from its start to its end, in the order of libdorrit(3)."""
+"""Runs a server from its start to its end, in the order of libdorrit(3)."""
 
 import logging
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from typing import Final
+from typing import Any, Final
 
 import dorrit
-from dorrit.api.procedural import Program
-from dorrit.engine import Engine
+from dorrit.api.application import Application
+from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError
 from dorrit.process import daemon, privileges, restart
 from dorrit.process.handover import Handover
@@ -20,27 +20,24 @@ from dorrit.process.log import Log
 from dorrit.process.privileges import Identity
 from dorrit.process.signals import Handlers
 from dorrit.process.status import Status
-from dorrit.settings import Settings
+from dorrit.settings import Settings, check_together, merge
 
-logger = logging.getLogger("dorrit")
-
-STOP_TIMEOUT: Final = 10.0
-"""Seconds for clients to take in that the server stops."""
+logger: logging.Logger = logging.getLogger("dorrit")
 
 LINGERING_BESIDES: Final = 1024
 """Descriptors for connections that are over but have not been closed yet."""
 
 
-def serve(load: Callable[[], Program], settings: Settings) -> int:
+def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
     """Run a server until it is told to stop.
 
     Args:
         load: Loads the server's own code.
-        settings: Its options.
+        given: The options that stood on the command line; see `dorrit.settings.given`.
 
     Returns:
-        The exit status: 0, or 1 if ``ws_exit_func`` raised. As a daemon, only the daemon returns:
-        the process that was called exits when the daemon is ready.
+        The exit status: 0, or 1 if ``ws_exit_func`` or the stop handler raised. As a daemon, only
+        the daemon returns: the process that was called exits when the daemon is ready.
 
     Raises:
         StartError: It can't start. If ``ws_init_func`` was the reason, its traceback has been
@@ -49,7 +46,7 @@ def serve(load: Callable[[], Program], settings: Settings) -> int:
             is a daemon that can't start, which has been said.
     """
     with ExitStack() as made:
-        run = Run(load, settings, made)
+        run = Run(load, given, made)
         try:
             handover = run.launch.handover
             return run.start() if handover is None else run.start_again(handover)
@@ -64,26 +61,32 @@ def serve(load: Callable[[], Program], settings: Settings) -> int:
 class Run:
     """One run of a server: this process, or its daemon, until it ends."""
 
+    application: Application
+    loop_type: type[Loop]
+    settings: Settings
     holdings: Holdings
+    is_daemon: bool = False
+    stop_failed: bool = False
 
-    def __init__(self, load: Callable[[], Program], settings: Settings, made: ExitStack) -> None:
+    def __init__(
+        self, load: Callable[[], Application], given: Mapping[str, Any], made: ExitStack
+    ) -> None:
         """Look at how the process was started.
 
         Args:
             load: Loads the server's own code.
-            settings: The options.
+            given: The options that stood on the command line.
             made: Undoes what is made here, the last first.
 
         Raises:
             StartError: What the process has inherited can't be used.
         """
         self.load = load
-        self.settings = settings
+        self.given = given
         self.made = made
-        self.is_daemon = not settings.foreground
-        self.launch = Launch.current()
-        self.log = Log(settings.log_level)
-        self.handlers = Handlers(self.log.reopen)
+        self.launch: Launch = Launch.current()
+        self.log: Log = Log(merge(given, {}).log_level)
+        self.handlers: Handlers = Handlers(self.log.reopen)
         self.readiness: daemon.Readiness | None = None
 
     # The two ways to start
@@ -94,13 +97,15 @@ class Run:
         libdorrit(3): "Dorrit calls ws_init_func() ... before attempting to change the server's user
         and group ... before the server becomes a daemon and starts listening for connections."
         """
+        self._load()
+        self.is_daemon = not self.settings.foreground
         identity = privileges.resolve(self.settings.user, self.settings.group)
-        program, name = self._init()
+        self._init()
         try:
             self.made.enter_context(self.handlers).install(daemon=False)
             self._prepare_limits(identity)
             wanted = Wanted(
-                name=name,
+                name=self.application.name,
                 listen=self.settings.listen,
                 given=self.launch.given,
                 identity=identity,
@@ -110,7 +115,7 @@ class Run:
             if self.is_daemon:
                 self._detach()
             self._drop(identity)
-            self._serve(program, identity, self.holdings.handover())
+            self._serve(identity, self.holdings.handover())
         except StartError as error:
             if self.readiness is None:
                 raise
@@ -119,11 +124,12 @@ class Run:
             self.readiness.failed(str(error), error.status)
             raise SystemExit(error.status) from None
         finally:
-            clean = _exit(program)
+            clean = self._exit()
         return 0 if clean else 1
 
     def start_again(self, handover: Handover) -> int:
         """Start as the next image after a crash: what the last one had is taken over (R29)."""
+        self.is_daemon = handover.daemon
         if self.is_daemon:
             self.log.use_syslog(handover.name)
             self.log.leave_terminal()
@@ -148,40 +154,54 @@ class Run:
             return 0
         self.made.enter_context(self.handlers).install(daemon=self.is_daemon)
         restart.release_signals()
-        self._arm(handover)  # its start may crash as well
+        if not self.given.get("no_restart"):
+            self._arm(handover)  # its start may crash as well
+        self._load()
         by_root = os.geteuid() == 0
         identity = privileges.resolve(
             self.settings.user if by_root else None, self.settings.group if by_root else None
         )
-        program, _name = self._init()
+        self._init()
         try:
             self.handlers.install(daemon=self.is_daemon)  # if ws_init_func has taken them over
             if self.is_daemon:
                 daemon.leave_directory()
             self._prepare_limits(identity)
             privileges.drop(identity)
-            self._serve(program, identity, handover)
+            self._serve(identity, handover)
         finally:
-            clean = _exit(program)
+            clean = self._exit()
         return 0 if clean else 1
 
     # The steps
 
-    def _init(self) -> tuple[Program, str | None]:
-        """Load the server and run ``ws_init_func`` (R7).
+    def _load(self) -> None:
+        """Load the server, whose code may have settings of its own."""
+        self.application = self.load()
+        self.settings = merge(self.given, self.application.defaults)
+        check_together(self.settings)
+        self.log.set_level(self.settings.log_level)
 
-        Returns:
-            The server, and the name that it has set, if any.
-        """
-        program = self.load()
+    def _init(self) -> None:
+        """Run ``ws_init_func`` (R7), which may set the server's name."""
+        self.loop_type = loop_type(self.application, self.settings)
         try:
-            return program, program.init(self.settings.config_file)
+            self.application.init(self.settings.config_file)
         except Exception as error:
             if self.launch.handover is None:
                 traceback.print_exc()
             else:
                 logger.exception("ws_init_func raised")
             raise StartError(f"ws_init_func raised {type(error).__name__}: {error}") from None
+
+    def _exit(self) -> bool:
+        """Run ``ws_exit_func``, once, after a ``ws_init_func`` that did not raise (R8)."""
+        try:
+            self.application.exit()
+        except Exception:
+            logger.exception("ws_exit_func raised")
+            return False
+        return not self.stop_failed
 
     def _prepare_limits(self, identity: Identity) -> None:
         for warning in (
@@ -205,10 +225,8 @@ class Run:
             self.holdings.start_janitor()
         privileges.drop(identity)
 
-    def _arm(self, handover: Handover, file: str | None = None) -> restart.Restarter | None:
+    def _arm(self, handover: Handover, file: str | None = None) -> restart.Restarter:
         """Have a crash restart the server (R28), if its user can read the server's file."""
-        if self.settings.no_restart:
-            return None
         descriptor, prefix = self.log.crash_report()
         restarter = restart.prepare(
             handover,
@@ -222,25 +240,14 @@ class Run:
             logger.warning("%s", warning)
         return restarter
 
-    def _serve(self, program: Program, identity: Identity, handover: Handover) -> None:
+    def _serve(self, identity: Identity, handover: Handover) -> None:
         """Listen, say that it is ready, and serve until a signal, or until a callback exits."""
-        settings, holdings = self.settings, self.holdings
+        holdings = self.holdings
         user = identity.user or str(identity.uid)
         group = privileges.group_name(identity.gid)
-        engine = self.made.enter_context(
-            closing(
-                Engine(
-                    on_open=program.on_open,
-                    on_message=program.ws_read_callback,
-                    on_close=program.on_close,
-                    buffer_size=settings.buffer_size,
-                    max_connections=settings.max_connections,
-                )
-            )
-        )
-        self.made.enter_context(self.handlers.connected(engine.stop, engine.wakeup_descriptor))
-        holdings.listener.listen()
-        engine.listen(holdings.listener.descriptor)
+        loop = self.made.enter_context(closing(self.loop_type(self.application, self.settings)))
+        engine = loop.engine
+        self.made.enter_context(self.handlers.connected(loop.stop, engine.wakeup_descriptor))
 
         def describe() -> Status:
             return Status(
@@ -255,21 +262,44 @@ class Run:
                 version=dorrit.__version__,
             )
 
-        holdings.status_socket.listen(describe)
-        engine.watch(holdings.status_socket.descriptor, holdings.status_socket.answer)
-        program.started(engine.every)
-        restarter = self._arm(handover, program.file)
-        self._say_ready(engine)
+        self._start(loop)
+        restarter = None
         try:
-            engine.run()
+            holdings.listener.listen()
+            engine.listen(holdings.listener.descriptor)
+            holdings.status_socket.listen(describe)
+            engine.watch(holdings.status_socket.descriptor, holdings.status_socket.answer)
+            if not self.settings.no_restart:
+                restarter = self._arm(handover, self.application.file)
+            self._say_ready(loop)
+            try:
+                loop.run()
+            finally:
+                if restarter is not None:
+                    restarter.disarm()
+                self.launch.notifier.stopping()
+                logger.info("stopping")
+                loop.shutdown(self.settings.stop_timeout)
         finally:
-            if restarter is not None:
-                restarter.disarm()
-            self.launch.notifier.stopping()
-            logger.info("stopping")
-            engine.shutdown(STOP_TIMEOUT)
+            self._stop(loop)
 
-    def _say_ready(self, engine: Engine) -> None:
+    def _start(self, loop: Loop) -> None:
+        """Run the start handler."""
+        try:
+            loop.start()
+        except Exception as error:
+            logger.exception("the start handler raised")
+            raise StartError(f"on_start raised {type(error).__name__}: {error}") from None
+
+    def _stop(self, loop: Loop) -> None:
+        """Run the stop handler."""
+        try:
+            loop.finish()
+        except Exception:
+            logger.exception("the stop handler raised")
+            self.stop_failed = True
+
+    def _say_ready(self, loop: Loop) -> None:
         if self.handlers.received is not None and self.readiness is not None:
             raise StartError(f"told to stop by {self.handlers.received.name} before it was ready")
         listening = f"listening on {self.holdings.listener.path}"
@@ -282,14 +312,4 @@ class Run:
         interval = notifier.watchdog_interval()
         if interval is not None:
             notifier.alive()
-            engine.every(interval, notifier.alive)
-
-
-def _exit(program: Program) -> bool:
-    """Run ``ws_exit_func``, once, after a ``ws_init_func`` that did not raise (R8)."""
-    try:
-        program.ws_exit_func()
-    except Exception:
-        logger.exception("ws_exit_func raised")
-        return False
-    return True
+            loop.engine.every(interval, notifier.alive)

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dorrit.api import loader, procedural, serving
+from dorrit.api.application import Application
 from dorrit.errors import StartError
-from dorrit.settings import CommandLine, add_arguments, settings_of
+from dorrit.settings import CommandLine, add_arguments, given
 
 STOPPING: Final = """\
 Without -x the command returns when clients can connect. Then 'dorrit status' and 'dorrit stop'
@@ -36,16 +37,22 @@ def main() -> None:
     if loader.is_loading():
         return
     namespace = sys._getframe(1).f_globals  # noqa: SLF001 - what a server's "main" is part of
-    sys.exit(run(Path(sys.argv[0]).name, namespace))
+    sys.exit(run(Path(sys.argv[0]).name, lambda: procedural.application_of(namespace)))
 
 
-def run(name: str, namespace: Mapping[str, object], argv: Sequence[str] | None = None) -> int:
-    """Run the server that a module's globals define.
+def run(
+    name: str,
+    load: Callable[[], Application],
+    argv: Sequence[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> int:
+    """Run a server whose file is the program.
 
     Args:
         name: What the program is called in its messages.
-        namespace: The module's globals.
+        load: Returns the server.
         argv: The options; those of the process, if None.
+        defaults: What the code gives as the options' defaults, for the help.
 
     Returns:
         The exit status. What went wrong has been said on stderr, in one line.
@@ -56,10 +63,9 @@ def run(name: str, namespace: Mapping[str, object], argv: Sequence[str] | None =
         epilog=STOPPING,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_arguments(parser)
+    add_arguments(parser, defaults=defaults)
     try:
-        settings = settings_of(parser.parse_args(argv))
-        return serving.serve(lambda: procedural.program_of(namespace), settings)
+        return serving.serve(load, given(parser.parse_args(argv)))
     except StartError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return error.status

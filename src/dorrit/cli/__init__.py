@@ -11,7 +11,7 @@ from dorrit.settings import CommandLine
 
 DESCRIPTION = """\
 A WebSocket server that listens on a UNIX-domain socket behind your web server.
-You write five functions; dorrit is the rest."""
+You write a few functions; dorrit is the rest."""
 
 EPILOG = """\
 Try it:

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from dorrit.settings import SETTINGS, add_arguments
+from dorrit.settings import add_arguments, given, options_of
 
 DESCRIPTION = """\
 Run a server on a socket in a private temporary directory, with a small HTTP front on 127.0.0.1
@@ -18,7 +18,7 @@ Ctrl-C stops both. Exit status: 0 after a stop, 2 for a wrong command line, 1 if
 had, the server's own if it could not be started.
 
   dorrit dev examples/echo.py
-  dorrit dev chat.py --port 9000 --static public"""
+  dorrit dev chat.py:app --port 9000 --static public"""
 
 OWN = ("listen", "foreground")
 """The settings of `dorrit serve` that are decided here; the others are passed on."""
@@ -53,7 +53,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "server", metavar="SERVER", help="a file that ends with .py, or the dotted name of a module"
+        "server",
+        metavar="SERVER",
+        help="a file that ends with .py, or the dotted name of a module; with :OBJECT after it for "
+        "the name of a dorrit.Server there",
     )
     parser.add_argument(
         "--port",
@@ -74,15 +77,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _passed_on(arguments: argparse.Namespace) -> list[str]:
     """Return the settings of the server as options of ``dorrit serve``."""
-    given = vars(arguments)
     own = {"user": os.geteuid(), "group": os.getegid()}  # the developer's files are to be read
-    given = {name: own.get(name) if value is None else value for name, value in given.items()}
-    return [
-        f"--{setting.name.replace('_', '-')}"
-        + ("" if setting.metavar is None else f"={given[setting.name]}")
-        for setting in SETTINGS
-        if setting.name not in OWN and given[setting.name] != setting.default
-    ]
+    return options_of(own | given(arguments))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -97,10 +93,11 @@ def run(arguments: argparse.Namespace) -> int:
     # Here, so that `dorrit serve` does not load an HTTP server that it has no use for.
     from dorrit.dev import run as run_server  # noqa: PLC0415
 
+    config_file = given(arguments).get("config_file")
     return run_server(
         arguments.server,
         port=arguments.port,
         static=arguments.static,
-        config_file=Path(arguments.config_file) if arguments.config_file else None,
+        config_file=Path(config_file) if config_file else None,
         options=_passed_on(arguments),
     )

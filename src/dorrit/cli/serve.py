@@ -2,12 +2,13 @@
 
 import argparse
 
-from dorrit.api import loader, procedural, serving
+from dorrit.api import loading, serving
 from dorrit.api.standalone import STOPPING
-from dorrit.settings import add_arguments, settings_of
+from dorrit.settings import add_arguments, given
 
 DESCRIPTION = """\
-Run a server: a Python file, or a module, that defines five functions.
+Run a server: a Python file, or a module, with a dorrit.Server in it (chat.py:app), or one that
+defines five functions.
 
   ws_init_func()                          once, before it listens
   ws_open_callback(conn, cookie)          a client wants in: return 0 to accept it
@@ -21,7 +22,7 @@ ws_set_periodic of the module dorrit."""
 EPILOG = f"""\
 {STOPPING}
 
-  dorrit serve chat.py -x -l /run/chat/chat.socket -m 50000"""
+  dorrit serve chat.py:app -x -l /run/chat/chat.socket -m 50000"""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,7 +35,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "server", metavar="SERVER", help="a file that ends with .py, or the dotted name of a module"
+        "server",
+        metavar="SERVER",
+        help="a file that ends with .py, or the dotted name of a module; with :OBJECT after it for "
+        "the name of a dorrit.Server there",
     )
     add_arguments(parser)
     parser.set_defaults(func=run)
@@ -46,11 +50,5 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         StartError: It can't start.
     """
-    settings = settings_of(arguments)
-
-    def load() -> procedural.Program:
-        procedural.set_config_file(settings.config_file)
-        module = loader.load(arguments.server)
-        return procedural.program_of(vars(module), arguments.server)
-
-    return serving.serve(load, settings)
+    options = given(arguments)
+    return serving.serve(lambda: loading.load(arguments.server, options), options)

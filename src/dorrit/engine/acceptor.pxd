@@ -9,12 +9,17 @@ from dorrit.engine.connection cimport Connection
 cdef class Acceptor(Agenda):
     cdef readonly Py_ssize_t max_connections
     cdef uint64_t handshake_timeout     # milliseconds
+    cdef Py_ssize_t max_handshakes      # requests that may be under way
+    cdef object peers                   # a frozenset of uids; None: anybody's
     cdef int listener                   # borrowed; -1: none
     cdef int spare                      # kept so that there is one when the process has no other left
     cdef uint64_t listener_resumes      # monotonic milliseconds; 0: it is not paused
 
     cdef int take_clients(self) except -1
     cdef Connection take(self, int descriptor)
+    cdef int read_oldest_handshake(self) except -1
+    cdef int forget_oldest_handshake(self) except -1
+    cdef bint is_allowed(self, Connection connection) except -1
     cdef bint shed(self) except -1
     cdef void take_spare(self) noexcept
     cdef void pause_listener(self) noexcept

@@ -4,13 +4,22 @@
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno
 from libc.stddef cimport size_t
+from libc.stdint cimport uint16_t
 from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open as open_descriptor
 from posix.unistd cimport close as close_descriptor
 
 from dorrit.engine.agenda cimport Agenda
-from dorrit.engine.connection cimport Connection, connection_new
+from dorrit.engine.connection cimport HANDSHAKING, LINGERING, Connection
+from dorrit.engine.frame cimport FRAME_COST
+from dorrit.engine.reader cimport read
 
-from dorrit.protocol.refusal import TOO_MANY_CONNECTIONS, refusal
+from dorrit.protocol.closing import CloseCode
+from dorrit.protocol.refusal import (
+    PEER_REFUSED,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_HANDSHAKES,
+    refusal,
+)
 
 
 cdef extern from "<sys/uio.h>" nogil:
@@ -43,6 +52,24 @@ cdef enum:
     ACCEPT_PAUSE = 100
 
 
+cdef uint16_t TRY_AGAIN_LATER = CloseCode.TRY_AGAIN_LATER
+
+
+cdef Connection connection_new(Agenda agenda, int descriptor):
+    """A connection that reads its request. It owns the descriptor, unless it fails."""
+    cdef Connection connection = Connection.__new__(Connection)
+    connection.agenda = agenda
+    agenda.handshaking[descriptor] = None
+    try:
+        agenda.enter(descriptor, connection)
+    except MemoryError:
+        del agenda.handshaking[descriptor]
+        raise
+    connection.descriptor = descriptor
+    connection.state = HANDSHAKING
+    return connection
+
+
 cdef class Acceptor(Agenda):
 
     def __cinit__(self, *args, **settings):
@@ -59,6 +86,8 @@ cdef class Acceptor(Agenda):
         for budget in range(ACCEPT_BUDGET):
             descriptor = dorrit_accept(self.listener)
             if descriptor >= 0:
+                if len(self.handshaking) >= self.max_handshakes:
+                    self.read_oldest_handshake()
                 self.take(descriptor)
             elif errno == EMFILE or errno == ENFILE:
                 if not self.shed():
@@ -85,13 +114,80 @@ cdef class Acceptor(Agenda):
             if dorrit_poller_add(self.poller, descriptor) < 0:
                 PyErr_SetFromErrno(OSError)
             connection.deadline = self.deadline_in(self.handshake_timeout)
-            if self.connections - self.lingering > self.max_connections:
+            if len(self.handshaking) > self.max_handshakes:
+                self.forget_oldest_handshake()
+            if self.connections - <Py_ssize_t>len(self.lingerers) > self.max_connections:
                 answer = refusal(*TOO_MANY_CONNECTIONS)
+                self.reports.refused(answer)
+                connection.refuse(answer.response())
+            elif self.peers is not None and not self.is_allowed(connection):
+                answer = refusal(*PEER_REFUSED)
                 self.reports.refused(answer)
                 connection.refuse(answer.response())
         except Exception as error:
             self.give_up(connection, error)
         return connection
+
+    cdef int read_oldest_handshake(self) except -1:
+        """The oldest connection without a request is about to be turned away: its request may have
+        come by now, and wait to be read in this turn."""
+        cdef int descriptor = next(iter(self.handshaking))
+        cdef Connection oldest = <Connection>self.table[descriptor]
+        try:
+            read(oldest)
+        except Exception as error:
+            self.give_up(oldest, error)
+        return 0
+
+    cdef int forget_oldest_handshake(self) except -1:
+        """There are too many connections whose request has not come. The oldest one is turned away:
+        who means well sends a request at once, so it is nearly always one who does not."""
+        cdef int descriptor = next(iter(self.handshaking))
+        answer = refusal(*TOO_MANY_HANDSHAKES)
+        self.reports.refused(answer)
+        (<Connection>self.table[descriptor]).refuse(answer.response())
+        return 0
+
+    cdef int make_room(self) except -1:
+        """The client for which most bytes are under way is closed, and the next one, until the rest is
+        within the limit. RFC 6455's registry: 1013, "Try Again Later"."""
+        cdef size_t descriptor, most, held
+        cdef Connection connection, largest
+        while self.is_over_budget():
+            largest = None
+            most = 0
+            for descriptor in range(self.table_size):
+                if self.table[descriptor] == NULL:
+                    continue
+                connection = <Connection>self.table[descriptor]
+                held = connection.queue.bytes + connection.queue.counted * FRAME_COST
+                if connection.assembly is not None:
+                    held += connection.assembly.held()
+                if connection.stashed:
+                    held += connection.input_capacity
+                if held > most:
+                    largest, most = connection, held
+            if largest is None:
+                return 0    # a message that is being made is all there is
+            self.reports.out_of_budget(most)
+            if largest.state != LINGERING:
+                # Its frames are not followed if that meant keeping a stash of them.
+                largest.fail(TRY_AGAIN_LATER, "the server has too much to do", not largest.stashed)
+                if largest.queue.bytes <= self.buffer_size:
+                    continue
+            # A frame has been begun, behind which the close frame would have to wait, and what it holds
+            # is not given back. Others would have to go for it.
+            largest.lose()
+        return 0
+
+    cdef int cut_oldest_lingerer(self) except -1:
+        cdef int descriptor = next(iter(self.lingerers))
+        (<Connection>self.table[descriptor]).lose()
+        return 0
+
+    cdef bint is_allowed(self, Connection connection) except -1:
+        peer = connection.peer
+        return peer is not None and peer.uid in self.peers
 
     cdef bint shed(self) except -1:
         """There is no descriptor left. The spare one is given up to take a client and to tell it so,

@@ -2,7 +2,10 @@
 
 from cpython.mem cimport PyMem_Realloc
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memmove
 
 
 cdef enum:
@@ -14,12 +17,35 @@ cdef enum:
     # than 200 frames." (libdorrit(3))
     QUEUE_FRAMES_MAX = 200
 
+    # Bytes that one read becomes when they are decompressed, after which the others have their turn.
+    INFLATED_MAX = 1024 * 1024
+
+    # Frames of one connection that are handled in one turn; then the others have theirs. One read
+    # may bring ten thousand, each a call of the user's function.
+    FRAMES_PER_TURN = 256
+
+    # Connections that are over and only wait for their end; for one more, the oldest is cut off.
+    LINGERING_MAX = 1024
+
+    # Bytes of messages under way, from which on memory is given back to the system when most of
+    # them have gone.
+    HELD_MUCH = 32 * 1024 * 1024
+
     # Pongs that may wait in one queue; from then on the newest takes the last one's place.
     PONGS_MAX = 16
 
     # Milliseconds: deadlines are rounded up to a multiple, so that all connections are looked
     # through for one that is late a few times a second at most.
     DEADLINE_STEP = 250
+
+
+cdef extern from "sockets.h" nogil:
+    uint64_t dorrit_monotonic_milliseconds()
+
+
+cdef inline uint32_t quarters() noexcept:
+    """The time in quarters of a second, which four bytes hold for 34 years."""
+    return <uint32_t>(dorrit_monotonic_milliseconds() // DEADLINE_STEP)
 
 
 ctypedef struct References:
@@ -40,18 +66,47 @@ cdef inline int references_reserve(References *references, size_t capacity) exce
     return 0
 
 
+cdef inline void references_drop(References *references) noexcept:
+    while references.length > 0:
+        references.length -= 1
+        Py_DECREF(<object>references.items[references.length])
+
+
+cdef inline void references_drop_first(References *references, size_t count) noexcept:
+    """Forgets the first ones, whose references have been dropped already."""
+    if count == 0:
+        return  # there may be no list yet, and C forbids memmove(NULL, ...) even of nothing
+    references.length -= count
+    memmove(references.items, references.items + count, references.length * sizeof(PyObject *))
+
+
 cdef class Agenda:
     # Settings, fixed for the engine's life.
     cdef readonly uint32_t buffer_size      # bytes (R30)
-    cdef uint32_t payload_max               # bytes: buffer_size - 5
+    cdef size_t message_max                 # bytes of the largest message that is accepted
+    cdef uint32_t fragment_max              # bytes of the largest payload of a frame that is sent
+    cdef bint rfc                           # fragments are accepted
+    cdef uint32_t frames_max                # of one client in a second; 0: any
+    cdef size_t head_max                    # bytes of the largest head of a request
     cdef uint64_t close_timeout             # milliseconds without progress
     cdef uint64_t linger_timeout            # milliseconds
+    cdef uint64_t ping_interval             # milliseconds; 0: no pings
+    cdef uint64_t ping_timeout              # milliseconds
+    cdef uint64_t idle_timeout              # milliseconds; 0: none
+    cdef size_t pending_bytes_max           # in one queue, beside the 200 frames; 0: any
+    cdef bint closes_slow_clients           # instead of leaving messages out
+    cdef bint text_as_str                   # messages are str or bytes, without a flag
+    cdef bint keeps_requests                # as long as their connections
 
     # What the user wants to hear, see Engine.
     cdef object on_open
     cdef object on_message
     cdef object on_close
     cdef object reports
+    # Of the event loop of asyncio, if there is one.
+    cdef object drain                       # makes what a handler awaits to have room in a queue
+    cdef object on_room                     # called with a connection that has room again
+    cdef object on_read                     # called when a connection has been read
 
     cdef int poller                         # descriptor; -1 once the engine is closed
     cdef int waker                          # descriptor: a byte written here ends the engine's sleep
@@ -63,12 +118,20 @@ cdef class Agenda:
     cdef PyObject **table
     cdef size_t table_size
     cdef readonly Py_ssize_t connections    # in the table
-    cdef readonly Py_ssize_t lingering      # of these: over, and only waiting for their end
 
-    # There is room in both for every connection in the table: adding to them can't fail.
+    # There is room in each for every connection in the table: adding to them can't fail.
     cdef References dirty                   # has something to write, and the kernel may take it
     cdef References ended                   # is over, and the user has not heard it yet
+    cdef References resumed                 # is read again, from what it has stashed
 
+    cdef size_t buffered_max                # bytes of all messages under way, both ways; 0: any
+    cdef readonly size_t assembled          # bytes in all assemblies and stashes
+    cdef size_t held_most                   # bytes under way at a turn's end, since memory was given back
+    cdef object deflate                     # a `dorrit.protocol.deflate.Policy`, or None
+    cdef size_t deflate_from                # bytes from which on a message is compressed
+    cdef object handshaking                 # descriptors of connections without a request, in order
+    cdef object lingerers                   # descriptors of those that are lingering, in order
+    cdef size_t inflated                    # bytes that the last read has become so far
     cdef uint8_t *input                     # SCRATCH_SIZE bytes, for one read
     cdef uint8_t *output                    # SCRATCH_SIZE bytes, for one write
 
@@ -76,5 +139,19 @@ cdef class Agenda:
     cdef void leave(self, int descriptor) noexcept
     cdef void add_dirty(self, object connection) noexcept
     cdef void add_ended(self, object connection) noexcept
+    cdef void add_resumed(self, object connection) noexcept
+    cdef bint is_over_budget(self) noexcept
+    cdef void give_back(self) noexcept
+    cdef int make_room(self) except -1
+    cdef int cut_oldest_lingerer(self) except -1
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept
     cdef void wake(self) noexcept
+
+
+cdef inline uint32_t fragment_size(Agenda agenda, size_t length) noexcept:
+    """Bytes of the fragments that a payload goes out in (R17). What may be received may be sent: a
+    message that would take more than half of a queue has larger ones."""
+    if length > <size_t>agenda.fragment_max * (QUEUE_FRAMES_MAX // 2) and (
+            agenda.rfc and length <= agenda.message_max):
+        return <uint32_t>((length - 1) // (QUEUE_FRAMES_MAX // 2) + 1)
+    return agenda.fragment_max

@@ -13,5 +13,8 @@ class Agenda:
     def connections(self) -> int:
         """Connections that have a descriptor, in whatever state."""
     @property
+    def assembled(self) -> int:
+        """Bytes that incomplete messages take, and what was read too early (for tests)."""
+    @property
     def lingering(self) -> int:
         """How many of them are over for the user, and only wait for their end."""

@@ -8,13 +8,24 @@ from libc.stdint cimport UINT64_MAX
 from libc.string cimport memset
 from posix.unistd cimport close, write
 
+from dorrit.engine.frame cimport frames_size
+
+from collections import OrderedDict
+
 
 cdef extern from "poller.h" nogil:
     int dorrit_poller_remove(int poller, int descriptor)
 
-cdef extern from "sockets.h" nogil:
-    uint64_t dorrit_monotonic_milliseconds()
-
+cdef extern from *:
+    """
+    #ifdef __GLIBC__
+    #include <malloc.h>
+    #define DORRIT_TRIM() ((void)malloc_trim(0))
+    #else
+    #define DORRIT_TRIM() ((void)0)
+    #endif
+    """
+    void DORRIT_TRIM() noexcept nogil
 
 cdef class Agenda:
 
@@ -22,6 +33,8 @@ cdef class Agenda:
         self.poller = -1
         self.waker = -1
         self.deadline_first = UINT64_MAX
+        self.handshaking = OrderedDict()
+        self.lingerers = OrderedDict()
         self.input = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         self.output = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         if self.input == NULL or self.output == NULL:
@@ -33,6 +46,7 @@ cdef class Agenda:
         PyMem_Free(self.table)
         PyMem_Free(self.dirty.items)
         PyMem_Free(self.ended.items)
+        PyMem_Free(self.resumed.items)
         PyMem_Free(self.input)
         PyMem_Free(self.output)
 
@@ -50,6 +64,7 @@ cdef class Agenda:
             self.table_size = size
         references_reserve(&self.dirty, self.dirty.length + <size_t>self.connections + 1)
         references_reserve(&self.ended, self.ended.length + <size_t>self.connections + 1)
+        references_reserve(&self.resumed, self.resumed.length + <size_t>self.connections + 1)
         Py_INCREF(connection)
         self.table[descriptor] = <PyObject *>connection
         self.connections += 1
@@ -82,11 +97,49 @@ cdef class Agenda:
         if not self.in_turn:
             self.wake()
 
+    cdef void add_resumed(self, object connection) noexcept:
+        Py_INCREF(connection)
+        self.resumed.items[self.resumed.length] = <PyObject *>connection
+        self.resumed.length += 1
+        if not self.in_turn:
+            self.wake()
+
+    cdef bint is_over_budget(self) noexcept:
+        """More is under way than may be, for all clients together."""
+        return self.buffered_max > 0 and frames_size() + self.assembled > self.buffered_max
+
+    cdef void give_back(self) noexcept:
+        """Gives memory back to the system when much of it was needed and most of that is free again.
+
+        glibc's free() gives back what lies at the end of the heap only: one small block that was
+        made meanwhile keeps the hundreds of megabytes before it."""
+        cdef size_t held = frames_size() + self.assembled
+        if held > self.held_most:
+            self.held_most = held
+        elif self.held_most > HELD_MUCH and held < self.held_most // 4:
+            self.held_most = held
+            DORRIT_TRIM()
+
+    cdef int make_room(self) except -1:
+        """Ends connections until what is under way is within the limit: the `Acceptor` does."""
+        return 0
+
+    cdef int cut_oldest_lingerer(self) except -1:
+        """Ends the connection that has been lingering longest: the `Acceptor` does."""
+        return 0
+
+    @property
+    def lingering(self) -> int:
+        """Of the connections: those that are over, and only waiting for their end."""
+        return len(self.lingerers)
+
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept:
         cdef uint64_t deadline = dorrit_monotonic_milliseconds() + milliseconds + DEADLINE_STEP - 1
         deadline -= deadline % DEADLINE_STEP
         if deadline < self.deadline_first:
             self.deadline_first = deadline
+            if not self.in_turn:
+                self.wake()     # whoever waits for the engine does so until another time
         return deadline
 
     cdef void wake(self) noexcept:

@@ -4,8 +4,10 @@ cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, Agenda
-from dorrit.engine.frame cimport Frame
+from dorrit.engine.agenda cimport Agenda
+from dorrit.engine.assembly cimport Assembly
+from dorrit.engine.frame cimport Frame, dorrit_opcode
+from dorrit.engine.framing cimport Message
 from dorrit.engine.queue cimport OutputQueue
 
 
@@ -18,11 +20,11 @@ cdef enum State:
     LINGERING       # over for the user: the rest is written, then input is thrown away until its end
 
 
-# A message in as many frames as it takes. The frames are there only if a queue has room for them.
-cdef struct Message:
-    size_t count                        # of frames that it takes
-    unsigned int made                   # of frames that are there: `count` of them, or none
-    Frame *frames[QUEUE_FRAMES_MAX]     # owns one reference for each
+# What has become of a message that was to be queued; -1 is for want of memory.
+cdef enum:
+    QUEUED = 0
+    REFUSED = 1     # there was no room for it (R20)
+    NEVER_FITS = 2  # not even in an empty queue
 
 
 @cython.final
@@ -30,14 +32,21 @@ cdef class Connection:
     cdef public object data         # the user's (R15)
     cdef object __weakref__
     cdef Agenda agenda
+    cdef object kept_request        # a Request, while the user may ask for it
+    cdef object deflate             # a `dorrit.protocol.deflate.Deflate`; None: not negotiated
+    cdef Assembly assembly          # a message of which a part has come; None: there is none
     cdef str close_reason
     cdef OutputQueue queue
-    cdef uint8_t *input             # what has come of an incomplete head or frame; NULL: nothing
+    cdef uint8_t *input             # what has come of an incomplete head, header or control frame
     cdef uint32_t input_length      # bytes there are
     cdef uint32_t input_capacity    # bytes there is room for
-    cdef uint32_t input_mark        # head: bytes searched for its end; frame: its whole size or 0
+    cdef uint32_t input_searched    # bytes of a head that do not hold its end
     cdef uint64_t skipping          # bytes of a frame that is not wanted, which are still to come
     cdef uint64_t deadline          # monotonic milliseconds; 0: none
+    cdef uint32_t heard             # quarters: when something last came, or a ping was sent
+    cdef uint32_t active            # quarters: when a message last came or was queued
+    cdef uint32_t second            # the one in which frames are counted
+    cdef uint32_t frames_in_second  # that have come
     cdef int descriptor             # -1: closed
     cdef readonly uint32_t dropped  # messages that did not fit (R20)
     cdef uint16_t close_code
@@ -49,16 +58,25 @@ cdef class Connection:
     cdef uint8_t is_dirty              # in agenda.dirty
     cdef bint watched_for_writing
     cdef uint8_t close_received
+    cdef uint8_t closed_here        # the user has closed it
     cdef uint8_t following          # lingering until the client's close frame has come
     cdef uint8_t refusing              # a message did not fit, and the queue has not been empty since
+    cdef uint8_t held               # the open callback has not decided yet: nothing is written
+    cdef uint8_t paused             # nothing is read, since the user has enough to do
+    cdef uint8_t stashed            # `input` is what was read when reading was paused
+    cdef uint8_t is_resumed         # in agenda.resumed
+    cdef uint8_t pinged             # our ping has not been followed by anything yet
+    cdef uint8_t room_wanted        # somebody waits for room in the queue
 
     cdef int put(self, Frame *frame) except -1
+    cdef int put_payload(self, dorrit_opcode opcode, bytes payload) except? -1
+    cdef int refuse_message(self) except -1
+    cdef bint has_place(self, size_t length) noexcept
     cdef int put_message(self, Message *message) except? -1
-    cdef int put_pong(self, bytes payload) except -1
     cdef int put_close(self, bytes payload) except -1
-    cdef int flush(self) except -1
     cdef int answer_close(self, bytes payload, uint16_t code, str reason) except -1
     cdef int fail(self, uint16_t code, str reason, bint framed) except -1
+    cdef int drop(self, uint16_t code, str reason, bint framed) except -1
     cdef int part(self) except -1
     cdef int refuse(self, bytes response) except -1
     cdef int linger(self, Frame *last) except -1
@@ -67,12 +85,16 @@ cdef class Connection:
     cdef void end(self) noexcept
     cdef void drop_queue(self, bint upgraded) noexcept
     cdef void to_be_flushed(self) noexcept
-    cdef void take_written(self, size_t sent) noexcept
     cdef int watch_writing(self, bint writing) except -1
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
+    cdef int hold(self) except -1
+    cdef int release(self) except -1
     cdef int accept(self) except -1
     cdef void lose(self) noexcept
+    cdef int stash(self, uint8_t *data, size_t length) except -1
+    cdef void to_be_resumed(self) noexcept
+    cdef void leave_handshake(self) noexcept
+    cdef void drop_assembly(self) noexcept
     cdef int take_in(self, uint8_t *data, size_t length, size_t capacity) except -1
     cdef void free_input(self) noexcept
-
-cdef Connection connection_new(Agenda agenda, int descriptor)
-cdef bytes close_payload(uint16_t code, str reason)

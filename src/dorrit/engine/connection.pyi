@@ -1,12 +1,21 @@
 """What Python sees of `dorrit.engine.connection`."""
 
+from collections.abc import Awaitable
 from typing import Any, final
+
+from typing_extensions import Buffer
+
+from dorrit.engine.peer import Peer
+from dorrit.protocol.handshake import Request
 
 STATE_NAMES: dict[int, str]
 
 @final
 class Connection:
-    """One client's connection. The server makes these and hands them to your callbacks.
+    """One client's connection. The server makes these and hands them to your handlers.
+
+    It may be kept for as long as you like: once the connection is over, what you ask of it is
+    quietly not done.
 
     Attributes:
         data: Whatever you want to keep with the connection; None until set (R15).
@@ -25,14 +34,62 @@ class Connection:
     @property
     def pending_bytes(self) -> int:
         """Bytes that have not been written yet, frame headers and control frames included."""
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection after what is queued has been written.
+    @property
+    def request(self) -> Request:
+        """The client's request: in the open handler and, if the server keeps requests, later.
 
         Raises:
-            ValueError: The code must not be sent (RFC 6455 section 7.4).
+            RuntimeError: It has been let go. Keep what you need of it: `conn.data = conn.request`,
+                or use the setting `keep_requests`.
+        """
+    @property
+    def peer(self) -> Peer | None:
+        """Who has connected to the socket, as the kernel says: the web server.
+
+        None once the connection is closed.
+        """
+    def send(self, message: str | Buffer) -> bool:
+        """Queue a message for this client; it is written at the end of the loop's turn.
+
+        Args:
+            message: `str` for a text, `bytes` or another object with bytes in it, which may be
+                changed afterwards, for a binary message. It may be empty.
+
+        Returns:
+            Whether it is queued. If not, the connection is closed or closing, or its queue has no
+            room for all of the message (R20), because the client does not read; see `dropped`.
+
+        Raises:
+            TypeError: `message` is of another type.
+            ValueError: No queue ever has room for it, or a text can't be encoded.
+        """
+    def drain(self) -> Awaitable[None]:
+        """Wait until there is room in the queue: `await conn.drain()`, in an `async` handler.
+
+        Returns at once if at most half of what may wait does wait; otherwise when all of it has
+        been handed to the kernel, or when the connection is over.
+
+        Raises:
+            RuntimeError: The server has no event loop of asyncio.
+        """
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection after what is queued has been written (RFC 6455 section 7.1.2).
+
+        From now on no message of this client is delivered, and none is queued for it. Does nothing
+        if the connection is closing or closed already.
+
+        Args:
+            code: The close code, one that RFC 6455 section 7.4 lets an endpoint send.
+            reason: For the client; cut to 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: The code must not be sent.
         """
     def abort(self) -> None:
-        """Close the connection at once; what is queued is not written."""
+        """Close the connection at once; what is queued is not written, and no close frame sent."""
+
+def was_closed_here(connection: Connection) -> bool:
+    """Whether the user has closed a connection, by `close` or `abort`."""
 
 def connections_alive() -> int:
     """The number of `Connection` objects in this process, closed ones that are held included."""

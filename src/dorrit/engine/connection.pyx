@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=False
 """Connection: one client, from its request to its end.
 
-The states and what leads from one to the next; nothing else changes `state`:
+What leads from one state to the next; nothing else changes `state`:
 
     HANDSHAKING --begin--> OPEN            the request is valid; the open callback runs
     HANDSHAKING, OPEN --refuse--> LINGERING   an HTTP error is the answer
@@ -10,53 +10,59 @@ The states and what leads from one to the next; nothing else changes `state`:
     CLOSING --finish--> LINGERING, CLOSED  both close frames have gone their way
     any --lose--> CLOSED                   no descriptor any more
 
+While an open callback takes its time (`hold`, `release`), the connection is OPEN and nothing is
+written, so that the response comes first. While the user has enough to do with the messages there
+are (`pause`, `resume`), nothing is read, and what was read already is kept.
+
 A connection is never taken apart within its own callback: the loop holds a reference while it works
 on it, and what a closed connection is asked to do, it does not do. So a handle may be kept for ever.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from libc.errno cimport EAGAIN, EINTR, errno
+from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stddef cimport size_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from dorrit.engine.agenda cimport PONGS_MAX, QUEUE_FRAMES_MAX, Agenda
+from dorrit.engine.agenda cimport LINGERING_MAX, QUEUE_FRAMES_MAX, Agenda, fragment_size, quarters
 from dorrit.engine.frame cimport (
+    DORRIT_OPCODE_BINARY,
     DORRIT_OPCODE_CLOSE,
-    DORRIT_OPCODE_PONG,
+    DORRIT_OPCODE_TEXT,
     Frame,
-    frame_is_pong,
+    dorrit_opcode,
     frame_is_raw,
     frame_raw,
     frame_release,
-    frame_size,
     frame_whole,
+)
+from dorrit.engine.framing cimport (
+    close_payload,
+    message_compress,
+    message_make,
+    message_release,
+    payload_of,
 )
 from dorrit.engine.queue cimport (
     queue_append,
     queue_at,
-    queue_drop_first,
     queue_free,
-    queue_insert,
     queue_keep_first,
-    queue_replace,
     queue_reserve,
 )
 
+from dorrit.engine.peer import Peer
 
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void *iov_base
-        size_t iov_len
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int descriptor, void *buffer, size_t length, int flags)
     int MSG_DONTWAIT
 
 cdef extern from "sockets.h" nogil:
-    ssize_t dorrit_send(int descriptor, iovec *vectors, int count)
     int dorrit_shutdown_writing(int descriptor)
+    int dorrit_peer_credentials(int descriptor, int64_t *pid, int64_t *uid, int64_t *gid)
 
 cdef extern from "poller.h" nogil:
     int dorrit_poller_modify(int poller, int descriptor, bint reading, bint writing)
@@ -64,19 +70,13 @@ cdef extern from "poller.h" nogil:
 cdef extern from "frame.h" nogil:
     bint dorrit_close_code_is_valid(uint16_t code)
 
-cdef extern from "utf8.h" nogil:
-    bint dorrit_utf8_is_valid(const uint8_t *data, size_t length)
-
-
 cdef enum:
-    VECTORS_MAX = 64
-    # A payload of up to this many bytes is copied behind its header, which costs less than a vector
-    # of its own; larger ones are gathered from where they are.
-    COPIED_MAX = 2048
-
     # RFC 6455 section 7.4.1: "1006 is a reserved value … designated for use in applications
     # expecting a status code to indicate that the connection was closed abnormally".
     ABNORMAL = 1006
+    # "1008 indicates that an endpoint is terminating the connection because it has received a
+    # message that violates its policy." It does not take what it is sent.
+    POLICY_VIOLATION = 1008
 
 
 cdef Py_ssize_t alive = 0
@@ -88,26 +88,9 @@ def connections_alive() -> int:
     return alive
 
 
-cdef Connection connection_new(Agenda agenda, int descriptor):
-    """A connection that reads its request. It owns the descriptor, unless it fails."""
-    cdef Connection connection = Connection.__new__(Connection)
-    connection.agenda = agenda
-    agenda.enter(descriptor, connection)
-    connection.descriptor = descriptor
-    connection.state = HANDSHAKING
-    return connection
-
-
-cdef bytes close_payload(uint16_t code, str reason):
-    """RFC 6455 section 5.5.1: a 2-byte unsigned integer in network byte order, then a reason in
-    UTF-8; a control frame's payload has at most 125 bytes. A code of 0 gives an empty payload."""
-    if code == 0:
-        return b""
-    cdef bytes encoded = reason.encode("utf-8", "replace")[:123]
-    if not dorrit_utf8_is_valid(
-            <const uint8_t *>PyBytes_AS_STRING(encoded), <size_t>PyBytes_GET_SIZE(encoded)):
-        encoded = encoded.decode("utf-8", "ignore").encode("utf-8")  # cut within a character
-    return bytes((code >> 8, code & 0xFF)) + encoded
+def was_closed_here(Connection connection) -> bool:
+    """Whether the user has closed a connection, by `close` or `abort`."""
+    return connection.closed_here
 
 
 @cython.final
@@ -139,7 +122,7 @@ cdef class Connection:
         queue_free(&self.queue)
         PyMem_Free(self.input)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<dorrit connection {STATE_NAMES[self.state]} at {<size_t><void *>self:#x}>"
 
     @property
@@ -157,6 +140,75 @@ cdef class Connection:
         """Bytes that have not been written yet, frame headers and control frames included."""
         return self.queue.bytes
 
+    @property
+    def request(self):
+        """The client's `Request`: in the open callback and, if the server keeps requests, later.
+        RuntimeError: it has been let go."""
+        if self.kept_request is None:
+            raise RuntimeError(
+                "the request was let go when the open callback returned: keep there what you need "
+                "of it (conn.data = conn.request), or set keep_requests")
+        return self.kept_request
+
+    @property
+    def peer(self):
+        """Who has connected to the socket, as the kernel says: the web server. A `Peer`, or `None`
+        once the connection is closed."""
+        cdef int64_t pid = -1, uid = -1, gid = -1
+        if self.descriptor < 0 or dorrit_peer_credentials(self.descriptor, &pid, &uid, &gid) < 0:
+            return None
+        # 0: a process of a namespace that ours can't see.
+        return Peer(pid if pid > 0 else None, uid, gid)
+
+    def send(self, message) -> bool:
+        """Queues a message for this client; it is written at the end of the loop's turn.
+
+        Args:
+            message: `str` for a text; `bytes` or another object with bytes in it, which may be
+                changed afterwards, for a binary message.
+
+        Returns:
+            Whether it is queued. If not, the connection is over, or its queue has no room for all of
+            the message (R20), because the client does not read; see `dropped`.
+
+        Raises:
+            TypeError: `message` is of another type.
+            ValueError: No queue ever has room for it, or a text can't be encoded.
+        """
+        cdef dorrit_opcode opcode = DORRIT_OPCODE_BINARY
+        cdef bytes payload
+        cdef int outcome
+        if type(message) is str:
+            opcode = DORRIT_OPCODE_TEXT
+            payload = PyUnicode_AsUTF8String(message)
+        elif type(message) is bytes:
+            payload = <bytes>message
+        else:
+            if isinstance(message, str):
+                opcode = DORRIT_OPCODE_TEXT
+            payload = payload_of(opcode == DORRIT_OPCODE_BINARY, message)
+        if self.state != OPEN:
+            return False
+        outcome = self.put_payload(opcode, payload)
+        if outcome < 0:
+            raise MemoryError
+        if outcome == NEVER_FITS:
+            raise ValueError(
+                f"a message of {len(payload)} bytes is larger than what may wait for one client")
+        return outcome == QUEUED
+
+    def drain(self):
+        """Waits until there is room in the queue: `await conn.drain()`, in an `async` handler. Returns
+        at once if at most half of what may wait does; otherwise when all of it has been handed to
+        the kernel, or when the connection is over.
+
+        Raises:
+            RuntimeError: The server has no event loop of asyncio.
+        """
+        if self.agenda.drain is None:
+            raise RuntimeError("drain() is for servers with async handlers, and dorrit.listen()")
+        return self.agenda.drain(self)
+
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Closes the connection after what is queued has been written (RFC 6455 section 7.1.2).
 
@@ -173,6 +225,7 @@ cdef class Connection:
         if not (0 <= code <= 0xFFFF and dorrit_close_code_is_valid(<uint16_t>code)):
             raise ValueError(
                 f"close code {code} must not be sent: 1000 to 1003, 1007 to 1014 and 3000 to 4999 may")
+        self.closed_here = True
         if self.state == OPEN:
             self.close_code = <uint16_t>code
             self.close_reason = reason
@@ -180,6 +233,7 @@ cdef class Connection:
 
     def abort(self) -> None:
         """Closes the connection at once; what is queued is not written."""
+        self.closed_here = True
         if self.state != LINGERING:
             self.lose()
 
@@ -200,68 +254,90 @@ cdef class Connection:
 
     cdef void to_be_flushed(self) noexcept:
         # While the kernel's buffer is full, the poller says when there is something to do.
-        if not self.is_dirty and not self.watched_for_writing:
+        if not self.is_dirty and not self.watched_for_writing and not self.held:
             self.is_dirty = True
             self.agenda.add_dirty(self)
+
+    cdef int put_payload(self, dorrit_opcode opcode, bytes payload) except? -1:
+        """Frames a message for a connection that is OPEN, and queues it; see `put_message`."""
+        cdef Message message
+        cdef int outcome
+        cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
+        cdef bint compressed = False
+        if self.deflate is not None and length >= self.agenda.deflate_from:
+            if not self.deflate.keeps_state:
+                payload = message_compress(self.deflate, payload, &compressed)
+            elif self.has_place(length + (length >> 3) + 64):
+                payload = self.deflate.deflate(payload)
+                compressed = True
+            # Otherwise it is refused below, uncompressed: a compressor that keeps state must not see
+            # what the client will not.
+        length = <size_t>PyBytes_GET_SIZE(payload)
+        if message_make(
+                &message, opcode, payload, fragment_size(self.agenda, length), compressed) < 0:
+            outcome = -1
+        elif message.count > QUEUE_FRAMES_MAX or 0 < self.agenda.pending_bytes_max < message.size:
+            outcome = NEVER_FITS
+        else:
+            outcome = self.put_message(&message)
+        message_release(&message)
+        if outcome != QUEUED and compressed and self.state == OPEN and self.deflate.keeps_state:
+            self.lose()     # memory ran out, and the client could not follow from here on
+        return outcome
+
+    cdef bint has_place(self, size_t length) noexcept:
+        """Whether a message of `length` bytes would be queued now."""
+        cdef size_t count = length // fragment_size(self.agenda, length) + 1
+        return self.queue.counted + count <= QUEUE_FRAMES_MAX and (
+            self.agenda.pending_bytes_max == 0
+            or self.queue.bytes + length + count * 10 <= self.agenda.pending_bytes_max)
 
     cdef int put_message(self, Message *message) except? -1:
         """Queues a message for a connection that is OPEN.
 
         R20: "No connection's queue ever grows beyond 200 frames. A message whose frames do not all
-        fit is not queued for that connection at all (never half a message)". Returns 0, or -1
-        without an exception when memory ran out.
+        fit is not queued for that connection at all (never half a message)". Returns QUEUED or
+        REFUSED, or -1 without an exception when memory ran out.
         """
         cdef unsigned int index
-        if self.queue.counted + message.count > QUEUE_FRAMES_MAX:
-            self.dropped += 1
-            if not self.refusing:
-                self.refusing = True
-                self.agenda.reports.queue_is_full(self)
-            return 0
+        if self.state != OPEN:
+            return REFUSED      # compressing runs Python's code, and with it any signal handler
+        if self.queue.counted + message.count > QUEUE_FRAMES_MAX or (
+                0 < self.agenda.pending_bytes_max < self.queue.bytes + message.size) or (
+                0 < self.agenda.buffered_max < message.size):
+            self.refuse_message()
+            return REFUSED
+        if self.agenda.is_over_budget():
+            self.agenda.make_room()
+            if self.state != OPEN:
+                return REFUSED
         if queue_reserve(&self.queue, message.made) < 0:
             return -1
         for index in range(message.made):
             queue_append(&self.queue, message.frames[index])
+        if self.agenda.idle_timeout > 0:
+            self.active = quarters()
         self.to_be_flushed()
-        return 0
+        return QUEUED
 
-    cdef int put_pong(self, bytes payload) except -1:
-        """R4: "Pings are answered with pongs carrying the same payload".
-
-        A pong goes before the messages that wait, behind a frame that has been begun, so it can't
-        be lost because the queue is full. RFC 6455 section 5.5.3: "If an endpoint receives a Ping
-        frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint
-        MAY elect to send a Pong frame for only the most recently processed Ping frame." That is
-        done from the 17th on, so that a flood of pings does not make a queue of pongs.
-        """
-        cdef unsigned int position
-        cdef Frame *pong
-        if self.state != OPEN:
-            return 0
-        position = self.pongs + (1 if self.queue.written > 0 else 0)
-        # The response to the handshake may stand first and not have been begun.
-        if self.queue.length > 0 and self.queue.written == 0 and frame_is_raw(
-                queue_at(&self.queue, 0)):
-            position += 1
-        pong = frame_whole(DORRIT_OPCODE_PONG, payload)
-        if pong == NULL:
-            raise MemoryError
-        if self.pongs == PONGS_MAX:
-            queue_replace(&self.queue, position - 1, pong)
-        elif queue_reserve(&self.queue, 1) < 0:
-            frame_release(pong)
-            raise MemoryError
-        else:
-            queue_insert(&self.queue, position, pong)
-            self.pongs += 1
-        frame_release(pong)
-        self.to_be_flushed()
+    cdef int refuse_message(self) except -1:
+        """R20: "the refusal is counted, logged once for each spell"."""
+        self.dropped += 1
+        if self.agenda.closes_slow_clients:
+            # "The object API lets the server choose instead to close such a connection (1008)."
+            self.agenda.reports.slow_client_closed(self)
+            self.fail(POLICY_VIOLATION, "the client does not read", True)
+        elif not self.refusing:
+            self.refusing = True
+            self.agenda.reports.queue_is_full(self)
         return 0
 
     cdef int put_close(self, bytes payload) except -1:
         """OPEN → CLOSING: the close frame goes behind what is queued."""
         self.state = CLOSING
+        self.drop_assembly()
         self.deadline = self.agenda.deadline_in(self.agenda.close_timeout)
+        self.resume()   # the client's close frame is to be read; messages are not delivered any more
         self.put(frame_whole(DORRIT_OPCODE_CLOSE, payload))
         return 0
 
@@ -303,7 +379,7 @@ cdef class Connection:
         """
         if self.state != OPEN and self.state != CLOSING:
             return 0
-        self.following = framed
+        self.following = framed and not self.close_received
         if self.state == OPEN:
             self.close_code = code
             self.close_reason = reason
@@ -312,6 +388,18 @@ cdef class Connection:
             self.linger(NULL)
             return 0
         self.drop_queue(True)
+        self.linger(made(frame_whole(DORRIT_OPCODE_CLOSE, close_payload(code, reason))))
+        return 0
+
+    cdef int drop(self, uint16_t code, str reason, bint framed) except -1:
+        """The client has broken a rule (R5). This is `fail`, but what answers its earlier messages
+        goes out first, unless it does not read: whether it gets these answers must not depend on
+        how its bytes were cut into reads."""
+        if self.state != OPEN or self.watched_for_writing or self.held:
+            return self.fail(code, reason, framed)
+        self.following = framed
+        self.close_code = code
+        self.close_reason = reason
         self.linger(made(frame_whole(DORRIT_OPCODE_CLOSE, close_payload(code, reason))))
         return 0
 
@@ -343,10 +431,17 @@ cdef class Connection:
         """→ LINGERING. A socket that is closed with unread input resets its peer, which may then
         lose what we wrote last. So writing is shut down once `last` has gone, and input is thrown
         away for a bounded time."""
-        self.free_input()
-        if self.state != LINGERING:
-            self.agenda.lingering += 1
+        self.drop_assembly()
+        # Where frames are still followed, what was read before is a part of them.
+        if not (self.stashed and self.following):
+            self.free_input()
+        self.resume()
+        self.held = False
+        self.leave_handshake()
         self.state = LINGERING
+        self.agenda.lingerers[self.descriptor] = None
+        if len(self.agenda.lingerers) > LINGERING_MAX:
+            self.agenda.cut_oldest_lingerer()
         self.deadline = self.agenda.deadline_in(self.agenda.linger_timeout)
         self.end()
         if last != NULL:
@@ -354,6 +449,10 @@ cdef class Connection:
         else:
             self.shut_down()
         return 0
+
+    cdef void leave_handshake(self) noexcept:
+        if self.state == HANDSHAKING:
+            self.agenda.handshaking.pop(self.descriptor, None)
 
     cdef void shut_down(self) noexcept:
         """Ends what we write, once all of it has been written and the client need not say more."""
@@ -379,116 +478,94 @@ cdef class Connection:
         if descriptor < 0:
             return
         self.end()
+        self.leave_handshake()
         if self.state == LINGERING:
-            self.agenda.lingering -= 1
+            self.agenda.lingerers.pop(descriptor, None)
         self.state = CLOSED
         self.descriptor = -1
         self.deadline = 0
         self.watched_for_writing = False
+        self.paused = False
+        self.held = False
+        self.following = False
         self.pongs = 0
+        self.deflate = None
+        self.drop_assembly()
         queue_free(&self.queue)
         self.free_input()
         self.agenda.leave(descriptor)
 
-    cdef int flush(self) except -1:
-        """One write event: at most one buffer's worth of the queue goes to the kernel (R18).
-
-        Small frames are copied together, large payloads are gathered from where they are.
-        """
-        cdef Agenda agenda = self.agenda
-        cdef iovec vectors[VECTORS_MAX]
-        cdef int count = 0
-        cdef uint8_t *end = agenda.output       # of what was copied
-        cdef uint8_t *vector_end = NULL         # of the last vector, if it lies in agenda.output
-        cdef size_t total = 0
-        cdef size_t skip = self.queue.written   # of the first frame
-        cdef size_t header_rest, payload_rest
-        cdef unsigned int index
-        cdef ssize_t sent
-        cdef Frame *frame
-
-        if self.descriptor < 0 or self.queue.length == 0:
-            return 0
-        for index in range(self.queue.length):
-            frame = queue_at(&self.queue, index)
-            if skip < frame.header_length:
-                header_rest = frame.header_length - skip
-                payload_rest = frame.payload_length
-            else:
-                header_rest = 0
-                payload_rest = frame.payload_length - (skip - frame.header_length)
-            skip = 0
-            if index > 0 and total + header_rest + payload_rest > agenda.buffer_size:
-                break
-            if count + 2 > VECTORS_MAX:
-                break
-            total += header_rest + payload_rest
-            if header_rest > 0 or payload_rest <= COPIED_MAX:
-                if vector_end != end:
-                    vectors[count].iov_base = end
-                    vectors[count].iov_len = 0
-                    count += 1
-                memcpy(end, frame.header + (frame.header_length - header_rest), header_rest)
-                end += header_rest
-                vectors[count - 1].iov_len += header_rest
-                if payload_rest <= COPIED_MAX:
-                    memcpy(end, frame.payload + (frame.payload_length - payload_rest), payload_rest)
-                    end += payload_rest
-                    vectors[count - 1].iov_len += payload_rest
-                    payload_rest = 0
-                vector_end = end
-            if payload_rest > 0:
-                vectors[count].iov_base = <void *>(
-                    frame.payload + (frame.payload_length - payload_rest))
-                vectors[count].iov_len = payload_rest
-                count += 1
-                vector_end = NULL
-
-        sent = dorrit_send(self.descriptor, vectors, count)
-        if sent < 0:
-            if errno != EAGAIN and errno != EINTR:
-                self.lose()
-                return 0
-            sent = 0
-        self.take_written(<size_t>sent)
-        if self.queue.length > 0:
-            if sent > 0 and self.state == CLOSING:
-                self.deadline = agenda.deadline_in(agenda.close_timeout)  # it does read
-            self.watch_writing(True)
-            return 0
-        self.watch_writing(False)
-        self.refusing = False
-        if self.state == CLOSING and self.close_received:
-            self.finish()
-        elif self.state == LINGERING:
-            self.shut_down()
-        return 0
-
-    cdef void take_written(self, size_t sent) noexcept:
-        """Takes `sent` bytes off the front of the queue."""
-        cdef Frame *frame
-        cdef size_t rest
-        while sent > 0:
-            frame = queue_at(&self.queue, 0)
-            rest = frame_size(frame) - self.queue.written
-            if self.queue.written == 0 and self.pongs > 0 and frame_is_pong(frame):
-                self.pongs -= 1
-            if sent < rest:
-                self.queue.written += <uint32_t>sent
-                self.queue.bytes -= <uint32_t>sent
-                return
-            sent -= rest
-            queue_drop_first(&self.queue)
-
     cdef int watch_writing(self, bint writing) except -1:
         if self.watched_for_writing != writing:
-            if dorrit_poller_modify(self.agenda.poller, self.descriptor, True, writing) < 0:
+            if dorrit_poller_modify(
+                    self.agenda.poller, self.descriptor, not self.paused, writing) < 0:
                 self.lose()
             else:
                 self.watched_for_writing = writing
         return 0
 
+    # When the user needs time
+
+    cdef int pause(self) except -1:
+        """Reads nothing more from an OPEN connection; what the client sends waits in the kernel."""
+        if self.state != OPEN or self.paused:
+            return 0
+        self.paused = True
+        if dorrit_poller_modify(self.agenda.poller, self.descriptor, False,
+                                self.watched_for_writing) < 0:
+            self.lose()
+        return 0
+
+    cdef int resume(self) except -1:
+        """Reads again, first what had been read already: in the next turn, or in this one."""
+        if not self.paused:
+            return 0
+        self.paused = False
+        if self.agenda.ping_interval > 0:
+            self.heard = quarters()     # it was not heard because nobody listened
+        if dorrit_poller_modify(self.agenda.poller, self.descriptor, True,
+                                self.watched_for_writing) < 0:
+            self.lose()
+        elif self.stashed:
+            self.to_be_resumed()
+        return 0
+
+    cdef int stash(self, uint8_t *data, size_t length) except -1:
+        """Keeps what has been read but is not to be handled now. It is handled before anything else is
+        read: in the next turn, or when reading is resumed."""
+        self.take_in(data, length, length)
+        self.stashed = True
+        self.agenda.assembled += self.input_capacity
+        if not self.paused:
+            self.to_be_resumed()
+        if self.agenda.is_over_budget():
+            self.agenda.make_room()
+        return 0
+
+    cdef void to_be_resumed(self) noexcept:
+        if not self.is_resumed:
+            self.is_resumed = True
+            self.agenda.add_resumed(self)
+
+    cdef int hold(self) except -1:
+        """The open callback takes its time: nothing is read or written until `release`."""
+        self.held = True
+        return self.pause()
+
+    cdef int release(self) except -1:
+        self.held = False
+        self.resume()
+        if self.queue.length > 0:
+            self.to_be_flushed()
+        return 0
+
     # What has come in and is incomplete. One buffer, never a list of pieces.
+
+    cdef void drop_assembly(self) noexcept:
+        """Nobody wants the message that is under way; what is still to come of its frame is skipped."""
+        if self.assembly is not None:
+            self.skipping = self.assembly.frame_rest
+            self.assembly = None
 
     cdef int take_in(self, uint8_t *data, size_t length, size_t capacity) except -1:
         """Puts `length` bytes behind those there are; the buffer has `capacity` bytes from now on."""
@@ -503,17 +580,18 @@ cdef class Connection:
         return 0
 
     cdef void free_input(self) noexcept:
+        if self.stashed:
+            self.agenda.assembled -= self.input_capacity
         PyMem_Free(self.input)
         self.input = NULL
         self.input_length = 0
         self.input_capacity = 0
-        self.input_mark = 0
+        self.input_searched = 0
+        self.stashed = False
 
 
-STATE_NAMES = {
-    CLOSED: "closed", HANDSHAKING: "handshaking", OPEN: "open", CLOSING: "closing",
-    LINGERING: "lingering",
-}
+STATE_NAMES = {CLOSED: "closed", HANDSHAKING: "handshaking", OPEN: "open", CLOSING: "closing",
+               LINGERING: "lingering"}
 
 
 cdef Frame *made(Frame *frame) except NULL:

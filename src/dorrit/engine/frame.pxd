@@ -14,6 +14,11 @@ cdef extern from "frame.h" nogil:
         DORRIT_OPCODE_PONG
 
 
+cdef enum:
+    # Bytes that a frame costs beside its payload: itself, and the object that holds the payload.
+    FRAME_COST = 128
+
+
 # Everything but `references` is set when the frame is made and never changes: any number of queues
 # share it. A plain struct and no Python object, because one is made and freed for every message.
 cdef struct Frame:
@@ -32,6 +37,9 @@ cdef Frame *frame_new(
 cdef Frame *frame_raw(bytes content) noexcept
 
 cdef void frame_free(Frame *frame) noexcept
+
+# Bytes that all frames in this process take.
+cdef size_t frames_size() noexcept
 
 
 cdef inline Frame *frame_whole(dorrit_opcode opcode, bytes payload) noexcept:

@@ -19,6 +19,7 @@ cdef extern from "frame.h" nogil:
 
 
 cdef Py_ssize_t alive = 0
+cdef size_t size = 0
 
 
 def frames_alive() -> int:
@@ -26,12 +27,17 @@ def frames_alive() -> int:
     return alive
 
 
+cdef size_t frames_size() noexcept:
+    return size
+
+
 cdef inline Frame *allocate(bytes owner, size_t offset, uint32_t length) noexcept:
-    global alive
+    global alive, size
     cdef Frame *frame = <Frame *>PyMem_Malloc(sizeof(Frame))
     if frame == NULL:
         return NULL
     alive += 1
+    size += length + FRAME_COST
     frame.references = 1
     Py_INCREF(owner)
     frame.owner = <PyObject *>owner
@@ -63,7 +69,8 @@ cdef Frame *frame_raw(bytes content) noexcept:
 
 cdef void frame_free(Frame *frame) noexcept:
     """Frees a frame to which there is no reference any more."""
-    global alive
+    global alive, size
     alive -= 1
+    size -= frame.payload_length + FRAME_COST
     Py_DECREF(<object>frame.owner)
     PyMem_Free(frame)

@@ -4,7 +4,15 @@
 from libc.stddef cimport size_t
 
 from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, Agenda
-from dorrit.engine.connection cimport CLOSED, LINGERING, OPEN, Connection
+from dorrit.engine.assembly cimport Assembly
+from dorrit.engine.connection cimport (
+    CLOSED,
+    CLOSING,
+    HANDSHAKING,
+    LINGERING,
+    OPEN,
+    Connection,
+)
 from dorrit.engine.frame cimport Frame, frame_is_pong, frame_size
 from dorrit.engine.queue cimport queue_at
 
@@ -16,7 +24,8 @@ cdef int check_invariants(Agenda agenda) except -1:
         AssertionError: The engine has a fault.
     """
     cdef size_t descriptor, index
-    cdef Py_ssize_t connections = 0, lingering = 0
+    cdef Py_ssize_t connections = 0, lingering = 0, handshaking = 0
+    cdef size_t assembled = 0
     cdef Connection connection
     for descriptor in range(agenda.table_size):
         if agenda.table[descriptor] == NULL:
@@ -34,11 +43,31 @@ cdef int check_invariants(Agenda agenda) except -1:
               "no deadline is earlier than the first")
         check(connection.input_length <= connection.input_capacity, "the input fits its buffer")
         check(connection.queue.counted <= QUEUE_FRAMES_MAX, "no queue has more than 200 frames")
-        check(connection.queue.length == 0 or connection.is_dirty
+        check(connection.queue.length == 0 or connection.is_dirty or connection.held
               or connection.watched_for_writing, "what is queued will be written")
+        check(not connection.paused or connection.state == OPEN, "whoever is paused is open")
+        check(not connection.stashed or connection.paused or connection.is_resumed,
+              "what is stashed will be read")
+        check(not connection.stashed or connection.input != NULL, "what is stashed is there")
+        check((connection.state == HANDSHAKING) == (<int>descriptor in agenda.handshaking),
+              "the handshakes under way are listed")
+        handshaking += connection.state == HANDSHAKING
+        check(not connection.following or connection.state == LINGERING,
+              "whoever is followed is lingering")
+        check(not connection.following or not connection.close_received or connection.skipping > 0,
+              "nobody whose close frame has come is followed")
+        check(connection.skipping == 0 or connection.state == CLOSING
+              or connection.state == LINGERING, "no frame of an open connection is skipped")
+        if connection.assembly is not None:
+            check_assembly(agenda, connection)
+            assembled += connection.assembly.held()
+        if connection.stashed:
+            assembled += connection.input_capacity
         check_queue(connection)
     check(connections == agenda.connections, "the connections are counted")
-    check(lingering == agenda.lingering, "the lingering connections are counted")
+    check(lingering == <Py_ssize_t>len(agenda.lingerers), "the lingering connections are listed")
+    check(handshaking == len(agenda.handshaking), "whoever is listed as handshaking is there")
+    check(assembled == agenda.assembled, "the bytes of assemblies and stashes are counted")
     for index in range(agenda.dirty.length):
         check((<Connection>agenda.dirty.items[index]).is_dirty, "what is listed as dirty is so")
     return 0
@@ -47,6 +76,21 @@ cdef int check_invariants(Agenda agenda) except -1:
 cdef int check(bint holds, str invariant) except -1:
     if not holds:
         raise AssertionError(f"does not hold: {invariant}")
+    return 0
+
+
+cdef int check_assembly(Agenda agenda, Connection connection) except -1:
+    cdef Assembly assembly = connection.assembly
+    check(connection.state == OPEN, "whoever sends a message is open")
+    check(assembly.agenda is agenda, "an assembly is counted where its connection is")
+    check(assembly.length <= assembly.capacity, "what has come of a message fits its buffer")
+    check(assembly.capacity <= agenda.message_max, "no message becomes larger than the largest")
+    check(assembly.capacity <= max(512, 2 * assembly.length),
+          "no message has more than twice the memory that has come")
+    check(not assembly.is_complete(), "a complete message has been delivered")
+    check((assembly.payload == NULL) == (assembly.capacity == 0), "a payload is there, or is not")
+    check(assembly.inflator is None or agenda.deflate is not None,
+          "only what was agreed on is decompressed")
     return 0
 
 

@@ -8,23 +8,23 @@ and run the close callbacks, until nothing of either is left.
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.errno cimport EINTR, errno
-from libc.math cimport ceil
 from libc.stddef cimport size_t
-from libc.stdint cimport UINT64_MAX, uint8_t, uint64_t
-from libc.string cimport memmove
-from posix.unistd cimport close as close_descriptor, read as read_descriptor
+from libc.stdint cimport uint64_t
+from posix.unistd cimport close as close_descriptor
 
-from dorrit.engine.acceptor cimport Acceptor
-from dorrit.engine.agenda cimport References
+from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, references_drop, references_drop_first
+from dorrit.engine.calls cimport Calls
 from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
 from dorrit.engine.invariants cimport check_invariants
-from dorrit.engine.reader cimport read
+from dorrit.engine.opening cimport decide
+from dorrit.engine.reader cimport read, read_stash
+from dorrit.engine.timekeeper cimport SLEEP_MAX, milliseconds_of
+from dorrit.engine.writer cimport flush
 
 from dorrit.engine.reports import Reports
-from dorrit.protocol.refusal import HANDSHAKE_DEADLINE, refusal
+from dorrit.protocol.refusal import MAX_HEAD, STOPPING, refusal
 
 
 cdef extern from "poller.h" nogil:
@@ -43,7 +43,6 @@ cdef extern from "poller.h" nogil:
         int poller, dorrit_poller_event *events, int capacity, int milliseconds)
 
 cdef extern from "sockets.h" nogil:
-    int dorrit_pipe(int *ends)
     uint64_t dorrit_monotonic_milliseconds()
 
 cdef extern from *:
@@ -60,25 +59,10 @@ cdef enum:
     # are written before the next one is read: what is in the processor's cache and goes back to the
     # allocator now need not be fetched and faulted in for each of a hundred connections.
     FLUSHED_AT_ONCE = 16 * 1024
-    # Milliseconds: no sleep is longer, so that the argument of the poller can't overflow.
-    SLEEP_MAX = 3_600_000
-
-
-cdef class Timer:
-    """A function that is called periodically; made by `Engine.every`."""
-
-    cdef object function
-    cdef uint64_t interval      # milliseconds
-    cdef uint64_t due           # monotonic milliseconds
-    cdef bint cancelled
-
-    def cancel(self) -> None:
-        """Lets the function not be called any more."""
-        self.cancelled = True
 
 
 @cython.final
-cdef class Engine(Acceptor):
+cdef class Engine(Calls):
     """Serves the connections of one listening socket, in the thread that calls `run` or `poll`.
 
     Args:
@@ -94,16 +78,28 @@ cdef class Engine(Acceptor):
         close_timeout: Seconds without progress after which a closing connection is cut off.
         linger_timeout: Seconds for a client to take in why it was dropped.
         reports: Takes what is to be logged.
+        text_as_str: Calls `on_message(connection, message)` instead, with a `str` or `bytes`.
+        keep_requests: `Connection.request` stays there as long as the connection.
+        peers: The numbers of the users whose processes may connect, such as the web server's;
+            `None`: anybody's.
+        max_pending_bytes: Bytes that may wait for one client beside the 200 frames; 0: any number.
+        close_slow_clients: A client whose queue is full is closed with 1008 (R20).
+        ping_interval: Seconds of silence after which a client gets a ping; 0: never.
+        ping_timeout: Seconds of silence after a ping, after which the connection is closed.
+        idle_timeout: Seconds without a message, in or out, after which it is closed; 0: never.
+        rfc: Accepts all of RFC 6455: fragments, and messages of `max_message` bytes. Otherwise
+            messages are one frame of buffer_size - 5 bytes at most (R5).
+        max_message: Bytes of the largest message that is accepted, 1 to 1 GiB; of a compressed one,
+            decompressed.
+        max_frame_rate: Frames that a client may send in a second; 0: any number.
+        max_head: Bytes of the largest head of a request.
+        max_handshakes: Connections whose request has not come; the oldest is turned away for one more.
+        max_buffered: Bytes of messages under way, queued or incomplete, for all clients together; then
+            the client with most of them is closed with 1013. 0: any number.
+        deflate: A `dorrit.protocol.deflate.Policy`: messages may be compressed. `None`: never.
     """
 
-    cdef int woken_end                  # of the pipe whose other end is `waker`
-    cdef list timers
-    cdef dict watched                   # descriptors that are the caller's, and their functions
     cdef bint stopping
-    cdef bint shutting_down
-
-    def __cinit__(self, *args, **settings):
-        self.woken_end = -1
 
     def __init__(
         self,
@@ -117,40 +113,66 @@ cdef class Engine(Acceptor):
         close_timeout: float = 10.0,
         linger_timeout: float = 2.0,
         reports=None,
+        text_as_str: bool = False,
+        keep_requests: bool = False,
+        peers=None,
+        max_pending_bytes: int = 0,
+        close_slow_clients: bool = False,
+        ping_interval: float = 0.0,
+        ping_timeout: float = 20.0,
+        idle_timeout: float = 0.0,
+        rfc: bool = False,
+        max_message: int = 1024 * 1024,
+        max_frame_rate: int = 0,
+        max_head: int = MAX_HEAD,
+        max_handshakes: int = 1024,
+        max_buffered: int = 256 * 1024 * 1024,
+        deflate=None,
     ):
-        cdef int ends[2]
         if self.poller >= 0:
             raise RuntimeError("an engine is set up once")
         if not 10 <= buffer_size <= 65540:
             raise ValueError(f"buffer_size must be 10 to 65540, not {buffer_size}")
+        if not 1 <= max_message <= 1 << 30:
+            raise ValueError(f"max_message must be 1 to {1 << 30}, not {max_message}")
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.on_open = on_open
         self.on_message = on_message
         self.on_close = on_close
         self.buffer_size = buffer_size
-        self.payload_max = buffer_size - 5
+        self.rfc = rfc
+        self.message_max = max_message if rfc else buffer_size - 5
+        self.fragment_max = buffer_size - 5
+        self.frames_max = max_frame_rate
+        self.head_max = max_head
+        self.max_handshakes = max_handshakes
+        self.buffered_max = max_buffered
+        self.deflate = deflate
+        self.deflate_from = 0 if deflate is None else deflate.smallest
         self.max_connections = max_connections
         self.handshake_timeout = milliseconds_of(handshake_timeout)
         self.close_timeout = milliseconds_of(close_timeout)
         self.linger_timeout = milliseconds_of(linger_timeout)
         self.reports = Reports() if reports is None else reports
+        self.text_as_str = text_as_str
+        self.keeps_requests = keep_requests
+        self.peers = None if peers is None else frozenset(peers)
+        self.pending_bytes_max = max_pending_bytes
+        self.closes_slow_clients = close_slow_clients
+        self.ping_interval = milliseconds_of(ping_interval)
+        self.ping_timeout = milliseconds_of(ping_timeout)
+        self.idle_timeout = milliseconds_of(idle_timeout)
         self.timers = []
-        self.watched = {}
         self.poller = dorrit_poller_open()
         if self.poller < 0:
             PyErr_SetFromErrno(OSError)
-        if dorrit_pipe(ends) < 0:
-            PyErr_SetFromErrno(OSError)
-        self.woken_end, self.waker = ends[0], ends[1]
-        if dorrit_poller_add(self.poller, self.woken_end) < 0:
-            PyErr_SetFromErrno(OSError)
+        self.open_waker()
         self.take_spare()
 
     def __dealloc__(self):
-        for descriptor in (self.poller, self.waker, self.woken_end):
-            if descriptor >= 0:
-                close_descriptor(descriptor)
+        if self.poller >= 0:
+            close_descriptor(self.poller)
 
     # Use
 
@@ -171,26 +193,6 @@ cdef class Engine(Acceptor):
             dorrit_poller_remove(self.poller, self.listener)
             self.listener = -1
             self.listener_resumes = 0
-
-    def watch(self, descriptor: int, function) -> None:
-        """Calls `function()` in each turn in which a descriptor is readable, until `unwatch`. The
-        caller keeps owning it, and does not close it before that. The function must not block.
-
-        Raises:
-            ValueError: It is watched already.
-            OSError: The descriptor can't be watched.
-        """
-        self.check_usable()
-        if descriptor in self.watched:
-            raise ValueError(f"descriptor {descriptor} is watched already")
-        if dorrit_poller_add(self.poller, descriptor) < 0:
-            PyErr_SetFromErrno(OSError)
-        self.watched[descriptor] = function
-
-    def unwatch(self, descriptor: int) -> None:
-        """Leaves a descriptor alone from now on. Does nothing if it is not watched."""
-        if self.watched.pop(descriptor, None) is not None:
-            dorrit_poller_remove(self.poller, descriptor)
 
     def adopt(self, descriptor: int) -> Connection:
         """Takes a connected stream socket as a client that has not sent its request yet.
@@ -238,21 +240,60 @@ cdef class Engine(Acceptor):
         self.stopping = True
         self.wake()
 
-    def every(self, seconds: float, function) -> Timer:
-        """Calls `function()` each time that many seconds have passed since the last call (R14).
+    def pause(self, Connection connection) -> None:
+        """Reads nothing from a connection until `resume`; what the client sends waits, in one buffer
+        at most and then in the kernel, and the client feels it. A connection that is closing is read
+        on."""
+        connection.pause()
+
+    def resume(self, Connection connection) -> None:
+        """Reads from a connection again."""
+        connection.resume()
+
+    def answer(self, Connection connection, answer) -> None:
+        """Answers a request whose open callback has returned `PENDING`. If it is accepted and over
+        already, its close callback runs.
+
+        Args:
+            answer: As what the open callback returns: `None` to accept, or a `Refusal`.
 
         Raises:
-            ValueError: `seconds` is not positive.
+            RuntimeError: It has been answered.
         """
-        cdef Timer timer = Timer.__new__(Timer)
-        if not seconds > 0:
-            raise ValueError(f"the period must be a positive number of seconds, not {seconds!r}")
-        timer.function = function
-        timer.interval = milliseconds_of(seconds)
-        timer.due = dorrit_monotonic_milliseconds() + timer.interval
-        self.timers.append(timer)
-        self.wake()
-        return timer
+        if connection.kept_request is None or connection.accepted:
+            raise RuntimeError("the client's request has been answered already")
+        decide(connection, answer)
+        connection.release()
+
+    def join_loop(self, drain, on_room, on_read=None) -> None:
+        """Serves connections whose user awaits.
+
+        Args:
+            drain: `drain(connection)` makes what `Connection.drain` returns.
+            on_room: Called as `on_room(connection)` once after each `want_room`, when the queue has
+                been written or the connection is over.
+            on_read: Called as `on_read()` when a connection has been read and its messages have
+                been delivered, before what is queued is written.
+        """
+        self.drain = drain
+        self.on_room = on_room
+        self.on_read = on_read
+
+    def has_room(self, Connection connection) -> bool:
+        """Whether at most half of what may wait for a client does, or it is over."""
+        if connection.state != OPEN:
+            return True
+        return not connection.refusing and connection.queue.counted <= QUEUE_FRAMES_MAX // 2 and (
+            self.pending_bytes_max == 0
+            or connection.queue.bytes <= self.pending_bytes_max // 2)
+
+    def want_room(self, Connection connection) -> None:
+        """Has `on_room` called when the queue of an open connection has been written."""
+        connection.room_wanted = True
+
+    def fail(self, Connection connection, code: int, reason: str) -> None:
+        """Closes a connection with this code at once, instead of what is queued (RFC 6455 7.1.7)."""
+        connection.fail(code, reason, True)
 
     def shutdown(self, timeout: float, code: int = 1001, reason: str = "") -> None:
         """Ends all connections: closes them in order, and cuts off those left after `timeout`
@@ -264,17 +305,8 @@ cdef class Engine(Acceptor):
         cdef uint64_t end = dorrit_monotonic_milliseconds() + milliseconds_of(timeout)
         cdef uint64_t now
         cdef int milliseconds
-        cdef Connection connection
-        self.check_outside_turn()
-        self.stop_listening()
-        self.shutting_down = True
         try:
-            for item in self.all_connections():
-                connection = <Connection>item
-                if connection.state == OPEN:
-                    connection.close(code, reason)
-                elif connection.state == HANDSHAKING:
-                    connection.lose()
+            self.begin_shutdown(code, reason)
             while self.connections > 0 and not self.stopping:
                 now = dorrit_monotonic_milliseconds()
                 if now >= end:
@@ -284,14 +316,40 @@ cdef class Engine(Acceptor):
                     milliseconds = <int>min(end - now, <uint64_t>SLEEP_MAX)
                 self.turn(milliseconds)
         finally:
-            for item in self.all_connections():
-                (<Connection>item).lose()
-            self.in_turn = True     # a close callback must not turn the loop in between
-            try:
-                self.settle_all()
-            finally:
-                self.in_turn = False
-                self.shutting_down = False
+            self.end_shutdown()
+
+    def begin_shutdown(self, code: int = 1001, reason: str = "") -> None:
+        """Takes no more clients and closes all connections in order. The caller turns the loop.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
+        cdef Connection connection
+        self.check_outside_turn()
+        self.stop_listening()
+        self.shutting_down = True
+        for item in self.all_connections():
+            connection = <Connection>item
+            if connection.held:
+                answer = refusal(*STOPPING)
+                self.reports.refused(answer)
+                connection.refuse(answer.response())
+            elif connection.state == OPEN:
+                connection.close(code, reason)
+            elif connection.state == HANDSHAKING:
+                connection.lose()
+
+    def end_shutdown(self) -> None:
+        """Cuts off the connections that are left, and runs the close callbacks."""
+        self.check_outside_turn()
+        for item in self.all_connections():
+            (<Connection>item).lose()
+        self.in_turn = True     # a close callback must not turn the loop in between
+        try:
+            self.settle_all()
+        finally:
+            self.in_turn = False
+            self.shutting_down = False
 
     def close(self) -> None:
         """Cuts off all connections, without any callback, and closes the engine's descriptors.
@@ -304,7 +362,9 @@ cdef class Engine(Acceptor):
             (<Connection>item).lose()
         references_drop(&self.dirty)
         references_drop(&self.ended)
-        self.on_open = self.on_message = self.on_close = None
+        references_drop(&self.resumed)
+        self.on_open = self.on_message = self.on_close = self.drain = self.on_room = self.on_read = None
+        self.calls.clear()
         self.timers = []
         self.watched = {}
         self.listener = -1
@@ -321,10 +381,16 @@ cdef class Engine(Acceptor):
             for descriptor in range(self.table_size) if self.table[descriptor] != NULL
         ]
 
-    cdef int check_usable(self) except -1:
-        if self.poller < 0:
-            raise RuntimeError("the engine is closed")
-        return 0
+    def open_connections(self) -> list:
+        """The connections that the open callback has accepted and that are not closing."""
+        cdef size_t descriptor
+        return [
+            <object>self.table[descriptor]
+            for descriptor in range(self.table_size)
+            if self.table[descriptor] != NULL
+            and (<Connection>self.table[descriptor]).accepted
+            and (<Connection>self.table[descriptor]).state == OPEN
+        ]
 
     cdef int check_outside_turn(self) except -1:
         # A turn goes through the lists of connections; another one within it would do so as well.
@@ -333,22 +399,6 @@ cdef class Engine(Acceptor):
         return 0
 
     # A turn
-
-    cdef int sleep(self) noexcept:
-        """Milliseconds that a turn may wait; -1: for ever."""
-        cdef uint64_t first = self.deadline_first
-        cdef uint64_t now
-        cdef Timer timer
-        if self.listener_resumes > 0 and self.listener_resumes < first:
-            first = self.listener_resumes
-        if not self.shutting_down:
-            for timer in self.timers:
-                if timer.due < first:
-                    first = timer.due
-        if first == UINT64_MAX:
-            return -1
-        now = dorrit_monotonic_milliseconds()
-        return 0 if first <= now else <int>min(first - now, <uint64_t>SLEEP_MAX)
 
     cdef int turn(self, int milliseconds) except -1:
         cdef dorrit_poller_event events[DORRIT_POLLER_EVENTS_MAX]
@@ -368,15 +418,19 @@ cdef class Engine(Acceptor):
             count = 0
         self.in_turn = True
         try:
+            # What is stashed by these reads has its turn next time, after the others.
+            self.take_resumed()
             for index in range(count):
                 self.take_event(&events[index])
             self.run_timers()
             self.end_what_is_late()
             self.settle()
+            self.give_back()
         finally:
             self.in_turn = False
-            if self.dirty.length > 0 or self.ended.length > 0:
-                self.wake()     # an exception came in between
+            # An exception came in between, or what was resumed has been read only now.
+            if self.dirty.length > 0 or self.ended.length > 0 or self.resumed.length > 0:
+                self.wake()
         if DORRIT_INVARIANTS:
             check_invariants(self)
         return 0
@@ -395,79 +449,38 @@ cdef class Engine(Acceptor):
         try:
             if event.readable:
                 read(connection)
+                if self.on_read is not None:
+                    self.on_read()
             # One write for each turn, and not a second one by flush_dirty (R18).
             if (event.writable and connection.watched_for_writing) or (
                     connection.queue.bytes >= FLUSHED_AT_ONCE
                     and not connection.watched_for_writing):
-                connection.flush()
+                flush(connection)
         except Exception as error:
             self.give_up(connection, error)
         return 0
 
-    cdef int call_watcher(self, int descriptor) except -1:
-        function = self.watched.get(descriptor)
-        if function is None:
-            return 0
-        try:
-            function()
-        except Exception as error:
-            self.reports.callback_raised("watching", error)
-        return 0
-
-    cdef int wake_up(self) except -1:
-        cdef uint8_t thrown_away[512]
-        self.woken = False
-        while read_descriptor(self.woken_end, thrown_away, sizeof(thrown_away)) > 0:
-            pass
-        PyErr_CheckSignals()
-        return 0
-
-    cdef int run_timers(self) except -1:
-        cdef Timer timer
-        if not self.timers or self.shutting_down:
-            return 0
-        for timer in tuple(self.timers):
-            if timer.cancelled:
-                self.timers.remove(timer)
-            elif timer.due <= dorrit_monotonic_milliseconds():
-                try:
-                    timer.function()
-                except Exception as error:
-                    self.reports.callback_raised("periodic", error)
-                finally:
-                    timer.due = dorrit_monotonic_milliseconds() + timer.interval
-        return 0
-
-    cdef int end_what_is_late(self) except -1:
-        """Looks through all connections, but only when one of them may be late."""
-        cdef uint64_t now = dorrit_monotonic_milliseconds()
-        cdef size_t descriptor
+    cdef int take_resumed(self) except -1:
+        """Goes on with what connections had read when they were paused. One that is resumed anew
+        meanwhile has its turn next time."""
+        cdef size_t count = self.resumed.length
+        cdef size_t index = 0
         cdef Connection connection
-        if self.listener_resumes > 0 and now >= self.listener_resumes:
-            self.resume_listener()
-        if now < self.deadline_first:
-            return 0
-        self.deadline_first = UINT64_MAX
-        for descriptor in range(self.table_size):
-            if self.table[descriptor] == NULL:
-                continue
-            connection = <Connection>self.table[descriptor]
-            if connection.deadline != 0 and connection.deadline <= now:
+        try:
+            while index < count:
+                connection = <Connection>self.resumed.items[index]
+                Py_DECREF(connection)
+                index += 1
+                connection.is_resumed = False
                 try:
-                    self.end_late(connection)
+                    if connection.stashed and not connection.paused:
+                        read_stash(connection)
+                        if self.on_read is not None:
+                            self.on_read()
                 except Exception as error:
                     self.give_up(connection, error)
-            if connection.deadline != 0 and connection.deadline < self.deadline_first:
-                self.deadline_first = connection.deadline
-        return 0
-
-    cdef int end_late(self, Connection connection) except -1:
-        if connection.state == HANDSHAKING:
-            answer = refusal(*HANDSHAKE_DEADLINE)
-            self.reports.refused(answer)
-            connection.refuse(answer.response())
-        else:
-            connection.lose()
+        finally:
+            references_drop_first(&self.resumed, index)
         return 0
 
     cdef int settle(self) except -1:
@@ -503,7 +516,7 @@ cdef class Engine(Acceptor):
                 try:
                     # One that could not write all, earlier in this turn, waits for the poller.
                     if not connection.watched_for_writing:
-                        connection.flush()
+                        flush(connection)
                 except Exception as error:
                     self.give_up(connection, error)
         finally:
@@ -525,22 +538,3 @@ cdef class Engine(Acceptor):
         finally:
             references_drop_first(&self.ended, index)
         return 0
-
-
-cdef uint64_t milliseconds_of(double seconds) except? 0:
-    """Rounded up, so that what is positive stays so."""
-    if not 0 <= seconds <= 1e9:
-        raise ValueError(f"{seconds} is no number of seconds from 0 to 1e9")
-    return <uint64_t>ceil(seconds * 1000)
-
-
-cdef void references_drop(References *references) noexcept:
-    while references.length > 0:
-        references.length -= 1
-        Py_DECREF(<object>references.items[references.length])
-
-
-cdef void references_drop_first(References *references, size_t count) noexcept:
-    """Forgets the first ones, whose references have been dropped already."""
-    references.length -= count
-    memmove(references.items, references.items + count, references.length * sizeof(PyObject *))

@@ -36,3 +36,20 @@ def queue_message(
         TypeError: `conns` or `data` is of another type.
         ValueError: The bytes of a text are not UTF-8.
     """
+
+def broadcast(conns: Iterable[Connection], message: str | Buffer) -> int:
+    """Frame a message once and queue it for many connections (R16 to R20).
+
+    Connections that are closed, or whose queue has no room for all of it, are passed over.
+
+    Args:
+        conns: An iterable of connections.
+        message: `str` for a text, `bytes` or another object with bytes in it for a binary message.
+
+    Returns:
+        How many connections have it in their queue.
+
+    Raises:
+        TypeError: `conns` or `message` is of another type.
+        MemoryError: There was no memory for it, for some connections at least.
+    """

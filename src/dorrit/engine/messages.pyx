@@ -1,103 +1,58 @@
 # cython: language_level=3, freethreading_compatible=False
-"""Messages on their way out: what a user sends becomes frames, and these go into queues."""
+"""Messages on their way out: one message for one connection or for many of them."""
 
 cimport cython
-from cpython.buffer cimport PyObject_CheckBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromObject, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 
-from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX
-from dorrit.engine.connection cimport OPEN, Connection, Message
-from dorrit.engine.frame cimport (
-    DORRIT_OPCODE_BINARY,
-    DORRIT_OPCODE_CONTINUATION,
-    DORRIT_OPCODE_TEXT,
-    dorrit_opcode,
-    frame_new,
-    frame_release,
+from dorrit.engine.agenda cimport fragment_size
+from dorrit.engine.connection cimport NEVER_FITS, OPEN, QUEUED, Connection
+from dorrit.engine.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT, dorrit_opcode
+from dorrit.engine.framing cimport (
+    Message,
+    message_compress,
+    message_make,
+    message_release,
+    payload_of,
 )
 
 
-cdef extern from "utf8.h" nogil:
-    bint dorrit_utf8_is_valid(const uint8_t *data, size_t length)
-
-
-cdef bytes payload_of(bint binary, object data):
-    """The bytes that go out. An immutable object is shared, others are copied (R16)."""
-    cdef bytes payload
-    if type(data) is bytes:
-        payload = <bytes>data
-    elif isinstance(data, str):
-        if binary:
-            raise TypeError("a binary message is made of bytes, not of str")
-        return data.encode("utf-8")
-    elif PyObject_CheckBuffer(data):
-        payload = PyBytes_FromObject(data)
-    else:
-        raise TypeError(f"a message is str or bytes, not {type(data).__name__}")
-    if not binary and not dorrit_utf8_is_valid(
-            <const uint8_t *>PyBytes_AS_STRING(payload), <size_t>PyBytes_GET_SIZE(payload)):
-        raise ValueError("a text message must be UTF-8: a client would fail the connection (1007)")
-    return payload
-
-
-cdef int message_make(
-    Message *message, dorrit_opcode opcode, bytes payload, uint32_t payload_max) noexcept:
-    """Frames a payload, in fragments if it is larger than `payload_max` bytes (R17). -1: no memory.
-
-    RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit clear
-    and an opcode other than 0, followed by zero or more frames with the FIN bit clear and the
-    opcode set to 0, and terminated by a single frame with the FIN bit set and an opcode of 0."
-    """
-    cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
-    cdef size_t offset = 0
-    cdef size_t size
-    message.made = 0
-    # Nearly every message fits one frame; a division costs more than the rest of this.
-    message.count = 1 if length <= payload_max else (length - 1) // payload_max + 1
-    if message.count > QUEUE_FRAMES_MAX:
-        return 0    # no queue has room for it, so nobody needs the frames
-    while offset < length:
-        size = min(<size_t>payload_max, length - offset)
-        message.frames[message.made] = frame_new(
-            offset + size == length,
-            opcode if offset == 0 else DORRIT_OPCODE_CONTINUATION,
-            payload, offset, <uint32_t>size)
-        if message.frames[message.made] == NULL:
-            message_release(message)
-            return -1
-        message.made += 1
-        offset += size
-    return 0
-
-
-cdef void message_release(Message *message) noexcept:
-    """Gives back the references; the frames live on in the queues that have them."""
-    while message.made > 0:
-        message.made -= 1
-        frame_release(message.frames[message.made])
+cdef enum:
+    # Of one message: as it is, and compressed for windows of 2^9 to 2^15 bytes.
+    VARIANTS = 8
 
 
 cdef int queue_for_one(Connection connection, dorrit_opcode opcode, bytes payload) except? -1:
-    cdef Message message
-    cdef int result
+    cdef int outcome
     if connection.state != OPEN:
         return 0
-    if message_make(&message, opcode, payload, connection.agenda.payload_max) < 0:
-        return -1
-    result = connection.put_message(&message)
-    message_release(&message)
-    return result
+    outcome = connection.put_payload(opcode, payload)
+    if outcome == NEVER_FITS:
+        connection.refuse_message()
+    return -1 if outcome < 0 else 0
 
 
-cdef int queue_for_many(object conns, dorrit_opcode opcode, bytes payload) except? -1:
-    """-1: no memory for one of them at least; the others have got it."""
-    cdef Message message
-    cdef uint32_t payload_max = 0
+cdef int queue_for_many(
+    object conns, dorrit_opcode opcode, bytes payload, Py_ssize_t *queued) except? -1:
+    """-1: no memory for one of them at least; the others have got it. `queued`: by how many.
+
+    It is framed once, and compressed once for each size of window, for all of them together.
+    """
+    cdef Message variants[VARIANTS]
+    cdef bint made[VARIANTS]
+    cdef bint useful[VARIANTS]      # compressed, it is smaller
+    cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
+    cdef uint32_t fragment_max = 0
     cdef int result = 0
+    cdef int outcome
+    cdef unsigned int variant
+    cdef bint compressed
+    cdef bytes content
     cdef Connection connection
-    message.made = 0
+    for variant in range(VARIANTS):
+        made[variant] = False
+        variants[variant].made = 0
     try:
         for item in conns:
             if type(item) is not Connection:
@@ -105,16 +60,46 @@ cdef int queue_for_many(object conns, dorrit_opcode opcode, bytes payload) excep
             connection = <Connection>item
             if connection.state != OPEN:
                 continue
-            if connection.agenda.payload_max != payload_max:
+            if fragment_size(connection.agenda, length) != fragment_max:
                 # Once, unless the connections are of servers with different buffers.
-                message_release(&message)
-                payload_max = connection.agenda.payload_max
-                if message_make(&message, opcode, payload, payload_max) < 0:
+                fragment_max = fragment_size(connection.agenda, length)
+                for variant in range(VARIANTS):
+                    message_release(&variants[variant])
+                    made[variant] = False
+            variant = 0
+            if connection.deflate is not None and (
+                    length >= connection.agenda.deflate_from):
+                if connection.deflate.keeps_state:
+                    outcome = connection.put_payload(opcode, payload)
+                    if outcome < 0:
+                        result = -1
+                    elif outcome == NEVER_FITS:
+                        connection.refuse_message()
+                    elif outcome == QUEUED:
+                        queued[0] += 1
+                    continue
+                variant = <unsigned int>connection.deflate.window_bits - 8
+            if variant > 0 and not made[variant]:
+                content = message_compress(connection.deflate, payload, &compressed)
+                made[variant] = True
+                useful[variant] = compressed
+                if compressed and message_make(
+                        &variants[variant], opcode, content, fragment_max, True) < 0:
                     return -1
-            if connection.put_message(&message) < 0:
+            if variant > 0 and not useful[variant]:
+                variant = 0
+            if variant == 0 and not made[0]:
+                if message_make(&variants[0], opcode, payload, fragment_max, False) < 0:
+                    return -1
+                made[0] = True
+            outcome = connection.put_message(&variants[variant])
+            if outcome < 0:
                 result = -1
+            elif outcome == QUEUED:
+                queued[0] += 1
     finally:
-        message_release(&message)
+        for variant in range(VARIANTS):
+            message_release(&variants[variant])
     return result
 
 
@@ -144,6 +129,7 @@ def queue_message(conns, binary, data) -> int:
     """
     cdef dorrit_opcode opcode = DORRIT_OPCODE_BINARY if binary else DORRIT_OPCODE_TEXT
     cdef bytes payload
+    cdef Py_ssize_t queued = 0
     if type(data) is bytes and opcode == DORRIT_OPCODE_BINARY:
         payload = <bytes>data
     else:
@@ -155,4 +141,32 @@ def queue_message(conns, binary, data) -> int:
         return -2
     if type(conns) is Connection:
         return queue_for_one(<Connection>conns, opcode, payload)
-    return queue_for_many(conns, opcode, payload)
+    return queue_for_many(conns, opcode, payload, &queued)
+
+
+@cython.binding(False)
+@cython.embedsignature(True)
+@cython.embedsignature.format("clinic")
+def broadcast(conns, message) -> int:
+    """Frames a message once and queues it for many connections (R16 to R20).
+
+    Connections that are closed, or whose queue has no room for all of it, are passed over.
+
+    Args:
+        conns: An iterable of connections.
+        message: `str` for a text, `bytes` or another object with bytes in it for a binary message.
+
+    Returns:
+        How many connections have it in their queue.
+
+    Raises:
+        TypeError: `conns` or `message` is of another type.
+        MemoryError: There was no memory for it, for some connections at least.
+    """
+    cdef bint binary = not isinstance(message, str)
+    cdef Py_ssize_t queued = 0
+    if queue_for_many(
+            conns, DORRIT_OPCODE_BINARY if binary else DORRIT_OPCODE_TEXT,
+            payload_of(binary, message), &queued) < 0:
+        raise MemoryError
+    return queued

@@ -1,21 +1,35 @@
 # cython: language_level=3, freethreading_compatible=False
-"""What comes in: bytes of one connection become a request, messages, control frames or its end.
+"""What comes in: bytes of one connection become messages, control frames or its end.
 
-One read for each event. It goes into the engine's one scratch buffer; only what is left of an
-incomplete head or frame is kept with the connection, in one buffer that never grows beyond that
-head or frame and that grows with what has really come, not with what a header promises.
+One read for each event. It goes into the engine's one scratch buffer; of a header or a control frame
+that is incomplete, some bytes are kept with the connection, and of an incomplete message its `Assembly`.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from libc.errno cimport EAGAIN, EINTR, errno
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memmove
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.string cimport memcpy
 
-from dorrit.engine.agenda cimport SCRATCH_SIZE, Agenda
+from dorrit.engine.agenda cimport (
+    FRAMES_PER_TURN,
+    INFLATED_MAX,
+    SCRATCH_SIZE,
+    Agenda,
+    quarters,
+)
+from dorrit.engine.assembly cimport (
+    NO_FAULT,
+    NOT_TEXT,
+    TOO_LARGE,
+    Assembly,
+    Fault,
+    assembly_new,
+    dorrit_frame_header,
+)
 from dorrit.engine.connection cimport (
     CLOSED,
     CLOSING,
@@ -24,44 +38,25 @@ from dorrit.engine.connection cimport (
     OPEN,
     Connection,
 )
+from dorrit.engine.control cimport put_pong
 from dorrit.engine.frame cimport (
     DORRIT_OPCODE_BINARY,
     DORRIT_OPCODE_CLOSE,
     DORRIT_OPCODE_CONTINUATION,
     DORRIT_OPCODE_PING,
-    DORRIT_OPCODE_PONG,
     DORRIT_OPCODE_TEXT,
-    frame_raw,
 )
+from dorrit.engine.opening cimport read_head, report
+from dorrit.engine.receiving cimport receive
 
 from dorrit.protocol.closing import CloseCode
-from dorrit.protocol.handshake import accept_response, parse_request
-from dorrit.protocol.refusal import (
-    HEAD_TOO_LARGE,
-    MAX_HEAD,
-    OPEN_CALLBACK_RAISED,
-    Refusal,
-    refusal,
-)
 
-
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-    ssize_t readv(int descriptor, const iovec *vectors, int count)
-
-cdef extern from "<sys/socket.h>" nogil:
-    ssize_t recv(int descriptor, void *buffer, size_t length, int flags)
 
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     # Declared so that Cython leaves a NULL to us.
     PyObject *PyObject_Vectorcall(
         object callback, PyObject **arguments, size_t count, PyObject *names)
-
-cdef extern from "<string.h>" nogil:
-    void *memmem(const void *haystack, size_t length, const void *needle, size_t needle_length)
 
 cdef extern from "frame.h" nogil:
     enum dorrit_frame_verdict:
@@ -75,18 +70,11 @@ cdef extern from "frame.h" nogil:
         DORRIT_FRAME_LENGTH_NOT_MINIMAL
         DORRIT_FRAME_LENGTH_TOO_LARGE
 
-    struct dorrit_frame_header:
-        uint64_t payload_length
-        uint8_t masking_key[4]
-        uint8_t opcode
-        uint8_t header_length
-        bint fin
-
     enum:
-        DORRIT_CONTROL_PAYLOAD_MAX
+        DORRIT_FRAME_HEADER_MAX
 
     dorrit_frame_verdict dorrit_frame_header_decode(
-        dorrit_frame_header *header, const uint8_t *data, size_t length)
+        dorrit_frame_header *header, const uint8_t *data, size_t length, bint may_be_compressed)
     bint dorrit_close_code_is_valid(uint16_t code)
 
 cdef extern from "masking.h" nogil:
@@ -96,15 +84,10 @@ cdef extern from "utf8.h" nogil:
     bint dorrit_utf8_is_valid(const uint8_t *data, size_t length)
 
 
-cdef enum:
-    # The first buffer of what is incomplete, in bytes; it doubles from there.
-    INPUT_FIRST = 512
-
-cdef size_t HEAD_MAX = MAX_HEAD
-
 cdef uint16_t PROTOCOL_ERROR = CloseCode.PROTOCOL_ERROR
 cdef uint16_t UNSUPPORTED_DATA = CloseCode.UNSUPPORTED_DATA
 cdef uint16_t INVALID_PAYLOAD_DATA = CloseCode.INVALID_FRAME_PAYLOAD_DATA
+cdef uint16_t POLICY_VIOLATION = CloseCode.POLICY_VIOLATION
 cdef uint16_t MESSAGE_TOO_BIG = CloseCode.MESSAGE_TOO_BIG
 cdef uint16_t INTERNAL_ERROR = CloseCode.INTERNAL_ERROR
 cdef uint16_t NO_STATUS = CloseCode.NO_STATUS_RCVD
@@ -122,253 +105,251 @@ WHAT_IS_WRONG = {
 
 cdef int read(Connection connection) except -1:
     """Takes one read's worth of input, when the poller says that there is some."""
-    if connection.state == CLOSED:
-        return 0
-    if connection.state == HANDSHAKING:
-        return read_head(connection)
-    if connection.state == LINGERING and connection.following:
-        return read_until_close(connection)
-    if connection.state == LINGERING:
-        # Thrown away: it only is read so that closing does not reset the peer.
-        receive(connection, connection.agenda.input, SCRATCH_SIZE)
-        return 0
-    if connection.input_mark > 0:
-        return read_rest_of_frame(connection)
-    return read_frames(connection)
-
-
-cdef ssize_t receive(Connection connection, uint8_t *buffer, size_t size) noexcept:
-    """Reads up to `size` bytes. 0: there is nothing now, or the connection is lost."""
-    return received(connection, recv(connection.descriptor, buffer, size, 0))
-
-
-cdef ssize_t received(Connection connection, ssize_t length) noexcept:
-    if length > 0:
-        return length
-    if length == 0 or (errno != EAGAIN and errno != EINTR):
-        # The client has gone, with or without a close frame.
-        connection.lose()
-    return 0
-
-
-# The request
-
-cdef int read_head(Connection connection) except -1:
-    """Collects the head of the request, up to the empty line that ends it."""
     cdef Agenda agenda = connection.agenda
-    cdef uint8_t *start = agenda.input
-    cdef uint8_t *found
-    cdef size_t length, searched, rest
+    cdef size_t before
     cdef ssize_t count
-    cdef bytes head
-
-    if connection.input_length == 0:
-        count = receive(connection, start, SCRATCH_SIZE)
-        length = <size_t>count
-        searched = 0
-    else:
-        if connection.input_length == connection.input_capacity:
-            connection.take_in(NULL, 0, min(<size_t>connection.input_capacity * 2, HEAD_MAX))
-        start = connection.input
-        count = receive(connection, start + connection.input_length,
-                        connection.input_capacity - connection.input_length)
-        if count > 0:
-            connection.input_length += <uint32_t>count
-        length = connection.input_length
-        searched = connection.input_mark
+    if connection.state == CLOSED or connection.paused:
+        return 0
+    agenda.inflated = 0
+    if connection.state == HANDSHAKING:
+        return take_frames(connection, agenda.input, <size_t>read_head(connection))
+    if agenda.ping_interval > 0:
+        connection.heard = quarters()
+        connection.pinged = False
+    if connection.stashed:
+        return 0    # that has its turn first, and is in the list for it
+    before = connection.input_length    # of a header or a control frame: 138 bytes at most
+    if before > 0:
+        memcpy(agenda.input, connection.input, before)
+    count = receive(connection, agenda.input + before, SCRATCH_SIZE - before)
     if count <= 0:
         return 0
-
-    # The end may have begun within the three bytes that were searched last.
-    searched = searched - 3 if searched > 3 else 0
-    found = <uint8_t *>memmem(start + searched, length - searched, b"\r\n\r\n", 4)
-    if found == NULL:
-        if length >= HEAD_MAX:
-            return refuse(connection, refusal(*HEAD_TOO_LARGE))
-        if connection.input_length == 0:
-            connection.take_in(start, length, min(max(length * 2, <size_t>INPUT_FIRST), HEAD_MAX))
-        connection.input_mark = <uint32_t>length
-        return 0
-
-    head = PyBytes_FromStringAndSize(<char *>start, found + 4 - start)
-    # Frames may be right behind the head, in the same read.
-    rest = length - <size_t>PyBytes_GET_SIZE(head)
-    memmove(agenda.input, found + 4, rest)
-    connection.free_input()
-    if <size_t>PyBytes_GET_SIZE(head) > HEAD_MAX:
-        return refuse(connection, refusal(*HEAD_TOO_LARGE))
-    upgrade(connection, head)
-    return take_frames(connection, agenda.input, rest)
-
-
-cdef int refuse(Connection connection, object answer) except -1:
-    connection.agenda.reports.refused(answer)
-    connection.refuse(answer.response())
-    return 0
-
-
-cdef int upgrade(Connection connection, bytes head) except -1:
-    """Answers the request: 101, or an HTTP error."""
-    cdef Agenda agenda = connection.agenda
-    try:
-        request = parse_request(head)
-    except Refusal as answer:
-        return refuse(connection, answer)
-    connection.state = OPEN
-    connection.deadline = 0
-    # The response stands first in the queue: what the open callback writes follows it.
-    connection.put(frame_raw(accept_response(request)))
-    try:
-        answer = agenda.on_open(connection, request)
-    except BaseException as error:
-        refuse(connection, refusal(*OPEN_CALLBACK_RAISED))
-        report(agenda, "open", error)
-        return 0
-    if answer is not None:
-        return refuse(connection, answer)
-    connection.accept()
-    return 0
-
-
-cdef int report(Agenda agenda, str callback, error) except -1:
-    """Logs what a callback raised. What is no Exception (SystemExit, KeyboardInterrupt) is meant for
-    the whole program: it goes on its way."""
-    if not isinstance(error, Exception):
-        raise error
-    agenda.reports.callback_raised(callback, error)
-    return 0
+    if before > 0:
+        connection.free_input()
+    return take_frames(connection, agenda.input, before + <size_t>count)
 
 
 # Frames
 
-cdef int read_frames(Connection connection) except -1:
-    """Reads when there is nothing of a frame yet, or only a part of its header."""
-    cdef uint8_t *buffer = connection.agenda.input
-    cdef size_t before = connection.input_length  # at most 13 bytes
-    cdef ssize_t count
-    if before > 0:
-        memcpy(buffer, connection.input, before)
-        count = receive(connection, buffer + before, SCRATCH_SIZE - before)
-        if count > 0:
-            connection.free_input()
-    else:
-        count = receive(connection, buffer, SCRATCH_SIZE)
-    if count <= 0:
-        return 0
-    return take_frames(connection, buffer, before + <size_t>count)
-
-
-cdef int read_rest_of_frame(Connection connection) except -1:
-    """Reads when the header is there and a part of the payload: straight to where it belongs, and
-    what follows the frame into the scratch buffer, in one call."""
-    cdef Agenda agenda = connection.agenda
-    cdef size_t size = connection.input_mark
-    cdef size_t room, behind
-    cdef iovec vectors[2]
-    cdef ssize_t count
-    cdef uint8_t *frame
-    if connection.input_length == connection.input_capacity:
-        connection.take_in(NULL, 0, min(<size_t>connection.input_capacity * 2, size))
-    room = connection.input_capacity - connection.input_length
-    vectors[0].iov_base = connection.input + connection.input_length
-    vectors[0].iov_len = room
-    vectors[1].iov_base = agenda.input
-    vectors[1].iov_len = SCRATCH_SIZE
-    count = received(connection, readv(
-        connection.descriptor, vectors, 2 if connection.input_capacity == size else 1))
-    if count <= 0:
-        return 0
-    behind = <size_t>count - room if <size_t>count > room else 0
-    connection.input_length += <uint32_t>(<size_t>count - behind)
-    if connection.input_length < size:
-        return 0
-    # The buffer changes hands: callbacks may do what they like with the connection meanwhile.
-    frame = connection.input
+cdef int read_stash(Connection connection) except -1:
+    """Goes on with what had been read when reading was paused, before anything else is read."""
+    cdef uint8_t *stash = connection.input
+    cdef size_t length = connection.input_length
+    connection.agenda.inflated = 0
     connection.input = NULL
     connection.free_input()
     try:
-        take_frames(connection, frame, size)
+        return take_frames(connection, stash, length)
     finally:
-        PyMem_Free(frame)
-    return take_frames(connection, agenda.input, behind)
+        PyMem_Free(stash)
 
 
 cdef int take_frames(Connection connection, uint8_t *data, size_t length) except -1:
-    """Handles the complete frames in data[0 .. length) in order, which it may change, and keeps the
-    incomplete one at the end."""
+    """Handles the frames in data[0 .. length) in order, which it may change, and keeps what is
+    incomplete at the end."""
     cdef Agenda agenda = connection.agenda
     cdef dorrit_frame_header header
     cdef dorrit_frame_verdict verdict
+    cdef Assembly assembly
     cdef size_t size
+    cdef unsigned int frames = 0
     while length > 0:
         if connection.following:
             return skip_frames(connection, data, length)
+        # What a LINGERING client sends is thrown away: it only is read so that closing does not reset
+        # the peer.
         if connection.state != OPEN and connection.state != CLOSING:
             return 0
         if connection.close_received:
             # RFC 6455 section 1.4: "After receiving a control frame indicating the connection
             # should be closed, a peer … discards any further data received."
             return 0
-        verdict = dorrit_frame_header_decode(&header, data, length)
+        if connection.skipping > 0:
+            size = <size_t>min(connection.skipping, <uint64_t>length)
+            connection.skipping -= size
+            data += size
+            length -= size
+            continue
+        if connection.paused or agenda.inflated >= INFLATED_MAX or frames == FRAMES_PER_TURN:
+            return connection.stash(data, length)
+        assembly = connection.assembly
+        if assembly is not None and assembly.frame_rest > 0:
+            size = <size_t>min(assembly.frame_rest, <uint64_t>length)
+            take_piece(connection, assembly, data, size)
+            data += size
+            length -= size
+            continue
+        verdict = dorrit_frame_header_decode(&header, data, length, connection.deflate is not None)
         if verdict == DORRIT_FRAME_INCOMPLETE:
-            connection.take_in(data, length, 16)
-            return 0
+            return connection.take_in(data, length, DORRIT_FRAME_HEADER_MAX)
         if verdict != DORRIT_FRAME_OK:
             return drop(connection, PROTOCOL_ERROR, WHAT_IS_WRONG[verdict], False)
-        # "Dorrit drops connections on which messages arrive with payloads greater than the buffer
-        # size less 5 bytes."
-        if header.payload_length > agenda.payload_max and header.opcode < DORRIT_OPCODE_CLOSE:
-            drop(connection, MESSAGE_TOO_BIG,
-                 f"a message must not be larger than {agenda.payload_max} bytes", True)
+        frames += 1
+        size = header.header_length + <size_t>header.payload_length
+        if header.opcode >= DORRIT_OPCODE_CLOSE:
+            if length < size:
+                return connection.take_in(data, length, size)
+            if agenda.frames_max > 0 and is_too_fast(connection):
+                continue
+            take_control_frame(connection, &header, data + header.header_length)
+            data += size
+            length -= size
             continue
+        if connection.state == CLOSING:
+            # R21: "from then on nothing more is read from that client"
+            connection.skipping = size
+            continue
+        if agenda.frames_max > 0 and is_too_fast(connection):
+            continue
+        if header.payload_length > agenda.message_max or not header.fin or (
+                header.opcode == DORRIT_OPCODE_CONTINUATION or assembly is not None):
+            if is_refused(connection, &header):
+                continue
+        elif length >= size and not header.compressed:
+            take_message(connection, &header, data + header.header_length)
+            data += size
+            length -= size
+            continue
+        if assembly is None:
+            assembly = connection.assembly = assembly_new(agenda, &header, connection.deflate)
+        else:
+            assembly.begin_frame(&header)
+        data += header.header_length
+        length -= header.header_length
+        if header.payload_length == 0:
+            take_piece(connection, assembly, data, 0)
+    return 0
+
+
+cdef bint is_refused(Connection connection, const dorrit_frame_header *header) except -1:
+    """Looks at the header of a data frame that is no whole message of a usual size, and drops the
+    connection if it is not allowed."""
+    cdef Agenda agenda = connection.agenda
+    cdef Assembly assembly = connection.assembly
+    cdef uint64_t most = agenda.message_max
+    if not agenda.rfc:
+        # "Dorrit drops connections on which messages arrive with payloads greater than the buffer
+        # size less 5 bytes." (libdorrit(3))
+        if header.payload_length > most:
+            return refuse_size(connection)
         # "Dorrit drops connections on which fragment frames arrive." A continuation frame has
         # nothing to continue then, which RFC 6455 section 5.4 does not allow either.
         if header.opcode == DORRIT_OPCODE_CONTINUATION:
             drop(connection, PROTOCOL_ERROR, "a continuation frame continues nothing", True)
-            continue
-        if not header.fin:
+        else:
             drop(connection, UNSUPPORTED_DATA, "messages must not be fragmented", True)
-            continue
-        size = header.header_length + <size_t>header.payload_length
-        if length < size:
-            connection.take_in(data, length, min(max(length * 2, <size_t>INPUT_FIRST), size))
-            connection.input_mark = <uint32_t>size
-            return 0
-        take_frame(connection, &header, data + header.header_length)
-        data += size
-        length -= size
-    return 0
+        return True
+    # RFC 6455 section 5.4: "The fragments of one message MUST NOT be interleaved between the
+    # fragments of another message unless an extension has been negotiated that can interpret the
+    # interleaving."
+    if header.opcode == DORRIT_OPCODE_CONTINUATION and assembly is None:
+        drop(connection, PROTOCOL_ERROR, "a continuation frame continues nothing", True)
+        return True
+    if header.opcode != DORRIT_OPCODE_CONTINUATION and assembly is not None:
+        drop(connection, PROTOCOL_ERROR, "a message begins within another one", True)
+        return True
+    if header.compressed or (assembly is not None and assembly.inflator is not None):
+        # How large it will be is seen when it is decompressed. Deflate adds some bytes to what it
+        # can't make smaller: five for each block (RFC 1951 section 3.2.4).
+        most += (most >> 8) + 64
+    elif assembly is not None:
+        most -= assembly.length
+    return header.payload_length > most and refuse_size(connection)
+
+
+cdef bint refuse_size(Connection connection) except -1:
+    drop(connection, MESSAGE_TOO_BIG,
+         f"a message must not be larger than {connection.agenda.message_max} bytes", True)
+    return True
+
+
+cdef bint is_too_fast(Connection connection) except -1:
+    """Counts a frame, and drops a client that sends more of them in a second than it may."""
+    cdef unsigned int second = quarters() >> 2
+    if connection.second != second:
+        connection.second = second
+        connection.frames_in_second = 0
+    connection.frames_in_second += 1
+    if connection.frames_in_second <= connection.agenda.frames_max:
+        return False
+    # In CLOSING, too: what it sends then is work as well.
+    drop(connection, POLICY_VIOLATION, "too many messages in a second", True)
+    return True
 
 
 cdef int drop(Connection connection, uint16_t code, str reason, bint framed) except -1:
     """R5. `framed`: whether it is still known where the client's frames begin."""
     connection.agenda.reports.dropped(code, reason)
-    return connection.fail(code, reason, framed)
+    return connection.drop(code, reason, framed)
 
 
-cdef int take_frame(
+cdef int take_piece(
+    Connection connection, Assembly assembly, uint8_t *masked, size_t length) except -1:
+    """Takes bytes of the current frame of a message, which may be its last."""
+    cdef size_t before = assembly.length
+    cdef Fault fault = assembly.take(masked, length)
+    if fault == NO_FAULT and assembly.is_complete():
+        fault = assembly.finish()
+    if assembly.inflator is not None:
+        connection.agenda.inflated += assembly.length - before
+        if connection.assembly is not assembly:
+            return 0    # a signal handler has closed the connection meanwhile
+    if fault == NO_FAULT and assembly.is_complete():
+        return deliver_assembled(connection, assembly)
+    if fault == NO_FAULT:
+        return connection.agenda.make_room() if connection.agenda.is_over_budget() else 0
+    # Section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
+    # stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
+    # Connection_."
+    if fault == NOT_TEXT:
+        return drop(connection, INVALID_PAYLOAD_DATA, "a text is not UTF-8", True)
+    if fault == TOO_LARGE:
+        refuse_size(connection)
+        return 0
+    return drop(connection, INVALID_PAYLOAD_DATA, "a message can't be decompressed", True)
+
+
+cdef int deliver_assembled(Connection connection, Assembly assembly) except -1:
+    cdef Agenda agenda = connection.agenda
+    connection.assembly = None
+    message = assembly.take_message(agenda.text_as_str)
+    if agenda.text_as_str:
+        return deliver_message(connection, message)
+    return deliver(connection, not assembly.is_text, <bytes>message)
+
+
+cdef int take_message(
     Connection connection, dorrit_frame_header *header, uint8_t *masked) except -1:
-    """Handles one complete frame, whose header is right."""
+    """Handles a message that is one frame and has come whole: nearly all of them."""
     cdef size_t length = <size_t>header.payload_length
+    cdef bint text_as_str = connection.agenda.text_as_str
     cdef bytes payload
-    if header.opcode == DORRIT_OPCODE_PONG:
-        return 0  # R4: "Unsolicited pongs are ignored."
-    if connection.state == CLOSING and header.opcode != DORRIT_OPCODE_CLOSE:
-        return 0  # R21: "from then on nothing more is read from that client"
+    if header.opcode == DORRIT_OPCODE_TEXT and text_as_str:
+        dorrit_mask(masked, masked, length, header.masking_key)
+        return deliver_text(connection, masked, length)
     payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length)
     dorrit_mask(<uint8_t *>PyBytes_AS_STRING(payload), masked, length, header.masking_key)
+    if text_as_str:
+        return deliver_message(connection, payload)
     if header.opcode == DORRIT_OPCODE_BINARY:
         return deliver(connection, True, payload)
-    if header.opcode == DORRIT_OPCODE_TEXT:
-        # Section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the
-        # byte stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
-        # Connection_."
-        if not dorrit_utf8_is_valid(<uint8_t *>PyBytes_AS_STRING(payload), length):
-            return drop(connection, INVALID_PAYLOAD_DATA, "a text is not UTF-8", True)
-        return deliver(connection, False, payload)
-    if header.opcode == DORRIT_OPCODE_PING:
-        return connection.put_pong(payload)
-    return take_close(connection, payload)
+    if not dorrit_utf8_is_valid(<uint8_t *>PyBytes_AS_STRING(payload), length):
+        return drop(connection, INVALID_PAYLOAD_DATA, "a text is not UTF-8", True)
+    return deliver(connection, False, payload)
+
+
+cdef int take_control_frame(
+    Connection connection, dorrit_frame_header *header, uint8_t *masked) except -1:
+    cdef size_t length = <size_t>header.payload_length
+    cdef bytes payload
+    if header.opcode == DORRIT_OPCODE_CLOSE or (
+            header.opcode == DORRIT_OPCODE_PING and connection.state == OPEN):
+        payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length)
+        dorrit_mask(<uint8_t *>PyBytes_AS_STRING(payload), masked, length, header.masking_key)
+        if header.opcode == DORRIT_OPCODE_PING:
+            return put_pong(connection, payload)
+        return take_close(connection, payload)
+    return 0    # R4: "Unsolicited pongs are ignored."
 
 
 cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
@@ -380,11 +361,40 @@ cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
     cdef object is_binary = binary
     cdef PyObject *arguments[4]
     cdef PyObject *result
+    if connection.agenda.idle_timeout > 0:
+        connection.active = quarters()
     arguments[1] = <PyObject *>connection
     arguments[2] = <PyObject *>is_binary
     arguments[3] = <PyObject *>payload
     result = PyObject_Vectorcall(
         callback, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+    if result == NULL:
+        return callback_raised(connection)
+    Py_XDECREF(result)
+    return 0
+
+
+cdef int deliver_text(Connection connection, const uint8_t *data, size_t length) except -1:
+    """Validates a text while it is turned into a str: Python's decoder is as strict as RFC 3629,
+    which section 8.1 of RFC 6455 asks for."""
+    try:
+        text = PyUnicode_DecodeUTF8(<const char *>data, <Py_ssize_t>length, NULL)
+    except UnicodeDecodeError:
+        return drop(connection, INVALID_PAYLOAD_DATA, "a text is not UTF-8", True)
+    return deliver_message(connection, text)
+
+
+cdef int deliver_message(Connection connection, object message) except -1:
+    """As `deliver`, for a callback that takes a str or bytes."""
+    cdef object callback = connection.agenda.on_message
+    cdef PyObject *arguments[3]
+    cdef PyObject *result
+    if connection.agenda.idle_timeout > 0:
+        connection.active = quarters()
+    arguments[1] = <PyObject *>connection
+    arguments[2] = <PyObject *>message
+    result = PyObject_Vectorcall(
+        callback, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
     if result == NULL:
         return callback_raised(connection)
     Py_XDECREF(result)
@@ -400,7 +410,7 @@ cdef int callback_raised(Connection connection) except -1:
         raise_what_is_set()
     except BaseException as error:
         connection.fail(INTERNAL_ERROR, "", True)
-        report(connection.agenda, "read", error)
+        report(connection.agenda, "message" if connection.agenda.text_as_str else "read", error)
     return 0
 
 
@@ -426,19 +436,6 @@ cdef int take_close(Connection connection, bytes payload) except -1:
 
 # After a drop: frames are skipped, and only the client's close frame is looked for
 
-cdef int read_until_close(Connection connection) except -1:
-    cdef uint8_t *buffer = connection.agenda.input
-    cdef size_t before = connection.input_length    # of a header: at most 13 bytes
-    cdef ssize_t count
-    if before > 0:
-        memcpy(buffer, connection.input, before)
-    count = receive(connection, buffer + before, SCRATCH_SIZE - before)
-    if count <= 0:
-        return 0
-    connection.free_input()
-    return skip_frames(connection, buffer, before + <size_t>count)
-
-
 cdef int skip_frames(Connection connection, uint8_t *data, size_t length) except -1:
     """Skips the frames in data[0 .. length), whatever their size, and keeps nothing of them."""
     cdef dorrit_frame_header header
@@ -453,9 +450,9 @@ cdef int skip_frames(Connection connection, uint8_t *data, size_t length) except
             if connection.skipping == 0 and connection.close_received:
                 return connection.part()
             continue
-        verdict = dorrit_frame_header_decode(&header, data, length)
+        verdict = dorrit_frame_header_decode(&header, data, length, connection.deflate is not None)
         if verdict == DORRIT_FRAME_INCOMPLETE:
-            return connection.take_in(data, length, 16)
+            return connection.take_in(data, length, DORRIT_FRAME_HEADER_MAX)
         if verdict != DORRIT_FRAME_OK:
             return connection.part()
         connection.skipping = header.header_length + header.payload_length

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-logger = logging.getLogger("dorrit")
+logger: logging.Logger = logging.getLogger("dorrit")
 
 BURST: Final = 10
 """Records of one kind that are written within `PERIOD`."""
@@ -88,6 +88,18 @@ class Reports:
             f"{connection!r} does not read: messages for it are left out until its queue is empty",
         )
 
+    def slow_client_closed(self, connection: object) -> None:
+        """Report a client that was closed, since its queue had no room for a message."""
+        self._write(
+            "slow client closed",
+            logging.WARNING,
+            f"{connection!r} does not read: it is closed with 1008",
+        )
+
+    def timed_out(self, why: str) -> None:
+        """Report a client that was closed because it was silent."""
+        self._write(f"timed out: {why}", logging.INFO, f"client closed, 3008: {why}")
+
     def callback_raised(self, callback: str, error: BaseException) -> None:
         """Report what a callback raised, with the traceback.
 
@@ -117,6 +129,15 @@ class Reports:
             "accept failed",
             logging.ERROR,
             f"no client can be accepted for now: {os.strerror(number)} ({name})",
+        )
+
+    def out_of_budget(self, held: int) -> None:
+        """Report that a client is closed, since the server holds too much for all of them."""
+        self._write(
+            "out of budget",
+            logging.WARNING,
+            "more messages are under way than --max-buffered allows: the client with most of them "
+            f"({held} bytes) is closed",
         )
 
     def engine_failed(self, error: BaseException) -> None:

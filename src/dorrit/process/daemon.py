@@ -25,7 +25,7 @@ from typing import Any, Final, NoReturn
 
 from dorrit.errors import StartError
 
-logger = logging.getLogger("dorrit")
+logger: logging.Logger = logging.getLogger("dorrit")
 
 UMASK: Final = 0o027
 """What the server's own files begin with: not writable for its group, nothing for others."""

@@ -65,6 +65,7 @@ class Handover:
         first_start: When the first image started, in seconds since the epoch.
         restarts: How many images came after it.
         crash_times: When the last of them ended, in seconds of CLOCK_MONOTONIC, ascending.
+        daemon: The process is a daemon.
         unrest: How often and how lately it has crashed; see `dorrit.process.backoff`.
         signal: What ended the last one, or None.
         traceback: What its threads were doing, many lines, all printable; may be empty.
@@ -80,6 +81,7 @@ class Handover:
     restarts: int = 0
     crash_times: tuple[float, ...] = ()
     unrest: float = 0.0
+    daemon: bool = False
     signal: Signals | None = None
     traceback: str = ""
 
@@ -172,6 +174,7 @@ def leave(handover: Handover, descriptor: int, traceback: int) -> None:
         "restarts": handover.restarts,
         "crash_times": handover.crash_times,
         "unrest": handover.unrest,
+        "daemon": handover.daemon,
     }
     data = RECORD.pack(0, 0, 0) + MARK + json.dumps(content).encode("ascii")
     os.ftruncate(descriptor, 0)
@@ -251,6 +254,7 @@ def _handover_of(content: Mapping[str, Any]) -> Handover:
         restarts=_typed(content["restarts"], int),
         crash_times=tuple(float(at) for at in content["crash_times"]),
         unrest=float(content["unrest"]),
+        daemon=_typed(content["daemon"], bool),
     )
 
 

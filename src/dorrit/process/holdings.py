@@ -88,7 +88,7 @@ class Holdings:
         Raises:
             StartError: One of them can't be made; then none is left.
         """
-        self.name = wanted.name or UNNAMED[0]
+        self.name: str = wanted.name or UNNAMED[0]
         self._owner = os.getpid()
         with ExitStack() as made:
             daemon, path = wanted.command, wanted.path
@@ -97,10 +97,12 @@ class Holdings:
                 self.pid_file = made.enter_context(PidFile(self.name))
             uid, gid = wanted.identity.uid, wanted.identity.gid
             if wanted.given is None:
-                self.listener = made.enter_context(Listener(path, uid, gid))
+                self.listener: Listener = made.enter_context(Listener(path, uid, gid))
             else:
                 self.listener = made.enter_context(Listener.given(wanted.given, path))
-            self.status_socket = made.enter_context(StatusSocket(status_path(path), uid, gid))
+            self.status_socket: StatusSocket = made.enter_context(
+                StatusSocket(status_path(path), uid, gid)
+            )
             if daemon is not None:
                 file = self._record_path(path)
                 self.record = made.enter_context(RecordFile(file, self._record_of(daemon, path)))
@@ -196,6 +198,7 @@ class Holdings:
             pid_descriptor=None if self.pid_file is None else self.pid_file.lock.descriptor,
             kept=kept,
             first_start=time.time(),
+            daemon=self.record is not None,
         )
 
     def close(self) -> None:

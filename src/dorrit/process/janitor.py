@@ -67,7 +67,7 @@ class Janitor:
             except BaseException:
                 ours.close()
                 raise
-        self.descriptor = ours.detach()
+        self.descriptor: int = ours.detach()
 
     @classmethod
     def adopt(cls, descriptor: int) -> Self:

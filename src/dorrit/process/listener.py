@@ -15,7 +15,7 @@ from dorrit.process.directories import check_directory
 from dorrit.process.lock import HeldError, Lock
 from dorrit.process.ownership import change_owner
 
-logger = logging.getLogger("dorrit")
+logger: logging.Logger = logging.getLogger("dorrit")
 
 PATH_MAX: Final = 107 if sys.platform == "linux" else 103
 """Bytes of the longest path: what sun_path of unix(7) or unix(4) holds, without its NUL."""

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from dorrit.errors import StartError
 
-logger = logging.getLogger("dorrit")
+logger: logging.Logger = logging.getLogger("dorrit")
 
 MODE: Final = 0o600
 """Who can read a file can lock it (and keep a server from starting), so only its owner can."""
@@ -78,9 +78,9 @@ class Lock:
             StartError: It can't be made, or is no regular file. That is left as it is; a symbolic
                 link is not followed.
         """
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         with _explained(self.path):
-            self.descriptor = _acquire(self.path)
+            self.descriptor: int = _acquire(self.path)
         self._owner = os.getpid()
 
     @classmethod

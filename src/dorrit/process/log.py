@@ -7,7 +7,7 @@ from typing import Final
 
 from dorrit.process.syslog import SyslogHandler, crash_line
 
-logger = logging.getLogger("dorrit")
+logger: logging.Logger = logging.getLogger("dorrit")
 
 STDERR: Final = 2
 
@@ -30,8 +30,16 @@ class Log:
         self._syslog: SyslogHandler | None = None
         self._crash_line: tuple[int, str] | None = None
         logger.handlers[:] = [self._stderr]
-        logger.setLevel(level.upper())
+        self.set_level(level)
         logger.propagate = False
+
+    def set_level(self, level: str) -> None:
+        """Write the records of this level and above from now on.
+
+        Args:
+            level: A name of `dorrit.settings.LOG_LEVELS`.
+        """
+        logger.setLevel(level.upper())
 
     def use_syslog(self, identity: str) -> None:
         """Write them to syslog; to stderr, which is the terminal of the command, only the bad news.

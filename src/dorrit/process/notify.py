@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Final, Self
 
-logger = logging.getLogger("dorrit")
+logger: logging.Logger = logging.getLogger("dorrit")
 
 VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """What the manager has said in the environment."""
@@ -137,26 +137,25 @@ class Notifier:
             except BlockingIOError:
                 if not patience:
                     raise
-                self._wait_for_room(patience)
+                _wait_for_room(self._socket, self.address, patience)
                 self._socket.sendto(data, self.address)
         except OSError as error:
             if not self._failed:
                 self._failed = True
                 logger.warning("the service manager can't be told %s: %s", lines[0], error.strerror)
 
-    def _wait_for_room(self, seconds: float) -> None:
-        """Wait until the manager has read something.
 
-        A datagram socket that is not connected is always writable: whether there is room at the
-        other end is known only of one that is.
-        """
-        if self._socket is None or self.address is None:
-            return
-        with suppress(OSError):
-            self._socket.connect(self.address)
-        poll = select.poll()
-        poll.register(self._socket, select.POLLOUT)
-        poll.poll(seconds * 1000)
+def _wait_for_room(notifier: socket.socket, address: str, seconds: float) -> None:
+    """Wait until the manager has read something.
+
+    A datagram socket that is not connected is always writable: whether there is room at the other
+    end is known only of one that is.
+    """
+    with suppress(OSError):
+        notifier.connect(address)
+    poll = select.poll()
+    poll.register(notifier, select.POLLOUT)
+    poll.poll(seconds * 1000)
 
 
 def _address(value: str) -> str | None:

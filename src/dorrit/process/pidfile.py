@@ -30,9 +30,9 @@ class PidFile:
             StartError: A server of this name runs, or the file can't be made there.
         """
         check_directory(directory)
-        self.path = path_of(name, directory)
+        self.path: str = path_of(name, directory)
         try:
-            self.lock = Lock(self.path)
+            self.lock: Lock = Lock(self.path)
         except HeldError as error:
             if error.pid is None:
                 reason = f"a server named {name} is starting or stopping"

@@ -152,7 +152,16 @@ def _current(user: str | None, group: str | None) -> Identity:
     return Identity(uid, gid, groups, entry.pw_name, entry.pw_dir)
 
 
-def _user(word: str) -> tuple[int, pwd.struct_passwd | None]:
+def user_number(word: str, option: str) -> int:
+    """Return the number of the user that a name or a number stands for.
+
+    Raises:
+        StartError: There is no such user; the message begins with the option.
+    """
+    return _user(word, option)[0]
+
+
+def _user(word: str, option: str = "-u") -> tuple[int, pwd.struct_passwd | None]:
     """Return the id that a name or a number stands for, and its line in passwd(5), if any."""
     try:
         entry = pwd.getpwnam(word)
@@ -161,7 +170,7 @@ def _user(word: str) -> tuple[int, pwd.struct_passwd | None]:
     else:
         return entry.pw_uid, entry
     if uid is None:
-        raise StartError(f"-u {word}: there is no such user; give a name or a number")
+        raise StartError(f"{option} {word}: there is no such user; give a name or a number")
     return uid, _entry(uid)
 
 

@@ -32,7 +32,7 @@ from dorrit.process.handover import (
     take_over,
 )
 
-logger = logging.getLogger("dorrit")
+logger: logging.Logger = logging.getLogger("dorrit")
 
 HELD: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals that wait while one image makes way for the next, which could not stop in order yet."""
@@ -71,7 +71,7 @@ class Restarter:
         prefix: str,
     ) -> None:
         """See `prepare`."""
-        self.warnings = tuple(
+        self.warnings: tuple[str, ...] = tuple(
             f"the server can't be restarted after a crash: {why}"
             for why in command.obstacles(files)
         )

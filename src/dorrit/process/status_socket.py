@@ -25,7 +25,7 @@ from dorrit.process.status_client import (
     connect,
 )
 
-logger = logging.getLogger("dorrit")
+logger: logging.Logger = logging.getLogger("dorrit")
 
 UMASK: Final = 0o177
 """Gives the socket the mode srw------- from its first moment."""
@@ -108,7 +108,7 @@ class StatusSocket:
         self.path = path
         self._socket = made
         self._socket.setblocking(False)  # noqa: FBT003 - socket's interface
-        self.descriptor = self._socket.fileno()
+        self.descriptor: int = self._socket.fileno()
         os.set_inheritable(self.descriptor, False)  # noqa: FBT003 - os's interface
         with suppress(FileNotFoundError):
             self._identity = _identity_of(path)

@@ -45,7 +45,7 @@ class SyslogHandler(logging.Handler):
             identity: The server's name.
         """
         super().__init__()
-        self.identity = _printable(identity)
+        self.identity: str = _printable(identity)
         self.reopen()
 
     def reopen(self) -> None:

@@ -8,13 +8,13 @@ of the two.
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass
 from hashlib import sha1
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from dorrit.protocol.display import printable
+from dorrit.protocol.fields import Headers
 from dorrit.protocol.refusal import (
     HANDSHAKE_DEADLINE,
     HEAD_TOO_LARGE,
@@ -27,6 +27,7 @@ from dorrit.protocol.refusal import (
     Refusal,
     refusal,
 )
+from dorrit.protocol.request import Request
 
 __all__ = [
     "HANDSHAKE_DEADLINE",
@@ -65,6 +66,7 @@ _HOST_VALUE: Final = re.compile(_HOST)
 # RFC 6455 section 4.1 has the scheme be http or https, and section 3 forbids a fragment. RFC 9110
 # section 4.2.1 rejects "an empty host identifier", which a Host field may have.
 _TARGET: Final = re.compile(rf"(?:[Hh][Tt][Tt][Pp][Ss]?+://(?![:/?]|\Z){_HOST}(?=[/?]|\Z)|/)[^#]*+")
+_TOKEN: Final = re.compile(TCHARS)
 _LIST_ELEMENT: Final = re.compile(rf"{TCHARS}(?:/{TCHARS})?+")
 # RFC 4648 section 4: 16 bytes are 21 characters, one that carries two bits (the four that are left
 # must be zero), and two of padding.
@@ -74,38 +76,6 @@ _NGINX_VERSION: Final = "proxy_http_version 1.1;"
 _NGINX_UPGRADE: Final = (
     'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A valid request to open a WebSocket.
-
-    Attributes:
-        method: Always ``GET``.
-        target: The request target as it was sent: visible ASCII, origin-form or absolute-form.
-        headers: Names as they were sent, values without the white space around them; latin-1, in
-            the order of the request.
-        key: The ``Sec-WebSocket-Key``.
-    """
-
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...]
-    key: str
-
-    def get_all(self, name: str) -> list[str]:
-        """Return the values of all fields called ``name``, in any case of letters, in order."""
-        name = name.lower()
-        return [value for field, value in self.headers if field.lower() == name]
-
-    @property
-    def cookie(self) -> str:
-        """The content of the Cookie field, ``""`` if there was none (R9).
-
-        A browser that speaks HTTP/2 may send a field for each cookie. RFC 9113 section 8.2.3 has
-        the web server join them with ``; `` on the way to HTTP/1.1; some leave it to us.
-        """
-        return "; ".join(self.get_all("Cookie"))
 
 
 class _Fields:
@@ -161,7 +131,8 @@ def parse_request(head: bytes) -> Request:
         values.setdefault(name.lower(), []).append(value)
     _check_framing(values, has_host=minor != "0")
     _check_upgrade(values, is_http_1_0=minor == "0")
-    return Request(method, target, tuple(fields), _check_websocket(values))
+    _check_subprotocols(values)
+    return Request(method, target, Headers(fields), _check_websocket(values))
 
 
 def _first_word(head: bytes) -> str:
@@ -273,6 +244,18 @@ def _check_upgrade(values: dict[str, list[str]], *, is_http_1_0: bool) -> None:
         raise refusal(426, f"the request has no {field}", hint)
 
 
+def _check_subprotocols(values: dict[str, list[str]]) -> None:
+    """Refuse a request that offers what can't be the name of a subprotocol."""
+    for line in values.get("sec-websocket-protocol", []):
+        for element in line.split(","):
+            # RFC 6455 section 4.1, item 10: "The elements that comprise this value MUST be
+            # non-empty strings with characters in the range U+0021 to U+007E not including
+            # separator characters"; empty elements of a list are ignored, as above.
+            name = element.strip(_OWS)
+            if name and not _TOKEN.fullmatch(name):
+                raise refusal(400, f'the subprotocol "{printable(name, 64)}" is no token')
+
+
 def _check_websocket(values: dict[str, list[str]]) -> str:
     """Return the key of a request whose version is 13, or refuse it."""
     # RFC 6455 section 11.3.5: the Sec-WebSocket-Version field "MUST NOT appear more than once in an
@@ -297,15 +280,11 @@ def _check_websocket(values: dict[str, list[str]]) -> str:
     return keys[0]
 
 
-def accept_response(request: Request, *, subprotocol: str | None = None) -> bytes:
+def accept_response(request: Request) -> bytes:
     """Return the 101 that opens the WebSocket (RFC 6455 section 4.2.2).
 
     Args:
-        request: What `parse_request` returned.
-        subprotocol: One of those that the client offers in ``Sec-WebSocket-Protocol``, or none.
-
-    Raises:
-        ValueError: The client did not offer this subprotocol.
+        request: What `parse_request` returned; it knows which subprotocol was chosen.
     """
     # RFC 6455 section 4.2.2, item 5.4: the key "concatenated with the string
     # "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"", its SHA-1 hash, base64-encoded. It proves that the
@@ -317,9 +296,8 @@ def accept_response(request: Request, *, subprotocol: str | None = None) -> byte
         b"Connection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + b64encode(digest) + b"\r\n"
     )
-    if subprotocol is not None:
-        lines = request.get_all("Sec-WebSocket-Protocol")
-        if subprotocol not in {item.strip(_OWS) for line in lines for item in line.split(",")}:
-            raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}")
-        response += f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode("latin-1")
+    if request.subprotocol is not None:
+        response += f"Sec-WebSocket-Protocol: {request.subprotocol}\r\n".encode("ascii")
+    if request.extensions:
+        response += f"Sec-WebSocket-Extensions: {request.extensions}\r\n".encode("ascii")
     return response + b"\r\n"

@@ -4,6 +4,8 @@ import re
 from http import HTTPStatus
 from typing import Final
 
+from dorrit.protocol.display import printable
+
 MAX_LINE: Final = 32 * 1024
 """Bytes of the longest line in a request's head, without its CRLF."""
 
@@ -12,6 +14,9 @@ MAX_HEAD: Final = 64 * 1024
 
 TCHARS: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 """The pattern of a token (RFC 9110 section 5.6.2). Its quantifier, "++", never backtracks."""
+
+TEXT: Final = "text/plain; charset=utf-8"
+"""The type of the content of an answer that brings none of its own."""
 
 _FIELD_NAME: Final = re.compile(TCHARS)
 _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*+")
@@ -33,22 +38,46 @@ _ADVICE_OF: Final = {
     408: "The request did not arrive in time.",
     414: "The first line of the request is too long.",
     426: "This address is a WebSocket. Use a WebSocket client, version 13.",
+    429: "There are too many connections from your address.",
     431: "The header of the request is too large.",
     500: "The server met an error of its own.",
     503: "The server has no room for another connection. Try again later.",
     505: "Use HTTP/1.1.",
 }
 
+
 # The refusals that the engine makes by itself, as the arguments of `refusal`:
 # ``refusal(*HEAD_TOO_LARGE)``. They are no ready-made exceptions, because an exception that is
 # raised twice keeps the traceback of both.
+def head_too_large(most: int) -> "Refusal":
+    """Return the refusal of a head of more than so many bytes."""
+    return refusal(431, f"the head of the request is larger than {most} bytes")
+
+
 HEAD_TOO_LARGE: Final = (431, f"the head of the request is larger than {MAX_HEAD} bytes")
+TOO_MANY_HANDSHAKES: Final = (
+    503,
+    "too many connections have not sent their request yet, and this is the oldest one",
+    "see --max-handshakes",
+)
+TOO_MANY_OF_CLIENT: Final = (
+    429,
+    "the client has as many connections as one may have",
+    "see --max-per-client",
+)
 HANDSHAKE_DEADLINE: Final = (408, "the head of the request did not arrive in time")
 TOO_MANY_CONNECTIONS: Final = (
     503,
     "there are as many connections as allowed",
     "raise -m, --max-connections",
 )
+PEER_REFUSED: Final = (
+    403,
+    "the process that has connected is not run by a user who may",
+    "see --allow-peer",
+)
+OPEN_CALLBACK_TIMEOUT: Final = (503, "the open callback has not answered in time")
+STOPPING: Final = (503, "the server stops")
 OPEN_CALLBACK_REFUSED: Final = (403, "the open callback refused the connection")
 OPEN_CALLBACK_RAISED: Final = (500, "the open callback raised an exception")
 
@@ -57,11 +86,13 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
     """A handshake that is answered with an HTTP error and closed (R2).
 
     Attributes:
-        status: The HTTP status code, 400 to 599.
+        status: The HTTP status code, 300 to 599.
         reason: Why, in one line for the log; what the client sent is in it as `printable` text.
         hint: Advice for the administrator in one line, or empty. It never goes to the client.
         headers: Header fields of the answer besides the ones that every refusal has.
         send_content: False when the answer may have no content, because the method is HEAD.
+        content: The content of the answer; None: a line that names the status.
+        content_type: What kind of content that is.
     """
 
     def __init__(
@@ -72,6 +103,8 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
         headers: tuple[tuple[str, str], ...] = (),
         *,
         send_content: bool = True,
+        content: bytes | None = None,
+        content_type: str = TEXT,
     ) -> None:
         """Describe a refusal; `refusal` adds the header fields that the status calls for."""
         super().__init__(status, reason, hint)
@@ -80,6 +113,8 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
         self.hint = hint
         self.headers = headers
         self.send_content = send_content
+        self.content = content
+        self.content_type = content_type
 
     def __str__(self) -> str:
         """Return the line for the log."""
@@ -98,7 +133,9 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
             phrase = ""  # RFC 9112 section 4: the phrase may be empty, the space before it may not.
         title = f"{self.status} {phrase}".rstrip()
         advice = _ADVICE_OF.get(self.status, "")
-        content = (f"{title}\n{advice}\n" if advice else f"{title}\n").encode()
+        content = self.content
+        if content is None:
+            content = (f"{title}\n{advice}\n" if advice else f"{title}\n").encode()
         # RFC 9110 section 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option
         # in the Connection header field (Section 7.6.1) to inform intermediaries not to forward
         # this field." It stands beside close: the web server in front must not use the connection
@@ -106,7 +143,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
         upgrades = any(name.lower() == "upgrade" for name, _ in self.headers)
         fields = [
             ("Connection", "close, upgrade" if upgrades else "close"),
-            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Type", self.content_type),
             ("Content-Length", str(len(content))),
             *self.headers,
         ]
@@ -124,27 +161,49 @@ def refusal(
     headers: tuple[tuple[str, str], ...] = (),
     *,
     send_content: bool = True,
+    content: bytes | None = None,
+    content_type: str = TEXT,
 ) -> Refusal:
     """Return a refusal with the header fields that its status calls for, ready to be raised.
 
     Args:
-        status: The HTTP status code, 400 to 599.
+        status: The HTTP status code, 300 to 599.
         reason: As in `Refusal`; the caller has made it safe for the log.
         hint: As in `Refusal`.
         headers: More header fields, such as ``WWW-Authenticate`` with 401.
         send_content: As in `Refusal`.
+        content: As in `Refusal`.
+        content_type: As in `Refusal`.
 
     Raises:
-        ValueError: The status is no error, or a header field could not be sent as it is.
+        ValueError: The status is no refusal, or a header field could not be sent as it is.
     """
-    if status // 100 not in (4, 5):
-        raise ValueError(f"status is {status}, and a refusal needs one from 400 to 599")
-    for name, value in headers:
+    if status // 100 not in (3, 4, 5):
+        raise ValueError(f"status is {status}, and a refusal needs one from 300 to 599")
+    for name, value in (*headers, ("Content-Type", content_type)):
         # A line end in a field would let whoever wrote it add fields, or a whole answer.
         if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
             raise ValueError(f"the header field {name!r}: {value!r} cannot be sent")
+    for name, _ in headers:
         if name.lower() in ("connection", "content-length", "content-type", "transfer-encoding"):
             raise ValueError(f"the header field {name!r} is set by the refusal itself")
     return Refusal(
-        status, reason, hint, _HEADERS_OF.get(status, ()) + headers, send_content=send_content
+        status,
+        reason,
+        hint,
+        _HEADERS_OF.get(status, ()) + headers,
+        send_content=send_content,
+        content=content,
+        content_type=content_type,
     )
+
+
+def origin_refused(origin: str | None) -> Refusal:
+    """Return the refusal of a client whose origin the server does not accept."""
+    reason = (
+        "the request has no Origin"
+        if origin is None
+        else f'the origin "{printable(origin, 64)}" is not accepted'
+    )
+    hint = "accept it with --origin none" if origin is None else "see --origin"
+    return refusal(403, reason, hint)

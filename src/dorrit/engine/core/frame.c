@@ -24,16 +24,21 @@ static uint64_t read_length(const uint8_t *data, size_t count)
 }
 
 enum dorrit_frame_verdict dorrit_frame_header_decode(
-    struct dorrit_frame_header *header, const uint8_t *data, size_t length)
+    struct dorrit_frame_header *header, const uint8_t *data, size_t length, bool may_be_compressed)
 {
     if (length < 1) {
         return DORRIT_FRAME_INCOMPLETE;
     }
     const uint8_t opcode = data[0] & 0x0Fu;
     const bool fin = (data[0] & 0x80u) != 0;
+    const bool compressed = (data[0] & 0x40u) != 0;
     /* "RSV1, RSV2, RSV3: MUST be 0 unless an extension is negotiated that defines meanings for
-     * non-zero values." */
-    if ((data[0] & 0x70u) != 0) {
+     * non-zero values." RFC 7692 section 6 defines RSV1, and "An endpoint MUST NOT set the
+     * "Per-Message Compressed" bit of control frames and non-first fragments of a data message." */
+    if ((data[0] & 0x30u) != 0
+        || (compressed
+            && (!may_be_compressed || is_control(opcode)
+                || opcode == DORRIT_OPCODE_CONTINUATION))) {
         return DORRIT_FRAME_RESERVED_BITS;
     }
     /* "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket
@@ -89,6 +94,7 @@ enum dorrit_frame_verdict dorrit_frame_header_decode(
     header->opcode = opcode;
     header->header_length = (uint8_t)header_length;
     header->fin = fin;
+    header->compressed = compressed;
     return DORRIT_FRAME_OK;
 }
 

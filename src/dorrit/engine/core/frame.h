@@ -23,7 +23,7 @@ enum dorrit_opcode {
 enum dorrit_frame_verdict {
     DORRIT_FRAME_OK = 0,
     DORRIT_FRAME_INCOMPLETE,          /* all that is there is right; more bytes are needed */
-    DORRIT_FRAME_RESERVED_BITS,       /* RSV1, RSV2 or RSV3 is set and no extension defines it */
+    DORRIT_FRAME_RESERVED_BITS,       /* RSV1, RSV2 or RSV3 is set where no extension defines it */
     DORRIT_FRAME_RESERVED_OPCODE,     /* 0x3 to 0x7 or 0xB to 0xF */
     DORRIT_FRAME_CONTROL_FRAGMENTED,  /* a control frame with FIN clear */
     DORRIT_FRAME_CONTROL_TOO_LONG,    /* a control frame with a payload of over 125 bytes */
@@ -44,16 +44,18 @@ struct dorrit_frame_header {
     uint8_t opcode;
     uint8_t header_length; /* 6 to 14 bytes, the masking key included */
     bool fin;
+    bool compressed; /* RSV1: the message that begins here is compressed (RFC 7692) */
 };
 
-/* Reads the header of a client's frame from data[0 .. length).
+/* Reads the header of a client's frame from data[0 .. length). `may_be_compressed`: the extension
+ * permessage-deflate has been negotiated.
  *
  * It fails on the first byte that can't be right, without waiting for the rest of the header, so
  * that the verdict does not depend on how the bytes were cut. `header` is valid after
  * DORRIT_FRAME_OK only. `data` is borrowed for the call.
  */
 enum dorrit_frame_verdict dorrit_frame_header_decode(
-    struct dorrit_frame_header *header, const uint8_t *data, size_t length);
+    struct dorrit_frame_header *header, const uint8_t *data, size_t length, bool may_be_compressed);
 
 /* Writes the header of a server's frame (never masked) in its shortest form and returns its length,
  * 2 to 10 bytes. `out` has room for DORRIT_FRAME_SERVER_HEADER_MAX bytes; `payload_length` is below

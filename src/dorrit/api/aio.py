@@ -1,0 +1,392 @@
+"""The event loop of asyncio, with the engine's one descriptor in it."""
+
+import asyncio
+import concurrent.futures.thread  # noqa: F401 - what asyncio imports only when it is used
+import contextlib
+import importlib
+import inspect
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+from dorrit.api.application import Application, answer_of, is_async
+from dorrit.api.lanes import Lanes
+from dorrit.api.loop import Loop
+from dorrit.api.reject import Reject, refusal_of
+from dorrit.engine import PENDING, Connection, Timer
+from dorrit.errors import StartError
+from dorrit.protocol.handshake import Request
+from dorrit.protocol.refusal import (
+    OPEN_CALLBACK_RAISED,
+    OPEN_CALLBACK_TIMEOUT,
+    STOPPING,
+    Refusal,
+    refusal,
+)
+from dorrit.settings import Settings
+
+logger: logging.Logger = logging.getLogger("dorrit")
+
+OPEN_TIMEOUT: Final = 10.0
+"""Seconds for an `async` open callback."""
+
+LAST_WORDS: Final = 1.0
+"""Seconds for a callback to end when it was cancelled."""
+
+
+class AsyncLoop(Loop):
+    """Runs an application in an event loop of asyncio that somebody else runs."""
+
+    on_message: Callable[..., object]
+    on_close: Callable[[Connection, int, str], object]
+
+    def _prepare(self) -> None:
+        handlers = self.handlers
+        self._asks_async = is_async(handlers.open)
+        self._lanes = Lanes(
+            handlers.message,
+            handlers.close,
+            self.settings.max_waiting,
+            self.settings.buffer_size,
+        )
+        if is_async(handlers.message):
+            self.on_message = self._lanes.take_message
+            self.on_close = self._lanes.take_close
+        else:
+            super()._prepare()
+            if is_async(handlers.close):
+                self.on_close = self._lanes.take_close
+        self._after_close = self.on_close
+        self.on_close = self._close
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._rooms: dict[Connection, list[asyncio.Future[None]]] = {}
+        self._opening: set[Connection] = set()
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0
+        self._stops = 0
+        self._failure: Exception | None = None
+
+    # In the event loop
+
+    def attach(self) -> None:
+        """Let the engine have its turns in the event loop that runs."""
+        self._aio = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._lanes.connect(self.engine, self.reports)
+        self.engine.join_loop(self._drain, self._has_room_again, self._lanes.begin)
+        self._aio.add_reader(self.engine.fileno(), self._turn)
+        self._arm()
+
+    def detach(self) -> None:
+        """Take the engine out of the event loop."""
+        self._aio.remove_reader(self.engine.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn(self) -> None:
+        try:
+            self.engine.poll()
+        except Exception as error:  # noqa: BLE001 - it is raised where the server is run
+            # The engine can't go on. The event loop would log that, and turn for ever.
+            self._failure = error
+            self._aio.remove_reader(self.engine.fileno())
+            self._stopped.set()
+            return
+        except BaseException:
+            # A callback's own. The event loop may go on, and the engine then has to be woken.
+            self._arm()
+            raise
+        if self.engine.connections == 0:
+            self._emptied.set()
+        self._arm()
+
+    def _arm(self) -> None:
+        """Wake the engine in time. A timer that is too early does no harm, and is not replaced."""
+        timeout = self.engine.timeout()
+        if timeout is None:
+            return
+        due = self._aio.time() + timeout
+        if self._timer is not None:
+            if self._due <= due:
+                return
+            self._timer.cancel()
+        # uvloop returns no TimerHandle for what is due at once, which could be asked when it is.
+        self._due = due
+        self._timer = self._aio.call_at(due, self._due_turn)
+
+    def _due_turn(self) -> None:
+        self._timer = None
+        self._turn()
+
+    # Callbacks
+
+    def on_open(self, conn: Connection, request: Request) -> object:
+        """Decide about a client; `PENDING` if the open callback is `async`."""
+        if not self._asks_async:
+            return super().on_open(conn, request)
+        answer = self.gate.check(conn, request)
+        if answer is not None:
+            return answer
+        self._opening.add(conn)
+        self._spawn("open", self._open(conn))
+        return PENDING
+
+    async def _open(self, conn: Connection) -> None:
+        answer: Refusal | None
+        assert self.handlers.open is not None
+        if self._aio.get_task_factory() is not None:
+            # A task of Python 3.12's eager factory would answer before the engine knows of it.
+            await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT) as timeout:
+                answer = answer_of(await self.handlers.open(conn))
+        except Reject as reject:
+            answer = refusal_of(reject)
+        except asyncio.CancelledError:
+            answer = refusal(*(STOPPING if self._stops else OPEN_CALLBACK_RAISED))
+        except Exception as error:  # noqa: BLE001 - the user's
+            if timeout.expired() and isinstance(error, TimeoutError):
+                answer = refusal(*OPEN_CALLBACK_TIMEOUT)
+            else:
+                answer = refusal(*OPEN_CALLBACK_RAISED)
+                self.reports.callback_raised("open", error)
+        self._opening.discard(conn)
+        if answer is not None:
+            self.gate.limit.leave(conn)
+        self.engine.answer(conn, answer)
+
+    def _close(self, conn: Connection, code: int, reason: str) -> None:
+        if self._rooms:
+            self._has_room_again(conn)
+        self._after_close(conn, code, reason)
+
+    async def _drain(self, conn: Connection) -> None:
+        # What is sent in an open callback is not written before it has accepted the client.
+        if self.engine.has_room(conn) or conn in self._opening:
+            return
+        room = self._aio.create_future()
+        self._rooms.setdefault(conn, []).append(room)
+        self.engine.want_room(conn)
+        await room
+
+    def _has_room_again(self, conn: Connection) -> None:
+        for room in self._rooms.pop(conn, ()):
+            if not room.done():
+                room.set_result(None)
+
+    def _spawn(self, callback: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run what an `async` callback has made, and log what it raises."""
+        task = self._aio.create_task(coroutine)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, Exception):
+                self.reports.callback_raised(callback, error)
+
+        task.add_done_callback(ended)
+        return task
+
+    # What the application asks for
+
+    def every(self, seconds: float, function: Callable[[], object]) -> Timer:
+        """Have `function()` called periodically; an `async` one when its last call is over."""
+        if not is_async(function):
+            return self.engine.every(seconds, function)
+        running: asyncio.Task[Any] | None = None
+
+        def call() -> None:
+            nonlocal running
+            if not self._stops and (running is None or running.done()):
+                result: Any = function()
+                running = self._spawn("periodic", result)
+
+        return self.engine.every(seconds, call)
+
+    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401
+        """Have `function(*arguments)` called in the loop's thread, plain or `async`."""
+        self.engine.call_soon_threadsafe(self._call, function, arguments)
+
+    def _call(self, function: Callable[..., object], arguments: Iterable[Any]) -> None:
+        result = function(*arguments)
+        if inspect.iscoroutine(result):
+            self._spawn("call_soon_threadsafe", result)
+
+    # The life of a server
+
+    async def astart(self) -> None:
+        """Run the start callback and begin to call periodic functions; no client is there yet."""
+        self.begin()
+        if self.handlers.start is not None:
+            await _result_of(self.handlers.start)
+        self.application.start_periodic(self)
+
+    async def arun(self) -> None:
+        """Serve until `stop`."""
+        await self._stopped.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Let `arun` return soon, or what comes after it not wait; for signal handlers."""
+        with contextlib.suppress(RuntimeError):  # it is closed: it has stopped
+            self.engine.call_soon_threadsafe(self._told_to_stop)
+
+    def _told_to_stop(self) -> None:
+        self._stops += 1
+        self._stopped.set()
+        if self._stops > 1:
+            self._hurried.set()
+
+    async def ashutdown(self, seconds: float) -> None:
+        """End all connections in order (R27).
+
+        No message is read any more, and the callbacks that run get the grace period; then they are
+        cancelled. Clients are told, what is queued is written, within so many seconds. The close
+        callbacks have a grace period, too. A second `stop` ends each wait, and so does a
+        cancellation.
+        """
+        try:
+            await self._shut_down(seconds)
+        except asyncio.CancelledError:
+            self._hurried.set()
+            self.engine.end_shutdown()
+            await self._finish_tasks()
+            raise
+
+    async def _shut_down(self, seconds: float) -> None:
+        self._stops = max(self._stops, 1)
+        self.engine.stop_listening()
+        self._lanes.stop_reading()
+        for conn in self.engine.all_connections():
+            self.engine.pause(conn)
+        await self._finish_tasks()
+        if self._failure is None:
+            self.engine.begin_shutdown()
+            self._emptied.clear()
+            self._turn()
+            await self._within(seconds, self._emptied.wait())
+        self.engine.end_shutdown()
+        await self._finish_tasks()
+
+    async def _within(self, seconds: float, what: Coroutine[Any, Any, Any]) -> None:
+        """Wait for something, for some seconds at most, or until told to hurry."""
+        tasks = {asyncio.ensure_future(what), asyncio.ensure_future(self._hurried.wait())}
+        try:
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finish_tasks(self) -> None:
+        end = time.monotonic() + self.settings.stop_grace
+        # One that ends may be followed by another: the close callback by that of a message.
+        while tasks := self._running():
+            left = end - time.monotonic()
+            if left <= 0 or self._hurried.is_set():
+                break
+            await self._within(left, _wait(tasks))
+        if not tasks:
+            return
+        logger.warning("%d async callbacks have not ended in time, and are cancelled", len(tasks))
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=LAST_WORDS)
+        if left_over := sum(not task.done() for task in tasks):
+            logger.error("%d async callbacks go on though they were cancelled", left_over)
+
+    def _running(self) -> set[asyncio.Task[Any]]:
+        return {*self._lanes.tasks(), *self._tasks}
+
+    async def afinish(self) -> None:
+        """Run the stop callback. What it raises goes to the caller."""
+        if self.handlers.stop is not None:
+            await _result_of(self.handlers.stop)
+
+    def close(self) -> None:
+        """Cut off what is left, and free everything."""
+        if hasattr(self, "_aio") and not self._aio.is_closed():
+            self.detach()
+            for task in self._running():
+                task.cancel()
+        super().close()
+
+
+async def _wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    await asyncio.wait(tasks)
+
+
+async def _result_of(function: Callable[[], Any]) -> None:
+    """Call a plain or an `async` function."""
+    result = function()
+    if inspect.isawaitable(result):
+        await result
+
+
+class RunningLoop(AsyncLoop):
+    """Runs an application in an event loop of its own."""
+
+    def __init__(self, application: Application, settings: Settings) -> None:
+        """Make the event loop and the engine.
+
+        Raises:
+            StartError: The settings want an event loop that is not installed.
+        """
+        factory = loop_factory(settings.event_loop)
+        super().__init__(application, settings)
+        self._runner = asyncio.Runner(loop_factory=factory)
+        self._attached = False
+
+    def start(self) -> None:
+        """Begin to serve nobody yet; see `astart`."""
+        self._runner.run(self._attach_and_start())
+
+    async def _attach_and_start(self) -> None:
+        self.attach()
+        await self.astart()
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._runner.run(self.arun())
+
+    def shutdown(self, timeout: float) -> None:
+        """End all connections; see `ashutdown`."""
+        self._runner.run(self.ashutdown(timeout))
+
+    def finish(self) -> None:
+        """Run the stop callback. What it raises goes to the caller."""
+        self._runner.run(self.afinish())
+
+    def close(self) -> None:
+        """Cut off what is left, cancel the tasks that are left, and free everything."""
+        super().close()
+        self._runner.close()
+
+
+def loop_factory(event_loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes event loops; None is asyncio's own.
+
+    Args:
+        event_loop: As the setting: ``auto`` (uvloop if it is installed), ``asyncio``, ``uvloop``.
+
+    Raises:
+        StartError: It is not installed.
+    """
+    if event_loop == "asyncio":
+        return None
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        if event_loop == "auto":
+            return None
+        raise StartError(
+            "--event-loop uvloop: it is not installed; run 'pip install uvloop', or leave this out"
+        ) from None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,69 @@
+"""A limit of connections for each client, by the address that a trusted header gives."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+
+from dorrit.engine import Connection
+from dorrit.protocol.refusal import TOO_MANY_OF_CLIENT, Refusal, refusal
+
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that count: who has one address has 2^64 of them (RFC 6177)."""
+
+
+class ClientLimit:
+    """Counts the connections of each client."""
+
+    def __init__(self, most: int) -> None:
+        """Take the number of connections that one client may have; 0: any."""
+        self._most = most
+        self._counts: Counter[str] = Counter()
+        self._networks: dict[Connection, str] = {}
+
+    def enter(self, conn: Connection, address: str | None) -> Refusal | None:
+        """Count a connection, or return why it is refused.
+
+        Args:
+            conn: It. `leave` is called for it, if it is counted.
+            address: Of its client. If that is not known, it is not counted.
+        """
+        if self._most == 0 or address is None:
+            return None
+        network = network_of(address)
+        if self._counts[network] >= self._most:
+            return refusal(*TOO_MANY_OF_CLIENT)
+        self._counts[network] += 1
+        self._networks[conn] = network
+        return None
+
+    def leave(self, conn: Connection) -> None:
+        """Count a connection no longer. Does nothing for one that is not counted."""
+        network = self._networks.pop(conn, None)
+        if network is not None:
+            self._counts[network] -= 1
+            if self._counts[network] == 0:
+                del self._counts[network]
+
+    def before(
+        self, on_close: Callable[[Connection, int, str], object]
+    ) -> Callable[[Connection, int, str], object]:
+        """Return a close callback that counts the connection no longer, and calls this one."""
+        if self._most == 0:
+            return on_close
+
+        def leave(conn: Connection, code: int, reason: str) -> object:
+            self.leave(conn)
+            return on_close(conn, code, reason)
+
+        return leave
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or a network of IPv6.
+
+    Args:
+        address: In its usual form.
+    """
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))

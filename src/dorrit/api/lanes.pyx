@@ -1,0 +1,222 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Lanes: the `async` callbacks of many connections, in order for each and concurrent across them.
+
+A connection has a lane only while a callback of its own is running or waits to be run: one task
+that handles its messages one after the other. An idle connection costs nothing here.
+"""
+
+cimport cython
+
+import asyncio
+from collections import deque
+
+from dorrit.api.application import is_async
+from dorrit.api.eager import beginner
+from dorrit.engine import was_closed_here
+from dorrit.protocol.closing import CloseCode
+
+# What the tasks are called.
+TASK_NAME = "dorrit"
+
+cdef object INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Lane:
+    """What waits for the callbacks of one connection."""
+    cdef readonly object waiting    # deque of messages that have come while a callback runs; or None
+    cdef readonly Py_ssize_t size   # bytes and characters in them
+    cdef readonly bint paused       # the engine does not read from the connection
+    cdef tuple closing              # code and reason, once the connection is over
+    cdef object task                # runs the callbacks; None before it has to wait for something
+
+
+@cython.final
+cdef class Lanes:
+    """Runs the message and close callbacks of a server that has `async` ones.
+
+    A message that comes while a callback runs for its connection waits. Where too many of them do,
+    reading pauses, so that a client that is too fast feels it.
+
+    Args:
+        on_message: The message callback. `connect` comes before the first of its calls.
+        on_close: The close callback, which may be plain.
+        max_waiting: Messages that may wait for one connection.
+        max_waiting_bytes: Bytes of messages, from which on no more of them are read.
+    """
+
+    cdef object on_message
+    cdef object on_close
+    cdef bint on_close_is_async
+    cdef Py_ssize_t max_waiting
+    cdef Py_ssize_t max_waiting_bytes
+    cdef readonly dict lanes        # of the connections that have one
+    cdef bint reads_on
+    cdef object fresh               # the connection that has been read, whose callback is to begin
+    cdef object fresh_message
+    cdef Lane fresh_lane
+    cdef object engine
+    cdef object reports
+    cdef object beginner            # of coroutines; None before the first one
+
+    def __init__(self, on_message, on_close, max_waiting, max_waiting_bytes):
+        self.on_message = on_message
+        self.on_close = on_close
+        self.on_close_is_async = is_async(on_close)
+        self.max_waiting = max_waiting
+        self.max_waiting_bytes = max_waiting_bytes
+        self.lanes = {}
+        self.reads_on = True
+
+    def connect(self, engine, reports):
+        """Takes what is to be paused, and what takes what callbacks raise; in the event loop."""
+        self.engine = engine
+        self.reports = reports
+
+    def tasks(self):
+        """The tasks that run."""
+        cdef Lane lane
+        self.begin()
+        tasks = []
+        for lane in self.lanes.values():
+            if lane.task is not None and not lane.task.done():
+                tasks.append(lane.task)
+        return tasks
+
+    def stop_reading(self):
+        """Lets connections that are paused stay so: the server stops."""
+        self.reads_on = False
+
+    def take_message(self, conn, message):
+        """Has the `async` message callback called, after those that are under way."""
+        cdef Lane lane = <Lane>self.lanes.get(conn)
+        if lane is None:
+            # It begins when all that was read with this message is there: one task for all of it.
+            self.lanes[conn] = self.fresh_lane = Lane()
+            self.fresh = conn
+            self.fresh_message = message
+            return
+        if lane.waiting is None:
+            lane.waiting = deque()
+        lane.waiting.append(message)
+        lane.size += len(message)
+        if len(lane.waiting) >= self.max_waiting or lane.size >= self.max_waiting_bytes:
+            lane.paused = True
+            self.engine.pause(conn)
+
+    def begin(self):
+        """Begins with the messages of the connection that has been read last.
+
+        The engine calls this when it has read from it, before it writes.
+        """
+        cdef Lane lane = self.fresh_lane
+        if lane is None:
+            return
+        conn, message = self.fresh, self.fresh_message
+        self.fresh = self.fresh_message = self.fresh_lane = None
+        coroutine = self._run(conn, lane, message)
+        message = None      # the callback's alone: it may be large
+        try:
+            lane.task = self.start(coroutine)
+        except Exception as error:      # somebody's task factory
+            coroutine.close()
+            self.lanes.pop(conn, None)
+            self.fail(conn, lane, error)
+
+    cdef object start(self, coroutine):
+        """Begins a coroutine in the turn that has its message: what it sends before it waits for
+        anything is written in that turn, too."""
+        if self.beginner is None:
+            # The start callback has run by now: it may have set a task factory.
+            self.beginner = beginner(asyncio.get_running_loop(), TASK_NAME)
+        return self.beginner(coroutine)
+
+    def take_close(self, conn, code, reason):
+        """Has the close callback called, after those of the messages before."""
+        cdef Lane lane = <Lane>self.lanes.get(conn)
+        if lane is not None:
+            lane.closing = (code, reason)
+        elif self.on_close is None:
+            pass
+        elif self.on_close_is_async:
+            lane = self.lanes[conn] = Lane()
+            lane.closing = (code, reason)
+            lane.task = self.start(self._run_close(conn, lane))
+        else:
+            self.on_close(conn, code, reason)
+
+    async def _run(self, conn, Lane lane, message):
+        """Calls the message callback, for one message and those that wait by then."""
+        try:
+            while True:
+                try:
+                    await self.on_message(conn, message)
+                except (Exception, asyncio.CancelledError) as error:    # the user's
+                    self.fail(conn, lane, error)
+                # A callback that closes its connection wants to hear nothing more of it.
+                if not lane.waiting or was_closed_here(conn):
+                    break
+                message = lane.waiting.popleft()
+                lane.size -= len(message)
+                if (
+                    lane.paused
+                    and self.reads_on
+                    and len(lane.waiting) <= self.max_waiting // 2
+                    and lane.size <= self.max_waiting_bytes // 2
+                ):
+                    lane.paused = False
+                    self.engine.resume(conn)
+        except BaseException:
+            # SystemExit ends the server, in order: the close callback will be wanted.
+            del self.lanes[conn]
+            noticed()
+            if lane.closing is not None:
+                self.take_close(conn, *lane.closing)
+            raise
+        if lane.closing is None:
+            del self.lanes[conn]
+        else:
+            await self._run_close(conn, lane)
+
+    async def _run_close(self, conn, Lane lane):
+        """Ends the lane of a connection that is over, with the close callback."""
+        try:
+            if self.on_close is not None:
+                result = self.on_close(conn, *lane.closing)
+                if self.on_close_is_async:
+                    await result
+        except (Exception, asyncio.CancelledError) as error:    # the user's
+            uncancel(error)
+            self.reports.callback_raised("close", error)
+        except BaseException:
+            noticed()
+            raise
+        finally:
+            del self.lanes[conn]
+
+    cdef int fail(self, conn, Lane lane, error) except -1:
+        """Ends a connection whose message callback has raised, or was cancelled: 1011."""
+        uncancel(error)
+        lane.waiting = None
+        lane.size = 0
+        self.reports.callback_raised("message", error)
+        self.engine.fail(conn, INTERNAL_ERROR, "")
+        return 0
+
+
+cdef int uncancel(error) except -1:
+    """Lets the task that was cancelled go on: what it has to do still, it does."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None:
+        while task.cancelling() > 0:
+            task.uncancel()
+    return 0
+
+
+cdef int noticed() except -1:
+    """Has asyncio not complain of what ends the event loop: whoever runs that gets it, too."""
+    task = asyncio.current_task()
+    if task is not None:    # it is closed outside of one
+        task.add_done_callback(asyncio.Task.exception)
+    return 0

@@ -1,0 +1,86 @@
+"""Loads a server by what the command line calls it: FILE, MODULE, FILE:OBJECT or MODULE:OBJECT."""
+
+import inspect
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from dorrit.api import loader, procedural
+from dorrit.api.application import Application
+from dorrit.api.server import Server, application_of
+from dorrit.errors import StartError
+
+
+def load(server: str, given: Mapping[str, Any]) -> Application:
+    """Load a server.
+
+    Args:
+        server: Where it is: a file that ends with .py, or the dotted name of a module; then, for a
+            `Server` object, a colon and its name there.
+        given: The options of the command line: a file of five functions may look at
+            ``dorrit.ws_config_file`` while it is loaded.
+
+    Raises:
+        StartError: It can't be loaded, or it is no server.
+    """
+    place, name = split(server)
+    procedural.set_config_file(given.get("config_file"))
+    module = loader.load(place)
+    if name is not None:
+        return application_of(_find(module, place, name), module.__file__)
+    _check_functions(module, server)
+    return procedural.application_of(vars(module), server)
+
+
+def split(server: str) -> tuple[str, str | None]:
+    """Split a server's place from the name of the object there, if there is one.
+
+    >>> split("chat.py:app")
+    ('chat.py', 'app')
+    >>> split("chat.py")
+    ('chat.py', None)
+    """
+    place, colon, name = server.rpartition(":")
+    if not colon or "/" in name or name.endswith(".py"):
+        return server, None
+    return place, name
+
+
+def _find(module: ModuleType, place: str, name: str) -> Server:
+    found: object = module
+    for part in name.split("."):
+        if not part.isidentifier():
+            raise StartError(f"{place}:{name}: {name!r} is no name of an object", status=2)
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise StartError(f"{place}: there is no {name}{_advice(module)}") from None
+    if isinstance(found, Server):
+        return found
+    if inspect.isclass(found) and issubclass(found, Server):
+        raise StartError(
+            f"{place}:{name} is a class: make an object of it there (app = {name}()), and name that"
+        )
+    raise StartError(
+        f"{place}:{name} is no dorrit.Server but a {type(found).__name__}{_advice(module)}"
+    )
+
+
+def _check_functions(module: ModuleType, server: str) -> None:
+    """Help who has left out the name of the object.
+
+    Raises:
+        StartError: There are none of the five functions, but a `Server`.
+    """
+    functions = any(name in vars(module) for name in procedural.CALLBACKS)
+    if not functions and _servers(module):
+        raise StartError(f"{server}: say which object is the server{_advice(module)}", status=2)
+
+
+def _servers(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if isinstance(value, Server)]
+
+
+def _advice(module: ModuleType) -> str:
+    names = _servers(module)
+    return f"; did you mean :{names[0]}?" if names else ""

@@ -1,0 +1,275 @@
+"""The object API: a `Server`, whose functions are plain or `async`."""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
+
+import dorrit
+from dorrit.api import loader
+from dorrit.api.application import PERIOD_MAX, Application
+from dorrit.engine import Connection
+from dorrit.engine import broadcast as broadcast_message
+from dorrit.settings import ServerSettings, check
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "start": (),
+    "stop": (),
+    "open": ("conn",),
+    "message": ("conn", "message"),
+    "close": ("conn", "code", "reason"),
+}
+"""What a server can handle, and the arguments that a handler is called with."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Handled(Application):
+    """What runs in a `Server`."""
+
+    def init(self, config_file: str | None) -> None:
+        """Set ``dorrit.ws_config_file`` (R35).
+
+        `dorrit serve` has set it before it loaded the file; one that runs itself was loaded before
+        its options were read, and a setting in its code is known only now.
+        """
+        dorrit.ws_config_file = config_file
+
+
+class Server:
+    """A WebSocket server on a UNIX-domain socket, behind your web server.
+
+    Its handlers are functions with a decorator, or methods of a subclass that have the decorators'
+    names. Each may be plain or `async`; the two kinds mix freely.
+
+        app = Server("echo")
+
+        @app.on_message
+        def echo(conn, message):
+            conn.send(message)
+
+    ``dorrit serve FILE:app`` runs it, and so does ``app.run()``.
+
+    A connection's handlers run in order: the next message waits while an `async` handler runs for
+    the last one, and if too many wait (setting `max_waiting`), the client is not read from. What a
+    handler raises is logged, and its connection is closed with 1011.
+
+    Attributes:
+        name: What the server calls itself (R13).
+    """
+
+    def __init__(self, name: str | None = None, **settings: Unpack[ServerSettings]) -> None:
+        """Describe a server; it starts when it is run.
+
+        Args:
+            name: The identity of the server's log, the stem of its pid file and, without the
+                setting `listen`, of its socket, ``/var/run/NAME.socket``.
+            **settings: Defaults of its options, by the names of the command line's long options,
+                with underscores. What the command line says goes before them.
+
+        Raises:
+            TypeError: The name is no str, or there is no such setting.
+            ValueError: The name can't be one, or a setting is out of range.
+        """
+        if name is not None:
+            check_name(name)
+        self.name = name
+        # Users of this interface expect all of RFC 6455; R5's refusals are for the five functions.
+        self._application = Handled(name, {"rfc": True, **check(settings)})
+        for event in EVENTS:
+            method = f"on_{event}"
+            if getattr(type(self), method) is not getattr(Server, method):
+                self._handle(event, getattr(self, method))
+
+    def __repr__(self) -> str:
+        """Return its name."""
+        return f"<dorrit server {self.name or '(without a name)'}>"
+
+    # Handlers. A subclass may define methods of these names instead, with the handlers' own
+    # arguments: that is why these take anything, as far as a type checker can tell.
+
+    def on_start(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+        """Have ``handler()`` called once, before the first client is taken.
+
+        The process is what it will be: a daemon (its working directory is ``/``), without root's
+        privileges. A server that has crashed calls it again when it is restarted. If it raises, the
+        server does not start.
+        """
+        return self._handle("start", *handler)
+
+    def on_stop(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+        """Have ``handler()`` called once, when the last client has gone."""
+        return self._handle("stop", *handler)
+
+    def on_open(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+        """Have ``handler(conn)`` called for each client that wants in.
+
+        ``conn.request`` is its `Request`. The handler refuses it by returning False or by raising a
+        `Reject`; if it raises anything else, the client gets 500. What it sends follows the
+        response. An `async` one has 10 seconds, after which the client gets 503.
+        """
+        return self._handle("open", *handler)
+
+    def on_message(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+        """Have ``handler(conn, message)`` called for each message: str for text, bytes for binary.
+
+        Messages of one connection come in order, one at a time.
+        """
+        return self._handle("message", *handler)
+
+    def on_close(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+        """Have ``handler(conn, code, reason)`` called once for each connection that was accepted.
+
+        `code` is 1005 if the client gave none, and 1006 if it went without a close frame. It comes
+        after the handlers of the connection's messages.
+        """
+        return self._handle("close", *handler)
+
+    def _handle(self, event: str, *handlers: Callable[..., Any]) -> Callable[..., Any]:
+        decorator, arguments = f"on_{event}", EVENTS[event]
+        if len(handlers) != 1 or not callable(handlers[0]):
+            raise TypeError(f"{decorator} is a decorator: it takes one function and nothing else")
+        handler = handlers[0]
+        before = getattr(self._application.handlers, event)
+        if before is not None:
+            raise ValueError(f"{decorator} is set already, by {_described(before)}")
+        try:
+            inspect.signature(handler).bind(*arguments)
+        except TypeError:
+            raise TypeError(
+                f"{_described(handler)} can't be the handler of {decorator}: it is called with "
+                f"({', '.join(arguments)})"
+            ) from None
+        except ValueError:
+            pass  # a built-in that does not say what it takes
+        setattr(self._application.handlers, event, handler)
+        return handler
+
+    def every(self, seconds: float) -> Callable[[Function], Function]:
+        """Have ``function()`` called each time that many seconds have passed since the last call.
+
+            @app.every(30)
+            def tick(): ...
+
+        An `async` function is not called again before its last call is over. What it raises is
+        logged.
+
+        Args:
+            seconds: More than 0, at most 1e9; milliseconds count.
+
+        Raises:
+            TypeError: `seconds` is no number.
+            ValueError: It is out of range.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"the period is a number of seconds, not a {type(seconds).__name__}")
+        if not 0 < seconds <= PERIOD_MAX:
+            raise ValueError(
+                f"the period must be more than 0 and at most 1e9 seconds, not {seconds}"
+            )
+
+        def decorate(function: Function) -> Function:
+            inspect.signature(function).bind()
+            self._application.add_periodic(seconds, function)
+            return function
+
+        return decorate
+
+    # While it runs
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that are open, in no order, as a list of its own; empty if none runs."""
+        loop = self._application.loop
+        return [] if loop is None else loop.engine.open_connections()
+
+    def broadcast(self, connections: Iterable[Connection], message: "str | Buffer") -> int:
+        """Queue one message for many connections; it is framed once, and held in memory once.
+
+        Args:
+            connections: Those that shall have it. Closed ones are passed over.
+            message: `str` for a text, `bytes` or another object with bytes in it.
+
+        Returns:
+            How many of them have it in their queue. Those that are closed have not, nor those
+            whose queue has no room for all of it (R20); see `Connection.dropped`.
+
+        Raises:
+            TypeError: `connections` holds something else, or `message` is of another type.
+            MemoryError: There was no memory for it, for some connections at least.
+        """
+        return broadcast_message(connections, message)
+
+    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401
+        """Have ``function(*arguments)`` called soon, in the thread of the server.
+
+        This is the one thing of a running server that other threads may call. The function may be
+        `async` if one of the server's handlers is.
+
+        Raises:
+            RuntimeError: The server does not run.
+            TypeError: The function is `async`, and no handler is.
+        """
+        loop = self._application.loop
+        if loop is None:
+            raise RuntimeError("the server does not run")
+        loop.call_soon_threadsafe(function, *arguments)
+
+    def run(self, argv: Sequence[str] | None = None) -> None:
+        """Run the server with the options of ``dorrit serve``.
+
+        It does not return: the process exits when the server stops. It does nothing while ``dorrit
+        serve`` loads the file, so it may stand at the file's end.
+
+        Args:
+            argv: The options; those of the process, if None.
+
+        Raises:
+            SystemExit: The server has stopped, or could not start.
+        """
+        if loader.is_loading():
+            return
+        from dorrit.api import standalone  # noqa: PLC0415 - a server that is a guest needs none of it
+
+        main = sys.modules.get("__main__")
+        file = getattr(main, "__file__", None)
+        name = Path(sys.argv[0]).name or "python"
+        application = application_of(self, file)
+        sys.exit(standalone.run(name, lambda: application, argv, application.defaults))
+
+
+def application_of(server: Server, file: str | None = None) -> Application:
+    """Return what runs in a server.
+
+    Args:
+        server: It.
+        file: Where it is defined, if that is known.
+    """
+    application = server._application  # noqa: SLF001 - the API's own, which users need not see
+    application.file = application.file or file
+    return application
+
+
+def check_name(name: str) -> None:
+    """Look whether a server can have a name (R13).
+
+    Raises:
+        TypeError: It is no str.
+        ValueError: It is empty, or has a slash or a NUL character in it.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a server's name is a str, not {type(name).__name__}")
+    if not name or "/" in name or "\0" in name:
+        raise ValueError(
+            f"{name!r} can't be a server's name: it must not be empty, nor have / or NUL in it"
+        )
+
+
+def _described(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__qualname__", repr(function))
+    code = getattr(function, "__code__", None)
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else str(name)

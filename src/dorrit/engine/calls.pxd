@@ -1,0 +1,15 @@
+"""Calls: functions that are called in the loop's turns and have nothing to do with a connection."""
+
+from dorrit.engine.timekeeper cimport Timekeeper
+
+
+cdef class Calls(Timekeeper):
+    cdef int woken_end                  # of the pipe whose other end is `waker`
+    cdef object calls                   # functions and arguments that other threads have put here
+    cdef dict watched                   # descriptors that are the caller's, and their functions
+
+    cdef int open_waker(self) except -1
+    cdef int check_usable(self) except -1
+    cdef int call_watcher(self, int descriptor) except -1
+    cdef int wake_up(self) except -1
+    cdef int make_calls(self) except -1

@@ -1,0 +1,23 @@
+"""What Python sees of `dorrit.engine.calls`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+from dorrit.engine.timekeeper import Timekeeper
+
+@disjoint_base
+class Calls(Timekeeper):
+    """What other threads ask for, and what watches the caller's own descriptors."""
+
+    def watch(self, descriptor: int, function: Callable[[], object]) -> None:
+        """Call `function()` in each turn in which a descriptor is readable, until `unwatch`."""
+    def unwatch(self, descriptor: int) -> None:
+        """Leave a descriptor alone from now on. Do nothing if it is not watched."""
+    def call_soon_threadsafe(
+        self,
+        function: Callable[..., object],
+        *arguments: Any,  # noqa: ANN401 - the function's
+    ) -> None:
+        """Call `function(*arguments)` in the loop's thread, soon; from any thread."""

@@ -1,0 +1,105 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Calls: functions that are called in the loop's turns and have nothing to do with a connection."""
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.stdint cimport uint8_t
+from posix.unistd cimport close as close_descriptor, read as read_descriptor
+
+from collections import deque
+
+
+cdef extern from "poller.h" nogil:
+    int dorrit_poller_add(int poller, int descriptor)
+    int dorrit_poller_remove(int poller, int descriptor)
+
+cdef extern from "sockets.h" nogil:
+    int dorrit_pipe(int *ends)
+
+
+cdef class Calls(Timekeeper):
+    """What other threads ask for, and what watches the caller's own descriptors."""
+
+    def __cinit__(self, *args, **settings):
+        self.woken_end = -1
+        self.calls = deque()
+        self.watched = {}
+
+    def __dealloc__(self):
+        for descriptor in (self.waker, self.woken_end):
+            if descriptor >= 0:
+                close_descriptor(descriptor)
+
+    cdef int open_waker(self) except -1:
+        """Makes what ends the loop's sleep."""
+        cdef int ends[2]
+        if dorrit_pipe(ends) < 0:
+            PyErr_SetFromErrno(OSError)
+        self.woken_end, self.waker = ends[0], ends[1]
+        if dorrit_poller_add(self.poller, self.woken_end) < 0:
+            PyErr_SetFromErrno(OSError)
+        return 0
+
+    def watch(self, descriptor: int, function) -> None:
+        """Calls `function()` in each turn in which a descriptor is readable, until `unwatch`. The
+        caller keeps owning it, and does not close it before that. The function must not block.
+
+        Raises:
+            ValueError: It is watched already.
+            OSError: The descriptor can't be watched.
+        """
+        self.check_usable()
+        if descriptor in self.watched:
+            raise ValueError(f"descriptor {descriptor} is watched already")
+        if dorrit_poller_add(self.poller, descriptor) < 0:
+            PyErr_SetFromErrno(OSError)
+        self.watched[descriptor] = function
+
+    def unwatch(self, descriptor: int) -> None:
+        """Leaves a descriptor alone from now on. Does nothing if it is not watched."""
+        if self.watched.pop(descriptor, None) is not None:
+            dorrit_poller_remove(self.poller, descriptor)
+
+    def call_soon_threadsafe(self, function, *arguments) -> None:
+        """Calls `function(*arguments)` in the loop's thread, soon. The one thing, with `stop`, that
+        may be called from any thread.
+
+        Raises:
+            RuntimeError: The engine is closed.
+        """
+        self.check_usable()
+        self.calls.append((function, arguments))
+        self.wake()
+
+    cdef int check_usable(self) except -1:
+        if self.poller < 0:
+            raise RuntimeError("the engine is closed")
+        return 0
+
+    cdef int call_watcher(self, int descriptor) except -1:
+        function = self.watched.get(descriptor)
+        if function is None:
+            return 0
+        try:
+            function()
+        except Exception as error:
+            self.reports.callback_raised("watching", error)
+        return 0
+
+    cdef int wake_up(self) except -1:
+        cdef uint8_t thrown_away[512]
+        self.woken = False
+        while read_descriptor(self.woken_end, thrown_away, sizeof(thrown_away)) > 0:
+            pass
+        PyErr_CheckSignals()
+        return self.make_calls()
+
+    cdef int make_calls(self) except -1:
+        """Makes the calls that there are; those that they ask for have their turn next time."""
+        cdef Py_ssize_t count = len(self.calls)
+        for _ in range(count):
+            function, arguments = self.calls.popleft()
+            try:
+                function(*arguments)
+            except Exception as error:
+                self.reports.callback_raised("call_soon_threadsafe", error)
+        return 0

@@ -1,0 +1,1 @@
+"""Nothing here is for Python: only the engine uses `dorrit.engine.control`."""

@@ -1,0 +1,1 @@
+"""`dorrit.engine.framing` has nothing that Python sees."""

@@ -1,0 +1,166 @@
+# cython: language_level=3, freethreading_compatible=False
+"""The opening handshake: the head of a request becomes a 101 or an HTTP error."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memmove
+
+from dorrit.engine.agenda cimport SCRATCH_SIZE, quarters
+from dorrit.engine.connection cimport OPEN
+from dorrit.engine.frame cimport Frame, frame_is_raw, frame_raw, frame_release
+from dorrit.engine.queue cimport queue_at, queue_replace
+from dorrit.engine.receiving cimport receive
+
+from dorrit.protocol.deflate import deflate_of
+from dorrit.protocol.extensions import parse_extensions
+from dorrit.protocol.handshake import accept_response, parse_request
+from dorrit.protocol.refusal import OPEN_CALLBACK_RAISED, Refusal, head_too_large, refusal
+
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *haystack, size_t length, const void *needle, size_t needle_length)
+
+
+cdef enum:
+    # The first buffer of an incomplete head, in bytes; it doubles from there.
+    INPUT_FIRST = 512
+
+PENDING = object()
+"""What an open callback returns that will answer later, with `Engine.answer`."""
+
+
+cdef Py_ssize_t read_head(Connection connection) except -1:
+    """Collects the head of the request, up to the empty line that ends it, and answers it then.
+
+    Returns how many bytes that follow the head are in the agenda's input buffer.
+    """
+    cdef Agenda agenda = connection.agenda
+    cdef uint8_t *start = agenda.input
+    cdef uint8_t *found
+    cdef size_t length, searched, rest
+    cdef ssize_t count
+    cdef bytes head
+
+    if connection.input_length == 0:
+        count = receive(connection, start, SCRATCH_SIZE)
+        length = <size_t>count
+        searched = 0
+    else:
+        if connection.input_length == connection.input_capacity:
+            connection.take_in(NULL, 0, min(<size_t>connection.input_capacity * 2, agenda.head_max))
+        start = connection.input
+        count = receive(connection, start + connection.input_length,
+                        connection.input_capacity - connection.input_length)
+        if count > 0:
+            connection.input_length += <uint32_t>count
+        length = connection.input_length
+        searched = connection.input_searched
+    if count <= 0:
+        return 0
+
+    # The end may have begun within the three bytes that were searched last.
+    searched = searched - 3 if searched > 3 else 0
+    found = <uint8_t *>memmem(start + searched, length - searched, b"\r\n\r\n", 4)
+    if found == NULL:
+        if length >= agenda.head_max:
+            return refuse(connection, head_too_large(agenda.head_max))
+        if connection.input_length == 0:
+            connection.take_in(start, length, min(max(length * 2, <size_t>INPUT_FIRST), agenda.head_max))
+        connection.input_searched = <uint32_t>length
+        return 0
+
+    head = PyBytes_FromStringAndSize(<char *>start, found + 4 - start)
+    # Frames may be right behind the head, in the same read.
+    rest = length - <size_t>PyBytes_GET_SIZE(head)
+    memmove(agenda.input, found + 4, rest)
+    connection.free_input()
+    if <size_t>PyBytes_GET_SIZE(head) > agenda.head_max:
+        return refuse(connection, head_too_large(agenda.head_max))
+    upgrade(connection, head)
+    return <Py_ssize_t>rest
+
+
+cdef int refuse(Connection connection, object answer) except -1:
+    connection.agenda.reports.refused(answer)
+    connection.refuse(answer.response())
+    return 0
+
+
+cdef int upgrade(Connection connection, bytes head) except -1:
+    """Answers the request: 101, or an HTTP error."""
+    cdef Agenda agenda = connection.agenda
+    try:
+        request = parse_request(head)
+    except Refusal as answer:
+        return refuse(connection, answer)
+    try:
+        terms = negotiate(agenda, request)
+    except Refusal as answer:
+        return refuse(connection, answer)
+    connection.leave_handshake()
+    connection.state = OPEN
+    connection.deadline = 0
+    # The response stands first in the queue: what the open callback writes follows it.
+    connection.put(frame_raw(accept_response(request)))
+    if terms is not None:
+        connection.deflate = deflate_of(terms)
+    connection.kept_request = request
+    try:
+        answer = agenda.on_open(connection, request)
+    except BaseException as error:
+        connection.kept_request = None
+        refuse(connection, refusal(*OPEN_CALLBACK_RAISED))
+        report(agenda, "open", error)
+        return 0
+    if answer is PENDING:
+        return connection.hold()
+    return decide(connection, answer)
+
+
+cdef object negotiate(Agenda agenda, request):
+    """The terms of compression that the response names, or `None`."""
+    if agenda.deflate is None:
+        return None
+    try:
+        offers = parse_extensions(request.get_all("Sec-WebSocket-Extensions"))
+    except ValueError as error:
+        raise refusal(400, str(error)) from None
+    terms = agenda.deflate.negotiate(offers)
+    request.extensions = "" if terms is None else terms.response
+    return terms
+
+
+cdef int decide(Connection connection, object answer) except -1:
+    """What the open callback says is done: `None` accepts, a `Refusal` refuses."""
+    cdef Agenda agenda = connection.agenda
+    cdef Frame *response
+    request = connection.kept_request
+    if answer is not None or not agenda.keeps_requests:
+        connection.kept_request = None
+    if answer is not None:
+        return refuse(connection, answer)
+    if request.subprotocol is not None and connection.queue.length > 0 and frame_is_raw(
+            queue_at(&connection.queue, 0)):
+        # It was chosen in the open callback; nothing of the response has been written yet.
+        response = frame_raw(accept_response(request))
+        if response == NULL:
+            raise MemoryError
+        queue_replace(&connection.queue, 0, response)
+        frame_release(response)
+    request.answered()
+    connection.accept()
+    if connection.state == OPEN and (agenda.ping_interval > 0 or agenda.idle_timeout > 0):
+        connection.heard = connection.active = quarters()
+        connection.deadline = agenda.deadline_in(min(
+            agenda.ping_interval or agenda.idle_timeout, agenda.idle_timeout or agenda.ping_interval))
+    return 0
+
+
+cdef int report(Agenda agenda, str callback, error) except -1:
+    """Logs what a callback raised. What is no Exception (SystemExit, KeyboardInterrupt) is meant for
+    the whole program: it goes on its way."""
+    if not isinstance(error, Exception):
+        raise error
+    agenda.reports.callback_raised(callback, error)
+    return 0

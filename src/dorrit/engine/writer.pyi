@@ -1,0 +1,1 @@
+"""`dorrit.engine.writer` has nothing that Python sees."""

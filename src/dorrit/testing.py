@@ -1,0 +1,572 @@
+"""For the tests of your server: clients, with and without a socket file.
+
+    with dorrit.testing.serve(app) as server, server.connect("/chat") as client:
+        client.send("hello")
+        assert client.receive() == "hello"
+
+`serve` runs a server within the test: no socket file, no other process. `connect` is a client of
+one that runs elsewhere, by its socket. `serve_async` and `connect_async` are the same for tests
+that are ``async``. The protocol is that of the package ``websockets``: ``pip install
+'dorrit[testing]'``.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
+
+from dorrit.api.aio import AsyncLoop
+from dorrit.api.server import Server, application_of
+from dorrit.engine import Connection
+from dorrit.errors import DorritError
+from dorrit.settings import ServerSettings, check, merge
+
+try:
+    from websockets.client import ClientProtocol
+    from websockets.exceptions import InvalidStatus
+    from websockets.frames import Opcode
+    from websockets.uri import parse_uri
+except ImportError as _error:
+    raise ImportError(
+        "dorrit.testing needs the package websockets: pip install 'dorrit[testing]'"
+    ) from _error
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+    from websockets.frames import Frame
+
+__all__ = [
+    "AsyncClient",
+    "AsyncServing",
+    "Client",
+    "Closed",
+    "Rejected",
+    "Serving",
+    "connect",
+    "connect_async",
+    "serve",
+    "serve_async",
+]
+
+PATIENCE: Final = 5.0
+"""Seconds after which what does not come is not waited for any more."""
+
+Result = TypeVar("Result")
+
+
+class Rejected(DorritError):  # noqa: N818 - it is an answer, more than an error
+    """The server has refused the connection.
+
+    Attributes:
+        status: The HTTP status code.
+        headers: The header fields, names in lower case.
+        body: The content.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Take the parts of the response."""
+        super().__init__(f"the server answered {status}: {body.decode(errors='replace').strip()}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Closed(DorritError):  # noqa: N818 - it is a fact, more than an error
+    """The connection is over.
+
+    Attributes:
+        code: The close code; 1005 if the close frame had none, 1006 if there was no close frame.
+        reason: The reason in the close frame.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        """Take what the close frame says."""
+        super().__init__(f"the connection was closed, {code}" + (f": {reason}" if reason else ""))
+        self.code = code
+        self.reason = reason
+
+
+class AsyncClient:
+    """A client for tests that are ``async``; made by `connect_async` or `AsyncServing.connect`.
+
+    Everything that is sent or received runs the server's event loop, if that is the test's own.
+    Pings of the server are answered while the client receives.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Awaitable[socket.socket]],
+        target: str,
+        headers: Mapping[str, str] | None,
+        subprotocols: Sequence[str],
+        origin: str | None,
+    ) -> None:
+        """Describe it; ``async with`` connects."""
+        self._make = make
+        self._headers = dict(headers or {})
+        self._protocol = ClientProtocol(
+            parse_uri("ws://localhost" + target),
+            origin=origin,  # type: ignore[arg-type]  # a NewType of str
+            subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]  # likewise
+            max_size=None,
+        )
+        self._frames: list[Frame] = []
+        self._messages: list[str | bytes] = []
+        self._pongs = 0
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            Rejected: The server refuses.
+            Closed: It ends the connection without an answer.
+            TimeoutError: It does not answer.
+        """
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=await self._make())
+        try:
+            await self._open()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection in order, with code 1000, if it is open."""
+        try:
+            await self.close()
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _open(self) -> None:
+        request = self._protocol.connect()
+        for name, value in self._headers.items():
+            request.headers.pop(name, None)  # setting one that is there would add a second
+            request.headers[name] = value
+        self._protocol.send_request(request)
+        await self._write()
+        async with asyncio.timeout(PATIENCE):
+            while self._protocol.state.name == "CONNECTING" and not self._protocol.handshake_exc:
+                await self._read()
+        refused = self._protocol.handshake_exc
+        if isinstance(refused, InvalidStatus):
+            response = refused.response
+            fields = {name.lower(): value for name, value in response.headers.raw_items()}
+            raise Rejected(response.status_code, fields, bytes(response.body or b""))
+        if refused is not None:
+            raise Closed(1006, str(refused)) from refused
+
+    async def _write(self) -> None:
+        for data in self._protocol.data_to_send():
+            if self._writer.is_closing():
+                return  # nobody is there any more; what came before can be read still
+            if data:
+                self._writer.write(data)
+            else:
+                self._writer.write_eof()
+        with contextlib.suppress(ConnectionError):  # what came before can be read still
+            await self._writer.drain()
+
+    async def _read(self) -> None:
+        """Wait for something, and take it in.
+
+        Raises:
+            Closed: It is the end.
+        """
+        try:
+            data = await self._reader.read(1 << 16)
+        except ConnectionError:
+            data = b""
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            self._take(event)
+        with contextlib.suppress(ConnectionError):
+            await self._write()
+        if not data and self._protocol.state.name != "CONNECTING":
+            raise self._closed()
+
+    def _check_open(self) -> None:
+        if self._protocol.state.name != "OPEN":
+            raise self._closed()
+
+    def _closed(self) -> Closed:
+        frame = self._protocol.close_rcvd
+        return Closed(1006, "") if frame is None else Closed(frame.code, frame.reason)
+
+    def _take(self, event: Any) -> None:  # noqa: ANN401 - a response or a frame
+        opcode = getattr(event, "opcode", None)
+        if opcode is Opcode.PONG:
+            self._pongs += 1
+        if opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            return
+        self._frames.append(event)
+        if event.fin:
+            payload = b"".join(bytes(frame.data) for frame in self._frames)
+            is_text = self._frames[0].opcode is Opcode.TEXT
+            self._messages.append(payload.decode() if is_text else payload)
+            self._frames.clear()
+
+    async def send(self, message: "str | Buffer") -> None:
+        """Send a message: a str as text, anything else with bytes in it as a binary one.
+
+        Raises:
+            Closed: The connection is over.
+        """
+        self._check_open()
+        while self._writer.is_closing():
+            await self._read()  # up to the end, which says why
+        if isinstance(message, str):
+            self._protocol.send_text(message.encode())
+        else:
+            self._protocol.send_binary(bytes(message))
+        await self._write()
+
+    async def receive(self, timeout: float = PATIENCE) -> str | bytes:  # noqa: ASYNC109
+        """Return the next message.
+
+        Args:
+            timeout: Seconds to wait for it.
+
+        Raises:
+            Closed: The connection has ended, and no message is left.
+            TimeoutError: None has come.
+        """
+        async with asyncio.timeout(timeout):
+            while not self._messages:
+                await self._read()
+        return self._messages.pop(0)
+
+    async def ping(self, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109
+        """Send a ping and wait for its pong: then the server has taken what was sent before.
+
+        Raises:
+            Closed: The connection has ended.
+            TimeoutError: No pong has come.
+        """
+        self._check_open()
+        pongs = self._pongs
+        self._protocol.send_ping(b"dorrit.testing")
+        await self._write()
+        async with asyncio.timeout(timeout):
+            while self._pongs == pongs:
+                await self._read()
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection in order, and wait for its end. Does nothing if it is over.
+
+        Raises:
+            TimeoutError: The server does not answer.
+        """
+        if self._protocol.state.name == "OPEN":
+            self._protocol.send_close(code, reason)
+            await self._write()
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(Closed):
+                while not self._reader.at_eof():
+                    await self._read()
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the server has chosen."""
+        return self._protocol.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code that has come, see `Closed`; None while the connection is open."""
+        return self._protocol.close_code if self._protocol.state.name == "CLOSED" else None
+
+    @property
+    def close_reason(self) -> str:
+        """The reason that has come with it."""
+        return self._protocol.close_reason or ""
+
+
+class AsyncServing:
+    """A server that runs within a test that is ``async``; made by `serve_async`."""
+
+    def __init__(self, server: Server, settings: Mapping[str, Any]) -> None:
+        """Describe it; ``async with`` starts it."""
+        self._application = application_of(server)
+        # Who runs the tests connects, and nobody else can.
+        self._settings = merge({**settings, "allow_peer": ()}, self._application.defaults)
+
+    async def __aenter__(self) -> Self:
+        """Start it: the start handler runs.
+
+        Raises:
+            RuntimeError: It runs already.
+        """
+        if self._application.loop is not None:
+            raise RuntimeError("the server runs already")
+        self._loop = AsyncLoop(self._application, self._settings)
+        try:
+            self._loop.attach()
+            await self._loop.astart()
+        except BaseException:
+            self._loop.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it in order; clients that do not read any more are cut off."""
+        try:
+            await self._loop.ashutdown(0)
+            await self._loop.afinish()
+        finally:
+            self._loop.close()
+
+    def connect(
+        self,
+        target: str = "/",
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        origin: str | None = None,
+    ) -> AsyncClient:
+        """Return a client of the server, for ``async with``.
+
+        Args:
+            target: Path and query of the request.
+            headers: More header fields, or other values for those that there are.
+            subprotocols: What the client offers.
+            origin: The Origin field; None: none is sent.
+        """
+        return AsyncClient(self._pair, target, headers, subprotocols, origin)
+
+    async def _pair(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - socket's interface
+        theirs.setblocking(False)  # noqa: FBT003
+        self._loop.engine.adopt(ours.detach())
+        return theirs
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The server's connections that are open."""
+        return self._loop.engine.open_connections()
+
+
+class Client:
+    """A client for tests that are not ``async``; made by `connect` or `Serving.connect`.
+
+    A server that runs within the test runs only while this client, or another one, does something.
+    """
+
+    def __init__(self, client: AsyncClient, runner: asyncio.Runner, *, own: bool) -> None:
+        """Describe it; ``with`` connects."""
+        self._client = client
+        self._runner = runner
+        self._own = own
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            Rejected: The server refuses.
+            Closed: It ends the connection without an answer.
+            TimeoutError: It does not answer.
+        """
+        try:
+            self._runner.run(_enter(self._client))
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection in order, with code 1000, if it is open."""
+        try:
+            self._runner.run(_leave(self._client))
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._own:
+            self._runner.close()
+
+    def send(self, message: "str | Buffer") -> None:
+        """Send a message; see `AsyncClient.send`."""
+        self._runner.run(self._client.send(message))
+
+    def receive(self, timeout: float = PATIENCE) -> str | bytes:
+        """Return the next message; see `AsyncClient.receive`."""
+        return self._runner.run(self._client.receive(timeout))
+
+    def ping(self, timeout: float = PATIENCE) -> None:
+        """Send a ping and wait for its pong; see `AsyncClient.ping`."""
+        self._runner.run(self._client.ping(timeout))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection in order; see `AsyncClient.close`."""
+        self._runner.run(self._client.close(code, reason))
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the server has chosen."""
+        return self._client.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code that has come, see `Closed`; None while the connection is open."""
+        return self._client.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """The reason that has come with it."""
+        return self._client.close_reason
+
+
+class Serving:
+    """A server that runs within a test that is not ``async``; made by `serve`.
+
+    It has an event loop of its own, which runs while a client does something.
+    """
+
+    def __init__(self, server: Server, settings: Mapping[str, Any]) -> None:
+        """Describe it; ``with`` starts it."""
+        self._serving = AsyncServing(server, settings)
+
+    def __enter__(self) -> Self:
+        """Start it: the start handler runs.
+
+        Raises:
+            RuntimeError: It runs already.
+        """
+        self._runner = asyncio.Runner()
+        try:
+            self._runner.run(_enter(self._serving))
+        except BaseException:
+            self._runner.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it in order; clients that do not read any more are cut off."""
+        try:
+            self._runner.run(_leave(self._serving))
+        finally:
+            self._runner.close()
+
+    def connect(
+        self,
+        target: str = "/",
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        origin: str | None = None,
+    ) -> Client:
+        """Return a client of the server, for ``with``; see `AsyncServing.connect`."""
+        client = self._serving.connect(
+            target, headers=headers, subprotocols=subprotocols, origin=origin
+        )
+        return Client(client, self._runner, own=False)
+
+    def run(self, seconds: float) -> None:
+        """Let the server run for some time though no client does anything."""
+        self._runner.run(asyncio.sleep(seconds))
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The server's connections that are open."""
+        return self._serving.connections
+
+
+async def _enter(context: "AsyncClient | AsyncServing") -> None:
+    await context.__aenter__()
+
+
+async def _leave(context: "AsyncClient | AsyncServing") -> None:
+    await context.__aexit__(None, None, None)
+
+
+def serve(server: Server, **settings: Unpack[ServerSettings]) -> Serving:
+    """Run a server within the test, without a socket file.
+
+    Args:
+        server: The server. It may be run again when the ``with`` block has ended.
+        **settings: They go before the server's own, as the command line would.
+
+    Returns:
+        What ``with`` starts.
+    """
+    return Serving(server, check(settings))
+
+
+def serve_async(server: Server, **settings: Unpack[ServerSettings]) -> AsyncServing:
+    """Run a server within the event loop of the test; see `serve`."""
+    return AsyncServing(server, check(settings))
+
+
+def connect(
+    path: str | os.PathLike[str],
+    target: str = "/",
+    *,
+    headers: Mapping[str, str] | None = None,
+    subprotocols: Sequence[str] = (),
+    origin: str | None = None,
+) -> Client:
+    """Return a client of a server that runs elsewhere, for ``with``.
+
+    Args:
+        path: Of its socket.
+        target: Path and query of the request.
+        headers: More header fields, or other values for those that there are.
+        subprotocols: What the client offers.
+        origin: The Origin field; None: none is sent.
+    """
+    client = connect_async(path, target, headers=headers, subprotocols=subprotocols, origin=origin)
+    return Client(client, asyncio.Runner(), own=True)
+
+
+def connect_async(
+    path: str | os.PathLike[str],
+    target: str = "/",
+    *,
+    headers: Mapping[str, str] | None = None,
+    subprotocols: Sequence[str] = (),
+    origin: str | None = None,
+) -> AsyncClient:
+    """Return a client of a server that runs elsewhere, for ``async with``; see `connect`."""
+    return AsyncClient(functools.partial(_connected, path), target, headers, subprotocols, origin)
+
+
+async def _connected(path: str | os.PathLike[str]) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.setblocking(False)  # noqa: FBT003 - socket's interface
+    try:
+        await asyncio.get_running_loop().sock_connect(client, os.fspath(path))
+    except BaseException:
+        client.close()
+        raise
+    return client

@@ -1,0 +1,47 @@
+"""A message for many: who gets it, who does not, and what is wrong with it."""
+
+import random
+
+import pytest
+
+from dorrit.engine import broadcast, queue_message
+from dorrit.protocol.deflate import Policy
+from tests.support.deflating import offering
+from tests.support.harness import Harness, LogRecords
+
+MEGABYTE = 1 << 20
+
+
+def test_a_message_that_never_fits_is_refused_by_each_kind_of_client(log: LogRecords) -> None:
+    """Compressed for each of them, compressed for all, and as it is."""
+    policy = Policy(server_takeover=True)
+    with Harness(rfc=True, max_pending_bytes=1000, deflate=policy) as harness:
+        own = harness.open(offering())
+        shared = harness.open(offering("permessage-deflate; server_no_context_takeover"))
+        plain = harness.open()
+        conns = [harness.connection(client) for client in (own, shared, plain)]
+        noise = random.Random(1).randbytes(2000)
+        assert broadcast(conns, noise) == 0
+        assert [conn.dropped for conn in conns] == [1, 1, 1]
+        assert broadcast(conns, b"fits") == 3
+        for conn in conns:
+            assert queue_message(conn, True, noise) == 0
+            with pytest.raises(ValueError, match="larger than what may wait for one client"):
+                conn.send(noise)
+        assert [conn.dropped for conn in conns] == [2, 2, 2]
+        harness.settle()
+        assert [client.frames[-1].payload for client in (own, shared, plain)] == [b"fits"] * 3
+
+
+def test_closed_connections_are_passed_over() -> None:
+    with Harness() as harness:
+        conns = [harness.connection(harness.open()) for _ in range(3)]
+        conns[1].abort()
+        assert broadcast(conns, "for two") == 2
+        assert queue_message(conns[1], False, "for nobody") == 0
+
+
+@pytest.mark.parametrize("conns", [[None], ["text"], [1, 2]])
+def test_what_is_no_connection_is_a_type_error(conns: list[object]) -> None:
+    with pytest.raises(TypeError, match="which is no connection"):
+        broadcast(conns, "text")  # type: ignore[arg-type]

@@ -1,0 +1,118 @@
+"""Clients that are silent: pings, and the end of those that do not answer or say nothing."""
+
+import time
+
+import pytest
+
+from dorrit.engine.reports import Reports
+from tests.support.frames import CLOSE, PING, PONG, TEXT, frame
+from tests.support.harness import Client, Harness, LogRecords
+
+TIMEOUT = 3008
+
+
+def pings(client: Client) -> int:
+    return sum(received.opcode == PING for received in client.frames)
+
+
+def until_pinged(harness: Harness, client: Client, times: int) -> None:
+    harness.until(lambda: pings(client) >= times, client)
+
+
+def test_who_answers_is_pinged_again_and_again_though_the_timeout_is_long(log: LogRecords) -> None:
+    with Harness(ping_interval=0.25, ping_timeout=3600) as harness:
+        client = harness.open()
+        for number in range(1, 4):
+            until_pinged(harness, client, number)
+            client.send(frame(PONG, b""))
+        assert harness.closed == []
+
+
+def test_who_answers_late_is_pinged_an_interval_later(log: LogRecords) -> None:
+    with Harness(ping_interval=0.25, ping_timeout=3600) as harness:
+        client = harness.open()
+        until_pinged(harness, client, 1)
+        end = time.monotonic() + 1
+        harness.until(lambda: time.monotonic() > end)
+        assert pings(client) == 1  # one at a time
+        client.send(frame(PONG, b""))
+        until_pinged(harness, client, 2)
+
+
+def test_who_does_not_answer_is_closed(log: LogRecords) -> None:
+    with Harness(ping_interval=0.25, ping_timeout=0.5) as harness:
+        client = harness.open()
+        harness.until(lambda: harness.closed)
+        assert harness.closed[0][1:] == (TIMEOUT, "nothing came after a ping")
+        harness.until(lambda: client.ended, client)
+        assert [f.opcode for f in client.frames] == [PING, CLOSE]
+        assert client.frames[1].code == TIMEOUT
+    assert "nothing came after a ping" in log.text
+
+
+def test_without_a_timeout_pings_go_on_unanswered(log: LogRecords) -> None:
+    with Harness(ping_interval=0.25, ping_timeout=0) as harness:
+        client = harness.open()
+        until_pinged(harness, client, 3)
+        assert harness.closed == []
+
+
+def test_any_frame_is_an_answer(log: LogRecords) -> None:
+    with Harness(ping_interval=0.25, ping_timeout=3600) as harness:
+        client = harness.open()
+        for number in range(1, 4):
+            until_pinged(harness, client, number)
+            client.send(frame(TEXT, b"here"))
+        assert harness.closed == []
+
+
+def test_pings_do_not_keep_an_idle_connection(log: LogRecords) -> None:
+    with Harness(idle_timeout=1, ping_interval=0.25, ping_timeout=3600) as harness:
+        client = harness.open()
+        for number in range(1, 3):
+            until_pinged(harness, client, number)
+            client.send(frame(PONG, b""))
+        harness.until(lambda: harness.closed)
+        assert harness.closed[0][1:] == (TIMEOUT, "no message was exchanged for too long")
+    assert "no message was exchanged in the idle timeout" in log.text
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_a_message_keeps_an_idle_connection(log: LogRecords, direction: str) -> None:
+    with Harness(idle_timeout=1) as harness:
+        client = harness.open()
+        begin = time.monotonic()
+        last = begin
+        while time.monotonic() < begin + 2 and not harness.closed:
+            if direction == "in":
+                client.send(frame(TEXT, b"here"))
+            else:
+                assert harness.connection(client).send("there")
+            last, pause = time.monotonic(), time.monotonic() + 0.1
+            harness.until(lambda pause=pause: time.monotonic() > pause or harness.closed)  # type: ignore[misc]
+        assert harness.closed == []
+        harness.until(lambda: harness.closed)
+        assert time.monotonic() - last >= 1
+
+
+def test_a_client_that_is_not_read_is_not_blamed_for_its_silence(log: LogRecords) -> None:
+    with Harness(ping_interval=0.25, ping_timeout=0.25) as harness:
+        client = harness.open()
+        harness.engine.pause(harness.connection(client))
+        client.send(frame(PONG, b""))
+        end = time.monotonic() + 2
+        harness.until(lambda: time.monotonic() > end)
+        assert harness.closed == []
+
+
+def test_memory_that_runs_out_for_what_is_late_costs_one_connection(log: LogRecords) -> None:
+    class OutOfMemory(Reports):
+        def timed_out(self, why: str) -> None:
+            raise MemoryError(why)
+
+    with Harness(ping_interval=0.25, ping_timeout=0.25, reports=OutOfMemory()) as harness:
+        client = harness.open()
+        harness.until(lambda: harness.closed)
+        assert harness.closed[0][1] == 1006
+        harness.until(lambda: client.ended, client)
+    assert "memory ran out" in log.text

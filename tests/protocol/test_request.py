@@ -1,0 +1,102 @@
+"""What handlers see of a request."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dorrit.protocol.fields import Headers
+from dorrit.protocol.request import Request
+
+
+def request(target: str = "/", *headers: tuple[str, str]) -> Request:
+    return Request("GET", target, Headers(headers), "key")
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/", "/"),
+        ("/chat", "/chat"),
+        ("/chat?room=/7", "/chat"),
+        ("/caf%C3%A9/%2e", "/caf\xe9/."),
+        ("/%ff%00", "/\ufffd\x00"),
+        ("http://example.org", "/"),
+        ("http://example.org?x", "/"),
+        ("https://example.org/a%20b?x", "/a b"),
+        ("//host/x", "//host/x"),
+        ("/100%", "/100%"),
+    ],
+)
+def test_the_path_is_decoded_and_without_the_query(target: str, path: str) -> None:
+    assert request(target).path == path
+
+
+def test_the_query_is_decoded() -> None:
+    asked = request("/chat?room=a%26b&room=c")
+    assert asked.query.get_all("room") == ["a&b", "c"]
+    assert asked.query is asked.query  # decoded once
+    assert len(request("/chat").query) == 0
+    assert request("http://a/?x=1?2").query["x"] == "1?2"
+
+
+@pytest.mark.parametrize(
+    ("line", "cookies"),
+    [
+        ("", {}),
+        ("a=1", {"a": "1"}),
+        ("a=1; b=2;c=3", {"a": "1", "b": "2", "c": "3"}),
+        ('a="1 2"; b="', {"a": "1 2", "b": '"'}),
+        ("a=b=c; =x; y; ;", {"a": "b=c"}),
+        ("a=long path; a=short", {"a": "long path"}),
+        ("a=%20; b=", {"a": "%20", "b": ""}),
+    ],
+)
+def test_cookies_are_read_as_browsers_write_them(line: str, cookies: dict[str, str]) -> None:
+    assert request("/", ("Cookie", line)).cookies == cookies
+
+
+def test_cookies_of_several_lines_are_one_list() -> None:
+    asked = request("/", ("cookie", "a=1"), ("Cookie", "b=2"))
+    assert asked.cookie == "a=1; b=2"
+    assert asked.cookies == {"a": "1", "b": "2"}
+    assert request().cookie == ""
+
+
+@given(st.text())
+def test_cookies_of_any_text_are_read(line: str) -> None:
+    cookies = request("/", ("Cookie", line)).cookies
+    assert all(name and ";" not in name + value for name, value in cookies.items())
+
+
+def test_the_servers_preference_decides_about_the_subprotocol() -> None:
+    asked = request("/", ("Sec-WebSocket-Protocol", "a, b,,a"), ("sec-websocket-protocol", "c , b"))
+    assert asked.subprotocols == ("a", "b", "c")
+    assert asked.select("x", "c", "a") == asked.subprotocol == "c"
+    assert asked.select("A") is None
+    assert asked.subprotocol is None
+
+
+def test_a_subprotocol_can_not_be_chosen_when_the_answer_is_made() -> None:
+    asked = request("/", ("Sec-WebSocket-Protocol", "a"))
+    asked.answered()
+    with pytest.raises(RuntimeError, match="open callback"):
+        asked.select("a")
+
+
+def test_no_header_is_trusted_until_the_server_says_so() -> None:
+    asked = request("/", ("X-Real-IP", "192.0.2.1"), ("X-Forwarded-For", "192.0.2.2"))
+    assert asked.client is None
+    asked.trust("X-Real-IP")
+    assert asked.client == "192.0.2.1"
+    asked.trust("Forwarded")
+    assert asked.client is None
+
+
+def test_the_query_is_not_shown_since_it_may_hold_secrets() -> None:
+    assert repr(request("/chat?token=secret", ("Cookie", "secret"))) == "<Request GET /chat>"
+
+
+def test_origin_and_host() -> None:
+    asked = request("/", ("Host", "a:8080"), ("Origin", "https://b"))
+    assert (asked.host, asked.origin) == ("a:8080", "https://b")
+    assert request().origin is None
