@@ -18,18 +18,18 @@ static void require(bool condition)
 
 /* For an input that is shorter than a header, the rest is made up: once of zeros, once of ones.
  * What can be known of the input must not depend on it. */
-static void judge(const uint8_t *data, size_t size, int rest)
+static void judge(const uint8_t *data, size_t size, int rest, bool deflate)
 {
     uint8_t whole[DORRIT_FRAME_HEADER_MAX];
     memset(whole, rest, sizeof whole);
     if (size > 0) {
         memcpy(whole, data, size < sizeof whole ? size : sizeof whole);
     }
-    const struct reference_frame expected = reference_frame(whole);
+    const struct reference_frame expected = reference_frame(whole, deflate);
     for (size_t length = 0; length <= size && length <= sizeof whole; length++) {
         struct dorrit_frame_header header;
         const enum dorrit_frame_verdict verdict
-            = dorrit_frame_header_decode(&header, data, length);
+            = dorrit_frame_header_decode(&header, data, length, deflate);
         if (length < expected.known_after) {
             require(verdict == DORRIT_FRAME_INCOMPLETE);
             continue;
@@ -48,6 +48,7 @@ static void judge(const uint8_t *data, size_t size, int rest)
             again, header.fin, (enum dorrit_opcode)header.opcode, header.payload_length);
         require(written + 4 == header.header_length);
         again[1] |= 0x80;
+        again[0] |= header.compressed ? 0x40 : 0;
         require(memcmp(again, whole, written) == 0);
     }
 }
@@ -72,8 +73,10 @@ static void unmask(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    judge(data, size, 0x00);
-    judge(data, size, 0xFF);
+    judge(data, size, 0x00, false);
+    judge(data, size, 0xFF, false);
+    judge(data, size, 0x00, true);
+    judge(data, size, 0xFF, true);
     unmask(data, size);
     if (size >= 2) {
         const uint16_t code = (uint16_t)(data[0] << 8 | data[1]);

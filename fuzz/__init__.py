@@ -1,0 +1,1 @@
+"""Fuzzers: each names the only outcomes that are allowed, and takes everything else for a fault."""

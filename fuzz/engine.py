@@ -1,0 +1,602 @@
+"""The whole engine over socket pairs: an input is settings and a program of what happens.
+
+Clients connect, send requests, messages, pieces of them and any bytes, cut anywhere; they read
+some, end their side, or go. Callbacks, and code between the turns, send, broadcast, close, abort,
+pause and raise. Time passes in between. The only outcomes allowed:
+
+- a client gets nothing, an HTTP response with one of `STATUSES`, or 101 and frames that RFC 6455
+  and RFC 7692 have a client accept, with a close code out of `expected_codes` and nothing behind;
+- it gets messages that were queued for it, whole and in order, none left out before the last one;
+  all of them, if it was closed in order; pongs for its pings, in order;
+- the message callback hears what the client's bytes mean (`fuzz.reference`), in order, from the
+  first on; all of it, if the connection is still open when all has been read; nothing before the
+  open callback accepted, and nothing after a close, in a pause or after the close callback;
+- a client is dropped for breaking the protocol if it did, with the code that says how;
+- the close callback runs once for each connection that was accepted, and for no other;
+- nothing is raised but what a callback raised, `RuntimeError` for a turn within a turn, and
+  `ValueError` for a message that fits no queue; nothing is a fault in the log;
+- in the end no frame, no connection and no descriptor is left, and the engine has come to rest.
+"""
+
+import gc
+import os
+import select
+import socket
+from typing import Final
+
+from dorrit.engine import Engine
+from dorrit.engine.connection import Connection, connections_alive
+from dorrit.engine.frame import frames_alive
+from dorrit.engine.messages import broadcast, queue_message
+from dorrit.engine.opening import PENDING
+from dorrit.engine.reports import Reports
+from dorrit.protocol.deflate import Policy
+from dorrit.protocol.refusal import Refusal, refusal
+from dorrit.protocol.request import Request
+from fuzz.choices import Choices
+from fuzz.client import Client, Heard
+from fuzz.clock import START, Clock
+from fuzz.reference import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Rules, meaning_of, xor
+
+STATUSES: Final = {101, 400, 401, 403, 405, 408, 414, 426, 431, 500, 503, 505}
+DROPS: Final = {1002, 1003, 1007, 1009}
+CLOSES: Final = (4000, 4001, 1000)
+"""What the callbacks close connections with."""
+STOPPED: Final = 1001
+CLIENTS_MAX: Final = 6
+MESSAGE_MAX: Final = 150_000
+END: Final = b"\r\n\r\n"
+REQUEST: Final = (
+    b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+FIELDS: Final = (
+    b"",
+    b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+    b"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n",
+    b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n",
+    b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n",
+    b"Sec-WebSocket-Protocol: chat, other\r\n",
+    b"Sec-WebSocket-Extensions: ;\r\n",
+    b"Sec-WebSocket-Version: 8\r\n",
+    b"X: " + b"y" * 300 + b"\r\n",
+)
+POLICIES: Final = (
+    None,
+    Policy(smallest=0),
+    Policy(smallest=10, window_bits=9),
+    Policy(smallest=0, server_takeover=True, client_takeover=True, window_bits=10),
+    Policy(server_takeover=True),
+    Policy(client_takeover=True),
+)
+
+
+class OnPurpose(Exception):  # noqa: N818 - it is none
+    """What a callback raises."""
+
+
+class MeantForTheProgram(BaseException):
+    """What a callback raises that no engine may keep for itself."""
+
+
+class Strict(Reports):
+    """Writes nothing, and remembers what must not be reported."""
+
+    def __init__(self) -> None:
+        """Begin without a fault."""
+        super().__init__()
+        self.faults: list[str] = []
+
+    def _write(self, *_arguments: object) -> None:
+        pass
+
+    def callback_raised(self, callback: str, error: BaseException) -> None:
+        """Take it for a fault, unless it was on purpose."""
+        if not isinstance(error, OnPurpose):
+            self.faults.append(f"{callback}: {error!r}")
+
+    def engine_failed(self, error: BaseException) -> None:
+        """Take it for a fault."""
+        self.faults.append(repr(error))
+
+
+class Side:
+    """The server's side of a client: what happened to its connection, and what it heard."""
+
+    def __init__(self, client: Client, connection: Connection | None) -> None:
+        """Begin with a connection that was just taken in."""
+        self.client = client
+        self.connection = connection
+        self.extensions = ""
+        self.queued: list[tuple[bool, bytes]] = []
+        self.delivered: list[tuple[bool, bytes]] = []
+        self.accepted = False
+        self.pending = False
+        self.paused = False
+        self.closed_by_server = False
+        self.raised = False
+        self.wants_room = False
+        self.ends: list[int] = []
+
+    def rules(self, rfc: bool, message_max: int) -> Rules:
+        """Return what is accepted of this client."""
+        deflate = self.extensions != ""
+        return Rules(rfc, message_max, deflate, "client_no_context_takeover" not in self.extensions)
+
+
+class Program:
+    """Carries out an input."""
+
+    def __init__(self, choices: Choices, clock: Clock) -> None:
+        """Make the engine with the settings that the input begins with."""
+        self.choices = choices
+        self.clock = clock
+        self.sides: list[Side] = []
+        self.by_connection: dict[Connection, Side] = {}
+        self.reports = Strict()
+        self.in_callback = 0
+        c = choices
+        self.rfc = c.flag()
+        policy = c.one_of(POLICIES)
+        self.buffer_size = c.one_of((65540, 10, 14, 131, 100, 1000))
+        self.rfc_max = c.one_of((1 << 20, 1, 20, 126, 1000, 70_000))
+        self.message_max = self.rfc_max if self.rfc else self.buffer_size - 5
+        self.text_as_str = c.flag()
+        self.rate = c.one_of((0, 0, 0, 1, 5))
+        self.buffered = c.one_of((1 << 28, 0, 1 << 28, 1, 3000))
+        self.is_narrow = c.flag()
+        self.pending_max = c.one_of((0, 0, 1, 500, 5000))
+        self.closes_slow = c.flag()
+        self.ping_interval = c.one_of((0.0, 1.0, 20.0))
+        self.idle_timeout = c.one_of((0.0, 0.0, 0.5, 30.0))
+        few = c.byte()
+        # As the engine has it: the largest message takes half of a queue.
+        self.fragment_max = self.buffer_size - 5
+        if self.rfc:
+            self.fragment_max = max(self.fragment_max, -(-self.rfc_max // 100))
+        self.engine = Engine(
+            on_open=self.on_open,
+            on_message=self.on_text_or_bytes if self.text_as_str else self.on_message,
+            on_close=self.on_close,
+            buffer_size=self.buffer_size,
+            max_connections=(16384, 1)[few & 1],
+            max_handshakes=(1024, 1)[few >> 1 & 1],
+            max_head=(65536, 170)[few >> 2 & 1],
+            peers=(None, None, [os.getuid()], [])[few >> 3 & 3],
+            keep_requests=bool(few >> 5 & 1),
+            handshake_timeout=(10.0, 0.5)[few >> 6 & 1],
+            reports=self.reports,
+            text_as_str=self.text_as_str,
+            max_pending_bytes=self.pending_max,
+            close_slow_clients=self.closes_slow,
+            ping_interval=self.ping_interval,
+            ping_timeout=c.one_of((20.0, 0.25, 0.0)),
+            idle_timeout=self.idle_timeout,
+            rfc=self.rfc,
+            max_message=self.rfc_max,
+            max_frame_rate=self.rate,
+            max_buffered=self.buffered,
+            deflate=policy if self.rfc else None,
+        )
+        self.engine.join_loop(lambda _: None, self.on_room)  # type: ignore[arg-type, return-value]
+        if few >> 7:
+            self.engine.every(1.0, lambda: self.act(None))
+
+    # Callbacks
+
+    def on_open(self, connection: Connection, request: Request) -> object:
+        side = self.by_connection[connection]
+        assert not side.accepted
+        assert not side.pending
+        assert connection.request is request
+        side.extensions = request.extensions
+        request.select("chat")
+        decision = self.choices.byte() % 16
+        self.act(connection)
+        if decision == 1:
+            return refusal(401, "not you")
+        if decision == 2:
+            side.pending = True
+            return PENDING
+        side.accepted = True
+        return None
+
+    def on_text_or_bytes(self, connection: Connection, message: str | bytes) -> None:
+        binary = isinstance(message, bytes)
+        self.on_message(
+            connection, binary, message.encode() if isinstance(message, str) else message
+        )
+
+    def on_message(self, connection: Connection, binary: bool, payload: bytes) -> None:
+        side = self.by_connection[connection]
+        assert side.accepted, "no message before it is accepted"
+        assert not side.ends, "no message after the close callback"
+        assert not side.closed_by_server, "no message after a close"
+        assert not side.paused, "no message in a pause"
+        assert connection.is_open
+        side.delivered.append((binary, payload))
+        self.act(connection, payload)
+
+    def on_close(self, connection: Connection, code: int, reason: str) -> None:
+        side = self.by_connection[connection]
+        assert side.accepted, "no close callback without an open one"
+        assert isinstance(reason, str)
+        assert not connection.is_open
+        side.ends.append(code)
+        self.act(connection)
+
+    def on_room(self, connection: Connection) -> None:
+        assert self.by_connection[connection].wants_room, "nobody has asked"
+
+    # What a server does
+
+    def act(self, connection: Connection | None, payload: bytes = b"echo") -> None:
+        """Do what the input says, from a callback or between turns."""
+        what = self.choices.byte() % 20
+        if what < 2:
+            return
+        if what == 2:
+            self.engine_turns_in_callback()
+            return
+        if connection is None or what >= 14:
+            if not self.sides:
+                return
+            side = self.choices.one_of(self.sides)
+            if side.connection is None:
+                return
+            connection = side.connection
+        side = self.by_connection[connection]
+        action = (
+            self.send, self.send_much, self.broadcast, self.queue, self.close, self.abort,
+            self.fail, self.pause, self.resume, self.want_room, self.stop, self.raise_it,
+        )[(what - 3) % 12]  # fmt: skip
+        action(side, connection, payload)
+
+    def engine_turns_in_callback(self) -> None:
+        if not self.in_callback:
+            return
+        try:
+            self.engine.poll()
+        except RuntimeError:
+            return
+        raise AssertionError("a turn within a turn")
+
+    def message(self) -> tuple[bool, bytes]:
+        binary = self.choices.flag()
+        unit = self.choices.bytes(self.choices.byte() % 32)
+        payload = unit * self.choices.one_of((1, 1, 3, 40, 1200, 6000))
+        # Few bytes for each turn would be many turns.
+        payload = payload[: min(MESSAGE_MAX, self.buffer_size * 300)]
+        return binary, payload if binary else payload.decode("latin-1").encode()
+
+    def send(self, side: Side, connection: Connection, _payload: bytes) -> None:
+        self.send_one(side, connection, *self.message())
+
+    def send_much(self, side: Side, connection: Connection, payload: bytes) -> None:
+        for _ in range(self.choices.byte()):
+            self.send_one(side, connection, binary=True, payload=payload[:1000])
+
+    def send_one(self, side: Side, connection: Connection, binary: bool, payload: bytes) -> None:
+        was_open = connection.is_open
+        try:
+            is_queued = connection.send(payload if binary else payload.decode())
+        except ValueError:
+            frames = len(payload) // self.fragment_max + 1
+            assert frames > 200 or 0 < self.pending_max < len(payload) + 10 * frames
+            return
+        assert was_open or not is_queued
+        if is_queued:
+            side.queued.append((binary, payload))
+
+    def broadcast(self, _side: Side, _connection: Connection, _payload: bytes) -> None:
+        self.to_many([side for side in self.sides if side.connection], *self.message(), queue=False)
+
+    def queue(self, side: Side, _connection: Connection, _payload: bytes) -> None:
+        several = [other for other in self.sides if other.connection]
+        self.to_many(
+            several if self.choices.flag() else [side], *self.message(), queue=self.choices.flag()
+        )
+
+    def to_many(self, sides: list[Side], binary: bool, payload: bytes, *, queue: bool) -> None:
+        connections = [side.connection for side in sides if side.connection is not None]
+        before = [(c.is_open, c.dropped) for c in connections]
+        if queue:
+            target = connections[0] if len(connections) == 1 else connections
+            outcome = queue_message(target, binary, payload)
+            assert outcome == (0 if payload else -2)
+            if not payload:
+                return
+            count = len(connections)
+        else:
+            count = broadcast(connections, payload if binary else payload.decode())
+        got = 0
+        for side, connection, (was_open, dropped) in zip(sides, connections, before, strict=True):
+            if was_open and connection.is_open and connection.dropped == dropped:
+                side.queued.append((binary, payload))
+                got += 1
+        assert got <= count
+
+    def close(self, side: Side, connection: Connection, _payload: bytes) -> None:
+        was_open = connection.is_open
+        connection.close(self.choices.one_of(CLOSES), "é" * self.choices.byte())
+        assert not connection.is_open
+        side.closed_by_server |= was_open
+
+    def abort(self, side: Side, connection: Connection, _payload: bytes) -> None:
+        connection.abort()
+        side.closed_by_server = True
+
+    def fail(self, side: Side, connection: Connection, _payload: bytes) -> None:
+        self.engine.fail(connection, 1008, "x")
+        side.closed_by_server = True
+
+    def pause(self, side: Side, connection: Connection, _payload: bytes) -> None:
+        if not side.pending:
+            self.engine.pause(connection)
+            side.paused = connection.is_open
+
+    def resume(self, side: Side, connection: Connection, _payload: bytes) -> None:
+        if not side.pending:
+            self.engine.resume(connection)
+            side.paused = False
+
+    def want_room(self, side: Side, connection: Connection, _payload: bytes) -> None:
+        side.wants_room = True
+        self.engine.want_room(connection)
+        self.engine.has_room(connection)
+
+    def stop(self, _side: Side, _connection: Connection, _payload: bytes) -> None:
+        self.engine.stop()
+
+    def raise_it(self, side: Side, _connection: Connection, _payload: bytes) -> None:
+        if self.in_callback:
+            side.raised = True
+            for other in self.sides:  # a callback of one may have acted on another one
+                other.raised = True
+            raise MeantForTheProgram if self.choices.byte() % 4 == 3 else OnPurpose
+
+    # What clients do
+
+    def turn(self) -> None:
+        self.in_callback = 1
+        try:
+            self.engine.poll()
+        except MeantForTheProgram:
+            pass
+        finally:
+            self.in_callback = 0
+
+    def connect(self) -> None:
+        if len(self.sides) >= CLIENTS_MAX:
+            return
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        if self.is_narrow:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        connection = self.engine.adopt(ours.detach())
+        side = Side(Client(theirs), connection)
+        self.sides.append(side)
+        assert connection is not None
+        self.by_connection[connection] = side
+
+    def client(self) -> Client | None:
+        return self.choices.one_of(self.sides).client if self.sides else None
+
+    def ask(self, client: Client) -> None:
+        client.outbox += REQUEST + self.choices.one_of(FIELDS) + b"\r\n"
+
+    def put_frame(self, client: Client, first: int, payload: bytes) -> None:
+        size = len(payload)
+        extended = b""
+        if size > 0xFFFF:
+            extended, size = size.to_bytes(8), 127
+        elif size > 125:
+            extended, size = size.to_bytes(2), 126
+        key = b"\x00\x00\x00\x00" if first % 2 else b"\x37\xfa\x21\x3d"
+        client.outbox += bytes((first, 0x80 | size)) + extended + key + xor(payload, key)
+
+    def say(self, client: Client) -> None:
+        """Put a message into the outbox, in any number of fragments, compressed or not."""
+        how = self.choices.byte()
+        binary, payload = self.message()
+        first = BINARY if binary else TEXT
+        if how & 1:
+            payload = client.compress(payload, takeover=bool(how & 2))
+            first |= 0x40
+        count = (1, 1, 2, 5)[how >> 2 & 3]
+        size = len(payload) // count + 1
+        for index in range(count):
+            fin = 0x80 if index == count - 1 else 0
+            self.put_frame(client, first | fin, payload[index * size : (index + 1) * size])
+            first = CONTINUATION
+            if how & 16:
+                self.put_frame(client, 0x80 | PING, bytes((index,)))
+
+    def control(self, client: Client) -> None:
+        opcode = self.choices.one_of((PING, PONG, CLOSE))
+        payload = self.choices.bytes(self.choices.byte() % 130)
+        if opcode == CLOSE and self.choices.flag():
+            payload = (4100).to_bytes(2) + b"bye"
+        self.put_frame(client, 0x80 | opcode, payload)
+
+    def spoil(self, client: Client) -> None:
+        if client.outbox:
+            client.outbox[self.choices.number() % len(client.outbox)] = self.choices.byte()
+
+    def step(self) -> None:
+        """Let one thing happen."""
+        what = self.choices.byte() % 24
+        if what < 3:
+            self.turn()
+        elif what == 3:
+            self.connect()
+        elif what == 4:
+            self.clock.advance(self.choices.one_of((100, 250, 1000, 2500, 11_000, 60_000)))
+        elif what == 5:
+            self.act(None)
+        elif what == 6:
+            self.answer()
+        elif what == 7:
+            self.connect()
+            self.ask(self.sides[-1].client)
+            self.sides[-1].client.push(1 << 20)
+            self.turn()
+        elif what == 8 and self.choices.byte() % 16 == 15:
+            self.begin_shutdown()
+        else:
+            client = self.client()
+            if client is not None:
+                self.client_does(client, what)
+
+    def client_does(self, client: Client, what: int) -> None:
+        if what == 9:
+            self.ask(client)
+        elif what == 10:
+            client.outbox += self.choices.bytes(self.choices.byte() % 64)
+        elif what < 14:
+            self.say(client)
+        elif what == 14:
+            self.control(client)
+        elif what == 15:
+            self.spoil(client)
+        elif what < 18:
+            client.push(self.choices.number())
+            self.turn()
+        elif what < 20:
+            client.push(1 << 20)
+            self.turn()
+        elif what == 20:
+            client.pull(self.choices.number() or 1 << 20)
+        elif what == 21:
+            client.end_sending()
+        elif what == 22:
+            client.close()
+
+    def answer(self) -> None:
+        for side in self.sides:
+            if side.pending and side.connection is not None:
+                answer: Refusal | None = None
+                if self.choices.byte() % 4 == 1:
+                    answer = refusal(401, "not you")
+                side.pending = False
+                side.paused = False  # an answer ends a pause
+                side.accepted = answer is None
+                self.engine.answer(side.connection, answer)
+
+    def begin_shutdown(self) -> None:
+        self.engine.begin_shutdown(STOPPED)
+        for side in self.sides:
+            side.closed_by_server = True
+
+    # The end
+
+    def settle(self) -> None:
+        """Let the engine do what there is to do, while the clients read."""
+        idle = 0
+        while idle < 1000:
+            self.turn()
+            heard = [side.client.pull(1 << 20) for side in self.sides]
+            if not any(heard) and not select.select([self.engine.fileno()], [], [], 0)[0]:
+                return
+            idle = 0 if any(heard) else idle + 1
+        raise AssertionError("the engine does not come to rest")
+
+    def run(self) -> None:
+        """Carry the input out, and judge what came of it."""
+        while self.choices.left:
+            self.step()
+        self.choices = Choices(b"")
+        self.answer()
+        for side in self.sides:
+            if side.connection is not None:
+                self.engine.resume(side.connection)
+                side.paused = False
+        self.settle()
+        assert self.reports.faults == [], self.reports.faults
+        for side in self.sides:
+            self.judge_delivered(side)
+        self.begin_shutdown()
+        self.settle()
+        self.engine.end_shutdown()
+        self.settle()
+        assert self.reports.faults == [], self.reports.faults
+        for side in self.sides:
+            self.judge(side, side.client.heard(self.fragment_max))
+        assert self.engine.all_connections() == []
+
+    def release(self) -> None:
+        """Leave nothing behind."""
+        self.engine.close()
+        for side in self.sides:
+            side.client.close()
+
+    def judge_delivered(self, side: Side) -> None:
+        """Look at what was heard of a client."""
+        _, found, frames = side.client.sent.partition(END)
+        meaning = meaning_of(frames if found else b"", side.rules(self.rfc, self.message_max))
+        count = len(side.delivered)
+        assert side.delivered == meaning.messages[:count], "the messages are those of the client"
+        if side.connection is not None and side.connection.is_open and side.accepted:
+            assert side.delivered == meaning.messages, "none is missing"
+            assert not meaning.faults, "who breaks the protocol is dropped"
+            assert meaning.closed is None, "who closes is closed"
+
+    def expected_codes(self, side: Side) -> set[int]:
+        """Return the close codes that a client may see."""
+        _, _, frames = side.client.sent.partition(END)
+        meaning = meaning_of(frames, side.rules(self.rfc, self.message_max))
+        codes = {STOPPED} | meaning.faults
+        if meaning.closed is not None:
+            codes.add(meaning.closed)
+        if side.closed_by_server:
+            codes |= DROPS | set(CLOSES) | {1008}
+        if side.raised:
+            codes.add(1011)
+        if self.rate or self.closes_slow:
+            codes.add(1008)
+        if 0 < self.buffered < 1 << 28:
+            codes.add(1013)
+        if self.ping_interval or self.idle_timeout:
+            codes.add(3008)
+        return codes
+
+    def judge(self, side: Side, heard: Heard) -> None:
+        """Look at what a client heard, and at what was heard of its end."""
+        assert len(side.ends) == side.accepted, (
+            "the close callback runs once for whoever is accepted"
+        )
+        assert heard.status is None or heard.status in STATUSES
+        # After our close nothing is read of a client but its close frame, whatever precedes it.
+        if side.ends and not side.closed_by_server:
+            assert side.ends[0] in self.expected_codes(side) | {1006}, side.ends
+        if heard.status != 101:
+            return
+        assert heard.messages == side.queued[: len(heard.messages)], "in order, none left out"
+        _, _, frames = side.client.sent.partition(END)
+        pings = iter(meaning_of(frames, side.rules(self.rfc, self.message_max)).pings)
+        assert all(pong in pings for pong in heard.pongs), "pongs are the pings', in order"
+        if heard.closed is None:
+            return
+        assert heard.closed in self.expected_codes(side), (heard.closed, self.expected_codes(side))
+        if heard.closed in (STOPPED, 4000, 4001, 4100):
+            assert heard.messages == side.queued, "who is closed in order has got all"
+
+
+CLOCK: Final = Clock()
+
+
+def fuzz_one(data: bytes) -> None:
+    """Judge one input."""
+    CLOCK.advance(START - CLOCK.now())
+    descriptors = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a name for each
+    program = Program(Choices(data), CLOCK)
+    try:
+        program.run()
+    finally:
+        program.release()
+    del program
+    if connections_alive() or frames_alive():
+        gc.collect()
+    assert frames_alive() == 0, "no frame is left"
+    assert connections_alive() == 0, "no connection is left"
+    assert set(os.listdir("/proc/self/fd")) == descriptors, "no descriptor is left"  # noqa: PTH208
