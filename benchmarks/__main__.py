@@ -19,6 +19,7 @@ from benchmarks.contenders import (
     running,
 )
 from benchmarks.measure import Round, RoundFailedError, run_round
+from benchmarks.revisions import UnknownRevisionError, site_of
 from benchmarks.scenarios import FURTHER, REQUIRED, Scenario
 
 WARM_UP_SECONDS = 0.1
@@ -92,6 +93,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scenario", action="append", metavar="NAME", help="only this one (repeat)"
     )
+    parser.add_argument(
+        "--against", metavar="REV", help="also dorrit as it was at this git revision"
+    )
     parser.add_argument("--server", action="append", metavar="NAME", help="only this one (repeat)")
     return parser.parse_args()
 
@@ -99,6 +103,11 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Run what the command line asks for. The exit status says nothing about the speed."""
     arguments = _arguments()
+    try:
+        before = None if arguments.against is None else site_of(arguments.against)
+    except UnknownRevisionError as error:
+        print(error, file=sys.stderr)
+        return 2
     scenarios = [
         scenario
         for scenario in (REQUIRED if arguments.quick else REQUIRED + FURTHER)
@@ -118,7 +127,9 @@ def main() -> int:
             scenario,
             [
                 contender
-                for contender in (fan_out_contenders() if scenario.senders else echo_contenders())
+                for contender in (
+                    fan_out_contenders() if scenario.senders else echo_contenders(before)
+                )
                 if not arguments.server or contender.name in arguments.server
             ],
             rounds=arguments.rounds or (ROUNDS if thorough else fewer_rounds),
@@ -126,7 +137,7 @@ def main() -> int:
         )
         print("\n" + report.table(scenario, results[scenario.name]), flush=True)
         for name, reason in absent.items():
-            print(f"  {name:<18}not measured: {reason}")
+            print(f"  {name:<21}not measured: {reason}")
         missing |= {f"{scenario.name}, {name}": reason for name, reason in absent.items()}
     if arguments.check:
         print("\n" + report.check(results))

@@ -6,13 +6,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.programs import ROOT, program
-from benchmarks.scenarios import BARE, OURS, PEER
+from benchmarks.scenarios import (
+    ASYNC,
+    ASYNC_UVLOOP,
+    BARE,
+    BEFORE,
+    OBJECTS,
+    OURS,
+    PEER,
+    WEBSOCKETS,
+)
 
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
@@ -31,10 +40,12 @@ class Contender:
     Attributes:
         name: as it stands in the tables.
         command: its arguments; the path of the socket is appended.
+        environment: variables that it gets beside those of the benchmark.
     """
 
     name: str
     command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,29 +67,55 @@ def _script(file: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, str(_SERVERS / file), *arguments)
 
 
-def _dorrit(server_file: Path) -> tuple[str, ...]:
-    return (sys.executable, "-m", "dorrit", "serve", str(server_file), "-x", "-l")
+def _dorrit(server: Path, *options: str, name: str = "") -> tuple[str, ...]:
+    where = f"{server}:{name}" if name else str(server)
+    return (sys.executable, "-m", "dorrit", "serve", where, *options, "-x", "-l")
 
 
-def echo_contenders() -> list[Contender]:
-    """Every echo server, the yardstick first."""
+def dorrit_contenders(before: Path | None = None) -> list[Contender]:
+    """Every echo server of dorrit's, that of five functions first.
+
+    Args:
+        before: a folder with another version of dorrit, to be compared with this one.
+    """
+    functions = _SERVERS / "dorrit_functions.py"
+    objects = _SERVERS / "dorrit_objects.py"
+    environment = {"PYTHONPATH": str(before)}
+    return [
+        Contender(OURS, _dorrit(functions)),
+        *([] if before is None else [Contender(BEFORE, _dorrit(functions), environment)]),
+        Contender(OBJECTS, _dorrit(objects, name="app")),
+        Contender(ASYNC, _dorrit(objects, "--event-loop", "asyncio", name="async_app")),
+        Contender(ASYNC_UVLOOP, _dorrit(objects, "--event-loop", "uvloop", name="async_app")),
+    ]
+
+
+def echo_contenders(before: Path | None = None) -> list[Contender]:
+    """Every echo server, the yardstick first.
+
+    Args:
+        before: a folder with another version of dorrit, to be compared with this one.
+    """
     return [
         Contender(BARE, (str(program("bare-echo")),)),
-        Contender(OURS, _dorrit(ROOT / "examples" / "echo.py")),
+        *dorrit_contenders(before),
         Contender(PEER, _script("picows_server.py", "uvloop", "echo")),
         Contender("picows, asyncio", _script("picows_server.py", "asyncio", "echo")),
         Contender("aiohttp", _script("aiohttp_server.py")),
-        Contender("websockets", _script("websockets_server.py", "echo")),
+        Contender(WEBSOCKETS, _script("websockets_server.py", "echo")),
     ]
 
 
 def fan_out_contenders() -> list[Contender]:
     """Every server that passes each message on to everyone, the yardstick first."""
+    objects = _SERVERS / "dorrit_objects_fan_out.py"
     return [
         Contender(BARE, (str(program("bare-echo")), "-f")),
         Contender(OURS, _dorrit(_SERVERS / "dorrit_fan_out.py")),
+        Contender(OBJECTS, _dorrit(objects, name="app")),
+        Contender(ASYNC, _dorrit(objects, "--event-loop", "asyncio", name="async_app")),
         Contender(PEER, _script("picows_server.py", "uvloop", "fan-out")),
-        Contender("websockets", _script("websockets_server.py", "fan-out")),
+        Contender(WEBSOCKETS, _script("websockets_server.py", "fan-out")),
     ]
 
 
@@ -97,16 +134,19 @@ def _accepts(path: Path) -> bool:
 
 
 @contextmanager
-def running(contender: Contender, folder: Path, core: int | None) -> Iterator[Server]:
+def running(
+    contender: Contender, folder: Path, core: int | None, patience: float = START_SECONDS
+) -> Iterator[Server]:
     """Start a server, wait until it accepts, and stop it in the end.
 
     Args:
         contender: which.
         folder: for its socket and what it prints; it belongs to the caller.
         core: the processor that it is confined to, or ``None`` for all.
+        patience: seconds for it to accept.
 
     Raises:
-        UnavailableError: it ended before it accepted, or did not accept in ``START_SECONDS``.
+        UnavailableError: it ended before it accepted, or did not accept in time.
     """
     stem = "".join(letter if letter.isalnum() else "-" for letter in contender.name)
     path = folder / f"{stem}.socket"
@@ -121,13 +161,14 @@ def running(contender: Contender, folder: Path, core: int | None) -> Iterator[Se
         process = subprocess.Popen(
             [*contender.command, str(path)],
             cwd=ROOT,
+            env={**os.environ, **contender.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             preexec_fn=prepare,  # noqa: PLW1509 (the harness has one thread)
         )
     try:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + patience
         while not _accepts(path):
             if process.poll() is not None or time.monotonic() > deadline:
                 lines = log.read_text(errors="replace").strip().splitlines()

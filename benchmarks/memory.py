@@ -93,7 +93,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print(f"Memory of the server's process, {connections:,} idle connections")
     print(
-        f"  {'server':<18}{'at rest, KiB':>14}{'bytes/connection: RSS':>24}{'PSS':>10}{'USS':>10}"
+        f"  {'server':<21}{'at rest, KiB':>14}{'bytes/connection: RSS':>24}{'PSS':>10}{'USS':>10}"
     )
     for contender in echo_contenders():
         with tempfile.TemporaryDirectory() as folder:
@@ -101,10 +101,10 @@ def main() -> int:
                 with running(contender, Path(folder), core=None) as server:
                     before, after = measure(server, connections)
             except (UnavailableError, OSError) as error:
-                print(f"  {contender.name:<18}not measured: {error}")
+                print(f"  {contender.name:<21}not measured: {error}")
                 continue
         print(
-            f"  {contender.name:<18}{before.resident // 1024:>14,}"
+            f"  {contender.name:<21}{before.resident // 1024:>14,}"
             f"{(after.resident - before.resident) / connections:>24,.0f}"
             f"{(after.proportional - before.proportional) / connections:>10,.0f}"
             f"{(after.unique - before.unique) / connections:>10,.0f}",

@@ -1,10 +1,15 @@
-"""The loads, and the limits that the project has set itself for two of them."""
+"""The loads, and the limits that the project has set itself."""
 
 from dataclasses import dataclass
 
 BARE = "bare C"
 PEER = "picows, uvloop"
 OURS = "dorrit"
+BEFORE = "dorrit, before"
+OBJECTS = "dorrit, objects"
+ASYNC = "dorrit, async"
+ASYNC_UVLOOP = "dorrit, async uvloop"
+WEBSOCKETS = "websockets"
 
 
 @dataclass(frozen=True)
@@ -39,20 +44,35 @@ FURTHER = (
 
 @dataclass(frozen=True)
 class Limit:
-    """What dorrit wants to reach in a scenario, as ratios of server CPU for each message.
+    """What dorrit wants to reach in a scenario: a ratio of server CPU for each message.
 
     Attributes:
         scenario: the load that it is about.
-        times_bare: at most so many times what the bare C server takes.
-        less_than_peer: picows on uvloop takes at least so many times what dorrit takes.
+        server: whose CPU is looked at.
+        reference: with whose it is compared.
+        at_most: the server takes at most so many times what the reference takes.
     """
 
     scenario: Scenario
-    times_bare: float
-    less_than_peer: float
+    server: str
+    reference: str
+    at_most: float
 
 
 LIMITS = (
-    Limit(ONE_IN_FLIGHT, times_bare=1.3, less_than_peer=1.6),
-    Limit(SIXTEEN_IN_FLIGHT, times_bare=2.0, less_than_peer=6.0),
+    Limit(ONE_IN_FLIGHT, OURS, BARE, 1.3),
+    Limit(ONE_IN_FLIGHT, OURS, PEER, 1 / 1.6),
+    Limit(SIXTEEN_IN_FLIGHT, OURS, BARE, 2.0),
+    Limit(SIXTEEN_IN_FLIGHT, OURS, PEER, 1 / 6.0),
+    *(
+        limit
+        for scenario in REQUIRED
+        for limit in (
+            # Noise between two equal servers is about this much.
+            Limit(scenario, OURS, BEFORE, 1.03),
+            Limit(scenario, OBJECTS, OURS, 1.05),
+        )
+    ),
+    Limit(SIXTEEN_IN_FLIGHT, ASYNC, PEER, 1 / 2),
+    *(Limit(scenario, ASYNC, WEBSOCKETS, 1 / 3) for scenario in REQUIRED + FURTHER),
 )
