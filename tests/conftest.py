@@ -11,9 +11,11 @@ import pytest
 from tests.support.harness import Harness, LogRecords
 from tests.support.servers import Servers
 
-# A shell has what it starts with & ignore SIGINT, and so would the servers of the tests.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell has what it starts with & ignore SIGINT and SIGQUIT, nohup(1) has it ignore SIGHUP, and so
+# would the servers of the tests: what is ignored stays so across execve(2), what is caught doesn't.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 
 @pytest.fixture
