@@ -431,9 +431,9 @@ def test_a_client_that_answers_no_ping_is_closed(objects: Objects) -> None:
 
 
 def test_a_client_that_answers_pings_stays_but_not_when_it_says_nothing(objects: Objects) -> None:
-    run = objects.serve(SILENT, "--ping-interval=0.25", "--ping-timeout=0.5", "--idle-timeout=1.5")
-    client = objects.connect()
+    run = objects.serve(SILENT, "--ping-interval=0.25", "--ping-timeout=60", "--idle-timeout=1.5")
     begun = time.monotonic()
+    client = objects.connect()
     pings = 0
     while (received := client.receive()).opcode == PING:
         client.socket.sendall(frame(0xA, received.payload))
