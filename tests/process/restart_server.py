@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dorrit.process import restart
+from dorrit.process.backoff import wait_after_crash
 from dorrit.process.command import Command
 from dorrit.process.handover import Handover
 
@@ -135,6 +136,7 @@ class Server:
         )
 
     def back_off(self) -> None:
+        self.log(f"due {wait_after_crash(self.handover.unrest):.2f}")
         seconds = self.handover.delay()
         if seconds:
             self.log(restart.waiting(seconds, self.handover.restarts))
