@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.restarting import SEARCHED, interpreter_for_nobody
-from tests.support.proc import status
+from tests.support.proc import is_gone, status
 from tests.support.servers import until
 
 ROOT = Path(__file__).parents[2]
@@ -82,10 +82,7 @@ class Service:
 
 def is_alive(pid: int) -> bool:
     """Whether a process runs. One that has ended stays in /proc where nobody waits for it."""
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
+    return not is_gone(pid)
 
 
 @pytest.fixture
