@@ -96,6 +96,7 @@ def test_R29_callers_that_come_during_the_restart_wait_and_are_served(start: Sta
     assert [caller.answer() for caller in waiting] == [str(number) for number in range(50)]
 
 
+@pytest.mark.timeout(600)
 def test_R29_no_caller_is_refused_nor_lost_over_a_hundred_crashes(start: Starter) -> None:
     server = start()
     outcomes: Counter[str] = Counter()

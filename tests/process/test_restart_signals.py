@@ -108,6 +108,7 @@ def test_R28_a_handler_above_the_servers_own_faulthandler_is_left_alone(start: S
     assert server.crash_for_good() == signal.SIGSEGV
 
 
+@pytest.mark.timeout(600)
 def test_R27_no_sigterm_is_lost_between_two_images(start: Starter) -> None:
     for moment in range(12):
         server = start()
