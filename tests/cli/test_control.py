@@ -376,6 +376,8 @@ def test_restart_does_not_start_a_second_one_beside_one_that_does_not_end(
     result = Result("restart", name, "--timeout=0.1")
     assert result.status == 1
     assert "has not ended within 0.1 seconds" in result.err
+    assert process.stdout is not None
+    assert process.stdout.readline() == "took SIGTERM 1\n"  # two that wait would be one
     process.send_signal(signal.SIGTERM)
     until(lambda: process.poll() is not None, "its end")
 

@@ -6,7 +6,7 @@ of its socket, and words:
 pid         makes the pid file
 record      makes the record for `dorrit restart`: this command
 nobody      drops root's privileges
-linger      stops at the second SIGTERM only
+linger      stops at the second SIGTERM only, and says of each that it has taken it
 busy        computes for a while after each answer: Python takes all SIGTERMs of that time as one
 lie         claims in its pid file, and in its status, that it is process 1
 janitor     has a janitor remove its files
@@ -34,7 +34,12 @@ STARTED = 1_700_000_000.5
 def main(directory: str, name: str, path: str, *words: str) -> None:
     terms: list[None] = []
 
-    signal.signal(signal.SIGTERM, lambda *_: terms.append(None))
+    def take(*_: object) -> None:
+        terms.append(None)
+        if "linger" in words:
+            os.write(1, f"took SIGTERM {len(terms)}\n".encode())
+
+    signal.signal(signal.SIGTERM, take)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing)

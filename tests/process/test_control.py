@@ -23,7 +23,8 @@ from dorrit.process.record import Record, RecordFile, path_beside, path_of, read
 from dorrit.process.status_client import NotRunningError, StatusError
 from tests.process import status_server
 from tests.support.children import NOBODY, run_python
-from tests.support.servers import until
+from tests.support.janitors import janitors
+from tests.support.servers import PATIENCE, until
 
 Started = subprocess.Popen[str]
 
@@ -302,8 +303,8 @@ def test_R27_a_server_is_stopped_by_sigterm_and_waited_for(
 ) -> None:
     process = start("pid")
     with find(path if target == "path" else target, str(directory)) as server:
-        assert server.stop(20)
-    assert process.wait(20) == 0
+        assert server.stop(PATIENCE)
+    assert process.wait(PATIENCE) == 0
     assert process.stdout is not None
     assert process.stdout.read() == "stopping after 1\n"
     assert not_running("chat", directory).is_left is False
@@ -315,7 +316,7 @@ def test_R27_its_janitor_is_waited_for_as_well(
     start("pid", "nobody", "janitor")
     assert files(directory) == ["chat.pid", "chat.socket", "chat.status"]
     with find("chat", str(directory)) as server:
-        assert server.stop(20)
+        assert server.stop(PATIENCE)
     # The socket is no file of this janitor's.
     assert files(directory) == ["chat.socket"]
 
@@ -327,8 +328,10 @@ def test_R27_a_server_that_waits_is_not_waited_for_longer_than_asked(
     with find("chat", str(directory)) as server:
         assert not server.stop(0.2)
         assert process.poll() is None
-        assert server.stop(20)  # its second signal
-    assert process.wait(20) == 0
+        assert process.stdout is not None
+        assert process.stdout.readline() == "took SIGTERM 1\n"  # two that wait would be one
+        assert server.stop(PATIENCE)  # its second signal
+    assert process.wait(PATIENCE) == 0
 
 
 def test_R27_now_sends_two_signals_that_are_not_one(
@@ -336,8 +339,8 @@ def test_R27_now_sends_two_signals_that_are_not_one(
 ) -> None:
     process = start("linger")
     with find("chat", str(directory)) as server:
-        assert server.stop(20, now=True)
-    assert process.wait(20) == 0
+        assert server.stop(PATIENCE, now=True)
+    assert process.wait(PATIENCE) == 0
 
 
 def test_R27_now_waits_for_the_first_signal_to_be_taken(
@@ -348,12 +351,12 @@ def test_R27_now_waits_for_the_first_signal_to_be_taken(
         # It is stopped, and would take both as one.
         process.send_signal(signal.SIGSTOP)
         until(lambda: " T " in Path(f"/proc/{process.pid}/stat").read_text())
-        waker = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -CONT {process.pid}"])
         begin = time.monotonic()
-        assert server.stop(20, now=True)
+        waker = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -CONT {process.pid}"])
+        assert server.stop(PATIENCE, now=True)
         assert time.monotonic() - begin >= 0.4
-        assert waker.wait(20) == 0
-    assert process.wait(20) == 0
+        assert waker.wait(PATIENCE) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_R27_a_server_that_ends_meanwhile_has_stopped(
@@ -363,7 +366,7 @@ def test_R27_a_server_that_ends_meanwhile_has_stopped(
     with find("chat", str(directory)) as server:
         process.kill()
         process.wait()
-        assert server.stop(20)
+        assert server.stop(PATIENCE)
         assert server.stop(0, now=True)
 
 
@@ -393,17 +396,13 @@ def test_R27_a_janitor_that_takes_longer_than_the_server_is_waited_for(
     directory: Path, start: Callable[..., Started]
 ) -> None:
     start("pid", "nobody", "janitor", "hasty")
-    (janitor,) = [
-        int(entry.parent.name)
-        for entry in Path("/proc").glob("[0-9]*/cmdline")
-        if b"janitor_program.py\0chat\0" in entry.read_bytes()
-    ]
+    (janitor,) = janitors(directory)
     os.kill(janitor, signal.SIGSTOP)
     waker = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -CONT {janitor}"])
     with find("chat", str(directory)) as server:
-        assert server.stop(20)
+        assert server.stop(PATIENCE)
     assert files(directory) == ["chat.socket"]
-    assert waker.wait(20) == 0
+    assert waker.wait(PATIENCE) == 0
 
 
 def test_a_signal_is_pending_until_the_process_takes_it() -> None:
@@ -436,7 +435,7 @@ def test_a_process_is_sent_signals_and_waited_for_with_and_without_a_pidfd(
         process.send(signal.SIGTERM)
         if not has_pidfd:
             child.wait()  # a zombie still is a process
-        assert process.wait(20)
+        assert process.wait(PATIENCE)
         child.wait()
         with pytest.raises(ProcessLookupError):
             process.send(signal.SIGTERM)
@@ -449,8 +448,8 @@ def test_R27_now_is_said_again_to_a_server_that_was_busy(
 ) -> None:
     process = start("linger", "busy")
     with find("chat", str(directory)) as server:
-        assert server.stop(20, now=True)
-    assert process.wait(20) == 0
+        assert server.stop(PATIENCE, now=True)
+    assert process.wait(PATIENCE) == 0
 
 
 # How a daemon was started
@@ -645,8 +644,8 @@ def test_R27_a_server_that_is_killed_before_it_takes_the_signal_has_stopped(
     with find("chat", str(directory)) as server:
         process.send_signal(signal.SIGSTOP)
         killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -KILL {process.pid}"])
-        assert server.stop(20, now=True)
-        assert killer.wait(20) == 0
+        assert server.stop(PATIENCE, now=True)
+        assert killer.wait(PATIENCE) == 0
 
 
 def test_a_socket_on_which_a_server_of_another_name_answers_is_not_the_servers(

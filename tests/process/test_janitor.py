@@ -17,6 +17,7 @@ from dorrit.errors import StartError
 from dorrit.process import janitor
 from dorrit.process.lock import Lock, holder
 from tests.support import proc
+from tests.support.janitors import janitors
 from tests.support.servers import until
 
 NOBODY = 65534
@@ -96,22 +97,8 @@ class Process:
     def close(self) -> None:
         proc.end_group(self.process)
         for pid in janitors(self.directory):
-            os.kill(pid, signal.SIGKILL)
-
-
-def janitors(directory: Path) -> list[int]:
-    """Those that look after the directory."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            pid = int(entry.name)
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            if (
-                os.fsencode(janitor.PROGRAM) in words
-                and str(directory) in proc.descriptors(pid).values()
-            ):
-                found.append(pid)
-    return found
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
