@@ -77,7 +77,9 @@ def browser() -> Iterator[Browser]:
     """Headless Chromium with a new, empty profile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=find_program("chromium"), args=CHROMIUM_OPTIONS
+            executable_path=find_program("chromium"),
+            args=CHROMIUM_OPTIONS,
+            timeout=DEADLINE * 1000,
         )
         yield browser
         browser.close()

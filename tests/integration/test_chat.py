@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.integration.dorrit_server import EXAMPLES, dorrit_dev
 from tests.integration.processes import DEADLINE
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 expect.set_options(timeout=DEADLINE * 1000)
 
@@ -26,6 +26,7 @@ def people(browser: Browser, address: str) -> Iterator[list[Page]]:
     with browser.new_context() as one, browser.new_context() as other:
         pages = [one.new_page(), other.new_page()]
         for page in pages:
+            page.set_default_timeout(DEADLINE * 1000)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.goto(address)
         yield pages

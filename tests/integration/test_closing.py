@@ -28,8 +28,6 @@ from tests.integration.raw_client import (
     frame,
 )
 
-pytestmark = pytest.mark.timeout(60)
-
 TOO_LARGE = 65_536
 """One byte more than the default buffer size less 5 (R5, R30)."""
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.integration.clients import page_address
 from tests.integration.processes import DEADLINE
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 expect.set_options(timeout=DEADLINE * 1000)
 

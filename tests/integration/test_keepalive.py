@@ -10,8 +10,6 @@ from tests.integration.dorrit_server import EXAMPLES, dorrit_serve
 from tests.integration.nginx import nginx_in_front_of, replace_line
 from tests.integration.processes import DEADLINE, service_directory
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def impatient(text: str) -> str:
     """The configuration with a time-out of three seconds instead of nginx's default of a minute."""
@@ -37,5 +35,5 @@ def test_a_silent_connection_outlives_the_proxys_timeout_only_with_pings(pings: 
             else:
                 begin = time.monotonic()
                 with pytest.raises(ConnectionClosedError):
-                    client.recv(timeout=DEADLINE)
-                assert time.monotonic() - begin < DEADLINE
+                    client.recv(timeout=45)
+                assert time.monotonic() - begin < 45  # long before nginx's default

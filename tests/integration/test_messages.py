@@ -5,8 +5,6 @@ import pytest
 from tests.integration.clients import Client
 from tests.integration.messages import Message, all_messages
 
-pytestmark = pytest.mark.timeout(60)
-
 MESSAGES = all_messages()
 
 

@@ -19,7 +19,7 @@ from tests.integration.raw_client import (
     frame,
 )
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 ECHO = EXAMPLES / "echo.py"
 COOKIE = SERVERS / "cookie.py"

@@ -12,8 +12,6 @@ from tests.integration.raw_client import (
     without,
 )
 
-pytestmark = pytest.mark.timeout(60)
-
 KEY_FIELD = ("Sec-WebSocket-Key", "AAECAwQFBgcICQoLDA0ODw==")
 
 
