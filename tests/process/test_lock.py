@@ -22,8 +22,10 @@ NOBODY = 65534
 BEGINNING = """\
 import os, sys, time
 from dorrit.errors import StartError
+from dorrit.process import lock as lock_module
 from dorrit.process.lock import Lock, holder
 
+lock_module.PATIENCE = 60  # the holder may be slow to write its pid
 path = sys.argv[1]
 
 def say(*words):
