@@ -110,7 +110,8 @@ def server(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def client_of(port: int) -> Iterator[tuple[ClientConnection, int]]:
     """A client, and the process id of the server."""
-    with connect(f"ws://127.0.0.1:{port}/", origin=Origin(f"http://127.0.0.1:{port}")) as client:
+    origin = Origin(f"http://127.0.0.1:{port}")
+    with connect(f"ws://127.0.0.1:{port}/", origin=origin, open_timeout=PATIENCE) as client:
         yield client, int(client.recv(PATIENCE))
 
 
@@ -118,6 +119,13 @@ def ask(port: int) -> str:
     with client_of(port) as (client, _pid):
         client.send("?")
         return str(client.recv(PATIENCE))
+
+
+def rewrite(path: Path, text: str) -> None:
+    """As most editors do it: the new file takes the place of the old one, which is never empty."""
+    new = path.with_name("new")
+    new.write_text(text)
+    new.replace(path)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -187,7 +195,7 @@ def test_a_change_restarts_the_server(server: Path) -> None:
     with Dev(str(server), "--port", "0") as dev:
         port = dev.open_port()
         with client_of(port) as (client, first_pid):
-            server.write_text(SERVER.replace("one", "two"))
+            rewrite(server, SERVER.replace("one", "two"))
             with pytest.raises(ConnectionClosed) as closed:
                 client.recv(PATIENCE)
             assert closed.value.rcvd is not None
@@ -208,9 +216,7 @@ def test_a_change_of_what_the_server_imports_restarts_it(server: Path, tmp_path:
     with Dev(str(server), "--port", "0") as dev:
         port = dev.open_port()
         assert ask(port) == "first"
-        # As most editors do it: the new file takes the place of the old one.
-        (tmp_path / "parts" / "new").write_text("answer = 'second'")
-        (tmp_path / "parts" / "new").replace(part)
+        rewrite(part, "answer = 'second'")
         dev.wait_for("answers.py changed, restarting")
         dev.wait_for("the server listens again")
         assert ask(port) == "second"
@@ -226,7 +232,7 @@ def test_a_change_of_the_configuration_file_restarts_the_server(
     with Dev(str(server), "--port", "0", "-f", str(config_file)) as dev:
         port = dev.open_port()
         assert ask(port) == "red"
-        config_file.write_text("blue")
+        rewrite(config_file, "blue")
         dev.wait_for("chat.conf changed, restarting")
         dev.wait_for("the server listens again")
         assert ask(port) == "blue"
@@ -235,13 +241,13 @@ def test_a_change_of_the_configuration_file_restarts_the_server(
 def test_an_error_in_a_change_is_shown_and_its_repair_is_awaited(server: Path) -> None:
     with Dev(str(server), "--port", "0") as dev:
         port = dev.open_port()
-        server.write_text("def broken(:\n")
+        rewrite(server, "def broken(:\n")
         dev.wait_for(r"server\.py: line 1: ")
         dev.wait_for("the server ended with exit status 1; waiting for a change")
         with pytest.raises(InvalidStatus) as refusal:
             ask(port)
         assert refusal.value.response.status_code == 503
-        server.write_text(SERVER.replace("one", "repaired"))
+        rewrite(server, SERVER.replace("one", "repaired"))
         dev.wait_for("the server listens again")
         assert ask(port) == "repaired"
 
@@ -262,7 +268,7 @@ def test_a_server_that_crashes_is_not_restarted_before_a_change(
         with pytest.raises(InvalidStatus) as refusal:
             ask(port)
         assert refusal.value.response.status_code == 503
-        server.write_text(SERVER)
+        rewrite(server, SERVER)
         dev.wait_for("the server listens again")
         assert ask(port) == "one"
         dev.process.send_signal(signal.SIGINT)
