@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.frames import Opcode
 
 import dorrit
 import dorrit.testing
@@ -268,11 +269,23 @@ def test_a_message_in_fragments_is_one() -> None:
         assert client.receive() == bytes(range(20))
 
 
-def test_a_ping_of_the_server_is_answered_while_the_client_receives() -> None:
-    app = Server(ping_interval=0.25, ping_timeout=0.25)
+def test_a_ping_of_the_server_is_answered_while_the_client_receives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pings = 0
+    take = AsyncClient._take
+
+    def count(client: AsyncClient, event: Any) -> None:
+        nonlocal pings
+        pings += getattr(event, "opcode", None) is Opcode.PING
+        take(client, event)
+
+    monkeypatch.setattr(AsyncClient, "_take", count)
+    app = Server(ping_interval=0.25, ping_timeout=10)
     with serve(app) as server, server.connect() as client:
-        with pytest.raises(TimeoutError):
-            client.receive(timeout=1.5)
+        while pings < 3:  # the next one is only sent when the one before has been answered
+            with pytest.raises(TimeoutError):
+                client.receive(timeout=0.3)
         client.ping()
 
 
