@@ -80,17 +80,22 @@ def test_pings_do_not_keep_an_idle_connection(log: LogRecords) -> None:
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_a_message_keeps_an_idle_connection(log: LogRecords, direction: str) -> None:
     with Harness(idle_timeout=1) as harness:
-        client = harness.open()
         begin = time.monotonic()
-        last = begin
+        client = harness.open()
+        last, longest = begin, 0.0
         while time.monotonic() < begin + 2 and not harness.closed:
+            now = time.monotonic()
+            last, longest = now, max(longest, now - last)
             if direction == "in":
                 client.send(frame(TEXT, b"here"))
             else:
                 assert harness.connection(client).send("there")
-            last, pause = time.monotonic(), time.monotonic() + 0.1
+            pause = now + 0.1
             harness.until(lambda pause=pause: time.monotonic() > pause or harness.closed)  # type: ignore[misc]
-        assert harness.closed == []
+        if harness.closed:
+            # Only a test that was itself held up around a message may see that.
+            assert max(longest, time.monotonic() - last) >= 0.5
+            return
         harness.until(lambda: harness.closed)
         assert time.monotonic() - last >= 1
 
