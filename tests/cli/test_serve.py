@@ -176,9 +176,12 @@ def test_R32_m_limits_the_clients(servers: Servers) -> None:
 
 
 def test_R32_it_says_at_the_start_that_the_descriptors_will_not_do(servers: Servers) -> None:
-    run = servers.serve("", "-m", "10000000")
+    # Neither root nor anybody else can have more without the privilege to raise the hard limit.
+    low = ["prlimit", "--nofile=1000", "setpriv", "--bounding-set=-sys_resource"]
+    command = servers.command(servers.write(""), "-m", "10000000")
+    run = servers.start(*low, *command).until_listening()
     warning, listening = run.log
-    assert " WARNING the limit of " in warning
+    assert " WARNING the limit of 1000 " in warning
     assert " descriptors is too low for 10000000 connections, which need " in warning
     assert "listening" in listening
     assert servers.connect().ask("hello") == "hello"
