@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.expectations import Expectations
+from tests.conformance.expectations import Expectations, Verdict
 from tests.conformance.modes import (
     DEFLATE,
     FIVE_FUNCTIONS,
@@ -28,6 +28,13 @@ SECONDS = 300.0
 def prove(mode: Mode, path: str, cases: tuple[str, ...], folder: Path) -> None:
     """Run some cases and fail with the report of each that ended otherwise than expected."""
     results = run_cases(mode, path, cases, folder, seconds=SECONDS)
+    judge = mode.expectations.judge
+    unexpected = [each.case for each in results.values() if judge(each) is Verdict.UNEXPECTED]
+    if unexpected:
+        # The suite ends many cases after a second, in which a busy machine may do something else.
+        again = folder / "again"
+        again.mkdir()
+        results |= run_cases(mode, path, unexpected, again, seconds=SECONDS)
     complaints = mode.expectations.complaints(cases, results)
     assert not complaints, "\n".join(complaints)
 
