@@ -148,6 +148,7 @@ def start(daemon: Daemon, *options: object) -> None:
 def test_R28_R29_as_a_daemon_the_same_process_serves_again(
     log: LogDaemon, daemon: Daemon, options: list[str], uid: int
 ) -> None:
+    log.identities = (daemon.name,)
     start(daemon, *options)
     lines = log.until_said("listening on")
     before = picture(daemon.pid, daemon.path)
@@ -395,6 +396,7 @@ def test_R28_a_server_that_cannot_start_again_says_why_and_ends(
 def test_R28_a_daemon_that_cannot_start_again_says_why_in_the_log(
     log: LogDaemon, daemon: Daemon
 ) -> None:
+    log.identities = (daemon.name,)
     start(daemon)
     log.until_said("listening on")
     daemon.file.write_text("def ws_init_func(:")

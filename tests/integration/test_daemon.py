@@ -452,6 +452,7 @@ def test_R23_it_logs_to_syslog_under_its_name_with_its_pid(
         def ws_read_callback(conn, binary, data):
             raise ValueError("about\\n<0>\\x1b[31m" + data.decode())
     """)
+    log.identities = (daemon.name,)
     started = daemon.start()
     assert "listening" not in started.stderr
     message = log.received()
@@ -480,6 +481,7 @@ def test_R23_cookies_and_queries_are_not_logged_and_what_clients_send_is_escaped
     daemons: Daemons, log: LogDaemon
 ) -> None:
     daemon = daemons()
+    log.identities = (daemon.name,)
     daemon.start("--log-level", "debug")
     daemon.path.stat()
     client = daemon.connect()
@@ -498,6 +500,7 @@ def test_R23_cookies_and_queries_are_not_logged_and_what_clients_send_is_escaped
 
 def test_R23_sighup_opens_the_log_anew(daemons: Daemons, log: LogDaemon) -> None:
     daemon = daemons()
+    log.identities = (daemon.name,)
     daemon.start("--log-level", "info")
     log.until_said("listening on")
     # The log daemon is replaced by another one.
@@ -513,6 +516,7 @@ def test_R23_sighup_opens_the_log_anew(daemons: Daemons, log: LogDaemon) -> None
 
 def test_R23_the_level_is_the_administrators_choice(daemons: Daemons, log: LogDaemon) -> None:
     daemon = daemons()
+    log.identities = (daemon.name,)
     daemon.start("--log-level", "error", "-u", "root")  # that it is root is a warning
     daemon.stop()
     assert log.is_silent

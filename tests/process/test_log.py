@@ -64,7 +64,7 @@ def test_records_are_written_once_however_often_it_is_set_up(
 
 
 def test_R23_with_syslog_only_bad_news_goes_to_the_terminal() -> None:
-    with log_daemon() as daemon:
+    with log_daemon("chat") as daemon:
         told = run_python(
             """
             logger = logging.getLogger("dorrit")
@@ -90,7 +90,7 @@ def test_R23_with_syslog_only_bad_news_goes_to_the_terminal() -> None:
 
 
 def test_R23_sighup_connects_to_the_log_daemon_that_is_there_now() -> None:
-    with log_daemon() as daemon:
+    with log_daemon("chat") as daemon:
         told = run_python(
             f"""
             import socket
@@ -131,11 +131,11 @@ os.write(descriptor, (start + "crashed").encode())
 
 
 def test_R28_a_daemons_crash_is_a_line_in_the_systems_log() -> None:
-    with log_daemon() as daemon:
+    with log_daemon("chat") as daemon:
         told = run_python(CRASH_REPORT.format(before='made.use_syslog("chat")'))
         assert told.splitlines() == ["False <26>chat[PID]: ", "False False", "True"]
         # critical 2
-        assert re.fullmatch(rb"<26>chat\[\d+\]: crashed", daemon.socket.recv(1000))
+        assert re.fullmatch(rb"<26>chat\[\d+\]: crashed", daemon.datagram())
         assert daemon.is_silent
 
 
@@ -148,7 +148,7 @@ def test_R28_without_a_log_daemon_a_crash_is_said_on_stderr() -> None:
 
 
 def test_R28_a_crash_in_the_foreground_is_said_on_stderr() -> None:
-    with log_daemon() as daemon:
+    with log_daemon("chat", "dorrit") as daemon:
         told = run_python(CRASH_REPORT.format(before="os.dup2(1, 2)"))
         assert "True dorrit[PID]: " in told.splitlines()
         assert re.search(r"dorrit\[\d+\]: crashed", told)

@@ -20,7 +20,7 @@ def no_daemon() -> Iterator[None]:
 
 @pytest.fixture
 def daemon() -> Iterator[LogDaemon]:
-    with log_daemon() as made:
+    with log_daemon("chat") as made:
         yield made
 
 
@@ -137,8 +137,8 @@ def test_R23_what_a_terminal_does_not_print_is_escaped(daemon: LogDaemon) -> Non
 
 
 def test_R23_the_name_can_not_forge_anything_either(daemon: LogDaemon) -> None:
-    run(r"logger.addHandler(SyslogHandler('a\nb\x1b%s')); logger.info('text')")
-    assert daemon.received()[1] == r"a\nb\x1b%s"
+    run(r"logger.addHandler(SyslogHandler('a\nb\x1b%s-chat')); logger.info('text')")
+    assert daemon.received()[1] == r"a\nb\x1b%s-chat"
 
 
 def test_R23_a_long_line_is_cut_and_still_arrives(daemon: LogDaemon) -> None:
@@ -206,7 +206,7 @@ def test_R23_without_a_log_daemon_the_server_goes_on(no_daemon: None) -> None:
 
 
 def test_R23_a_message_that_can_not_be_made_is_reported_as_logging_does(daemon: LogDaemon) -> None:
-    with start("logger.addHandler(SyslogHandler('a')); logger.info('%d', 'x')") as process:
+    with start("logger.addHandler(SyslogHandler('chat')); logger.info('%d', 'x')") as process:
         _, error = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "--- Logging error ---" in error
@@ -224,7 +224,7 @@ def test_R23_a_crash_is_told_with_one_write_to_a_descriptor_made_before(daemon: 
         """
     )
     # Without the date, which syslogd then adds: it must not be that of the start.
-    assert daemon.socket.recv(1 << 16) == b"<%d>chat[%d]: crashed" % (FACILITY_DAEMON | 2, pid)
+    assert daemon.datagram() == b"<%d>chat[%d]: crashed" % (FACILITY_DAEMON | 2, pid)
 
 
 def test_R23_without_a_log_daemon_a_crash_has_nobody_to_tell(no_daemon: None) -> None:

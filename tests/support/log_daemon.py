@@ -8,17 +8,26 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.servers import PATIENCE
+
 DEV_LOG = Path("/dev/log")
 
 FACILITY_DAEMON = 3 << 3
 
 
 class LogDaemon:
-    """Takes what programs send to syslog; in the place of a log daemon, if none runs."""
+    """Takes what programs send to syslog; in the place of a log daemon, if none runs.
+
+    Attributes:
+        identities: Whose messages these are about: those of other programs are passed over.
+    """
+
+    def __init__(self, *identities: str) -> None:
+        self.identities = identities
 
     def listen(self) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE)
         self.socket.bind(str(DEV_LOG))
         DEV_LOG.chmod(0o666)
 
@@ -26,9 +35,16 @@ class LogDaemon:
         self.socket.close()
         DEV_LOG.unlink()
 
+    def datagram(self) -> bytes:
+        """The next message as it has come."""
+        while True:
+            data = self.socket.recv(1 << 16)
+            if any(f"{identity}[".encode() in data for identity in self.identities):
+                return data
+
     def received(self) -> tuple[int, str, int, str]:
         """The next message: its priority, identity, pid, and text."""
-        data = self.socket.recv(1 << 16).rstrip(b"\0").decode()
+        data = self.datagram().rstrip(b"\0").decode()
         # RFC 3164: <priority>, date, identity[pid]: text. syslog(3) leaves out the host.
         found = re.fullmatch(r"<(\d+)>\w{3} [ \d]\d [\d:]{8} (.*?)\[(\d+)\]: (.*)", data, re.DOTALL)
         assert found, data
@@ -45,11 +61,11 @@ class LogDaemon:
     def is_silent(self) -> bool:
         self.socket.setblocking(False)
         try:
-            self.socket.recv(1)
+            self.datagram()
         except BlockingIOError:
             return True
         finally:
-            self.socket.settimeout(20)
+            self.socket.settimeout(PATIENCE)
         return False
 
     def until_said(self, text: str) -> list[str]:
@@ -77,10 +93,10 @@ def no_log_daemon() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def log_daemon() -> Iterator[LogDaemon]:
-    """It takes what all programs on this machine send to syslog."""
+def log_daemon(*identities: str) -> Iterator[LogDaemon]:
+    """It takes what all programs on this machine send to syslog, and keeps what some of them do."""
     with no_log_daemon():
-        made = LogDaemon()
+        made = LogDaemon(*identities)
         made.listen()
         try:
             yield made
