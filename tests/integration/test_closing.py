@@ -120,7 +120,7 @@ def test_R5_library_that_sends_too_large_a_message_is_told_so(echo_url: str, siz
         connection.recv(DEADLINE)
 
     with (
-        connect(echo_url, proxy=None, compression=None) as connection,
+        connect(echo_url, proxy=None, compression=None, open_timeout=DEADLINE) as connection,
         pytest.raises(ConnectionClosedError) as closed,
     ):
         send_and_receive(connection)

@@ -25,7 +25,7 @@ def test_a_silent_connection_outlives_the_proxys_timeout_only_with_pings(pings: 
             dorrit_serve(EXAMPLES / "echo.py", path, *options),
             nginx_in_front_of(path, edit=impatient) as nginx,
             # The client itself sends no pings, it only answers them, as a browser does.
-            connect(nginx.url, proxy=None, ping_interval=None) as client,
+            connect(nginx.url, proxy=None, ping_interval=None, open_timeout=DEADLINE) as client,
         ):
             if pings:
                 with pytest.raises(TimeoutError):
