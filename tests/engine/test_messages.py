@@ -12,17 +12,24 @@ from tests.support.harness import Harness, LogRecords
 MEGABYTE = 1 << 20
 
 
-def test_a_message_that_never_fits_is_refused_by_each_kind_of_client(log: LogRecords) -> None:
+@pytest.mark.parametrize("close_slow_clients", [False, True])
+def test_a_message_that_never_fits_is_refused_by_each_kind_of_client_and_costs_none(
+    log: LogRecords, close_slow_clients: bool
+) -> None:
     """Compressed for each of them, compressed for all, and as it is."""
     policy = Policy(server_takeover=True)
-    with Harness(rfc=True, max_pending_bytes=1000, deflate=policy) as harness:
+    with Harness(
+        rfc=True, max_pending_bytes=1000, deflate=policy, close_slow_clients=close_slow_clients
+    ) as harness:
         own = harness.open(offering())
         shared = harness.open(offering("permessage-deflate; server_no_context_takeover"))
         plain = harness.open()
         conns = [harness.connection(client) for client in (own, shared, plain)]
         noise = random.Random(1).randbytes(2000)
-        assert broadcast(conns, noise) == 0
+        with pytest.raises(ValueError, match="larger than what may wait for one client"):
+            broadcast(conns, noise)
         assert [conn.dropped for conn in conns] == [1, 1, 1]
+        assert all(harness.engine.has_room(conn) for conn in conns), "nobody is slow"
         assert broadcast(conns, b"fits") == 3
         for conn in conns:
             assert queue_message(conn, True, noise) == 0
@@ -31,6 +38,23 @@ def test_a_message_that_never_fits_is_refused_by_each_kind_of_client(log: LogRec
         assert [conn.dropped for conn in conns] == [2, 2, 2]
         harness.settle()
         assert [client.frames[-1].payload for client in (own, shared, plain)] == [b"fits"] * 3
+        assert harness.closed == []
+        assert {record.getMessage() for record in log.records} == {
+            "a message of 2000 bytes is not sent: larger than what may wait for one client"
+        }
+
+
+def test_what_is_small_enough_once_it_is_compressed_reaches_those_who_take_it(
+    log: LogRecords,
+) -> None:
+    with Harness(rfc=True, max_pending_bytes=1000, deflate=Policy()) as harness:
+        shared, plain = harness.open(offering()), harness.open()
+        conns = [harness.connection(client) for client in (shared, plain)]
+        with pytest.raises(ValueError, match="larger than what may wait for one client"):
+            broadcast(conns, bytes(5000))
+        assert [conn.dropped for conn in conns] == [0, 1]
+        harness.settle()
+        assert [len(client.frames) for client in (shared, plain)] == [1, 0]
 
 
 def test_closed_connections_are_passed_over() -> None:

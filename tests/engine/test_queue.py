@@ -15,12 +15,13 @@ from tests.support.frames import (
     CONTINUATION,
     PING,
     PONG,
+    REQUEST,
     TEXT,
     Received,
     frame,
 )
 from tests.support.harness import Client, Harness, LogRecords
-from tests.support.narrow import NarrowHarness, in_child, opened
+from tests.support.narrow import NarrowHarness, in_child, opened, stuffed
 
 QUEUE_FRAMES_MAX = 200
 
@@ -305,23 +306,82 @@ def test_R19_a_broadcast_in_fragments_holds_each_once(log: LogRecords) -> None:
 # R20
 
 
-def test_R20_no_queue_grows_beyond_200_frames(harness: Harness, log: LogRecords) -> None:
-    (client,), (conn,) = opened(harness, 1)
+def test_R20_no_queue_grows_beyond_200_frames(narrow: NarrowHarness) -> None:
+    (client,), (conn,) = stuffed(narrow, 1)
     for number in range(250):
         assert queue_message(conn, False, f"message {number}") == 0
     assert conn.pending == QUEUE_FRAMES_MAX
-    assert conn.dropped == 50
-    got = received(harness, client)
-    assert got == [[(TEXT, f"message {number}".encode()) for number in range(200)]]
+    assert conn.dropped == 51
+    narrow.until(lambda: conn.pending == 0)
+    (got,) = received(narrow, client)
+    assert got[1:] == [(TEXT, f"message {number}".encode()) for number in range(199)]
     assert conn.pending == conn.pending_bytes == 0
     assert conn.is_open
 
 
+def test_R20_a_client_that_reads_gets_any_number_of_messages_of_one_turn(
+    harness: Harness, log: LogRecords
+) -> None:
+    (client, other), conns = opened(harness, 2)
+    for number in range(1000):
+        assert queue_message(conns, False, f"message {number}") == 0
+        assert conns[0].pending <= QUEUE_FRAMES_MAX
+        client.receive()
+        other.receive()
+    expected = [(TEXT, f"message {number}".encode()) for number in range(1000)]
+    assert received(harness, client, other) == [expected, expected]
+    assert [conn.dropped for conn in conns] == [0, 0]
+    assert full_records(log) == 0
+
+
+def test_R20_a_client_that_pipelines_gets_every_answer(harness: Harness) -> None:
+    """More frames than the queue holds come in one read, and each has several answers."""
+
+    def answer(conn: Connection, binary: bool, payload: bytes) -> None:
+        for number in range(3):
+            assert queue_message(conn, binary, payload + b" %d" % number) == 0
+
+    harness.message_callback = answer
+    client = harness.open()
+    client.send(b"".join(frame(TEXT, b"%d" % number) for number in range(600)))
+    harness.until(lambda: len(client.frames) == 1800)
+    answers = [b"%d %d" % (number, part) for number in range(600) for part in range(3)]
+    assert [got.payload for got in client.frames] == answers
+
+
+@pytest.mark.parametrize("settings", [{"max_pending_bytes": 100_000}, {}])
+def test_R20_a_client_that_reads_is_not_taken_for_a_slow_one(settings: dict[str, int]) -> None:
+    with Harness(close_slow_clients=True, **settings) as harness:
+        (client,), (conn,) = opened(harness, 1)
+        for _ in range(300):
+            assert conn.send(bytes(1000))
+            client.receive()
+        harness.until(lambda: len(client.frames) == 300)
+        assert harness.closed == []
+        assert conn.dropped == 0
+
+
+def test_R20_nothing_is_written_before_the_open_callback_has_decided(harness: Harness) -> None:
+    def open_callback(conn: Connection, _request: object) -> None:
+        for _ in range(QUEUE_FRAMES_MAX + 1):
+            conn.send("early")
+
+    harness.open_callback = open_callback
+    client = harness.connect()
+    client.send(REQUEST)
+    harness.until(lambda: len(client.frames) == QUEUE_FRAMES_MAX)
+    assert client.status == 101
+    assert harness.connection(client).dropped == 1
+
+
 def test_R20_a_message_that_does_not_fit_whole_is_not_queued_at_all(log: LogRecords) -> None:
-    with Harness(buffer_size=15) as harness:
-        (client, other), (conn, other_conn) = opened(harness, 2)
-        for _ in range(198):
+    with NarrowHarness(buffer_size=15) as harness:
+        (client,), (conn,) = opened(harness, 1)
+        # Until the kernel has enough.
+        while conn.pending < 198:
             queue_message(conn, False, "filler")
+            harness.turn()
+        (other,), (other_conn,) = opened(harness, 1)
         before = frames_alive()
         queue_message([conn, other_conn], False, "a" * 30)
         assert (conn.pending, conn.dropped) == (198, 1)
@@ -331,9 +391,9 @@ def test_R20_a_message_that_does_not_fit_whole_is_not_queued_at_all(log: LogReco
         queue_message([other_conn, conn], False, "c")
         assert (conn.pending, conn.dropped) == (200, 2)
         assert frames_alive() - before == 3 + 2 + 1
-        harness.settle()
+        harness.until(lambda: conn.pending == 0)
         texts = b"".join(got.payload for got in client.frames)
-        assert texts == b"filler" * 198 + b"b" * 20
+        assert texts.endswith(b"filler" * 198 + b"b" * 20)
         assert b"".join(got.payload for got in other.frames) == b"a" * 30 + b"b" * 20 + b"c"
 
 
@@ -374,13 +434,13 @@ def test_R20_a_refusal_is_logged_once_for_each_spell(
 
 
 def test_R20_two_connections_that_do_not_read_are_logged_each(
-    harness: Harness, log: LogRecords
+    narrow: NarrowHarness, log: LogRecords
 ) -> None:
-    _, conns = opened(harness, 2)
+    _, conns = stuffed(narrow, 2)
     for _ in range(203):
         queue_message(conns, True, b"x")
     assert full_records(log) == 2
-    assert [conn.dropped for conn in conns] == [3, 3]
+    assert [conn.dropped for conn in conns] == [4, 4]
 
 
 def test_R20_control_frames_have_a_place_of_their_own(narrow: NarrowHarness) -> None:

@@ -10,6 +10,7 @@ from dorrit.engine.reports import BURST, PERIOD, Reports
 from dorrit.protocol.refusal import HANDSHAKE_DEADLINE, HEAD_TOO_LARGE, refusal
 from tests.support.frames import REQUEST, TEXT, frame
 from tests.support.harness import Harness, LogRecords
+from tests.support.narrow import NarrowHarness, stuffed
 
 
 class Clock:
@@ -97,11 +98,12 @@ def test_an_allowance_is_not_renewed_before_its_time(log: LogRecords, passed: fl
 
 
 def test_a_client_that_does_not_read_is_reported_by_a_name_that_can_be_printed(
-    harness: Harness, log: LogRecords
+    log: LogRecords,
 ) -> None:
-    conn = harness.connection(harness.open())
-    for _ in range(1000):
-        queue_message(conn, True, b"x")
+    with NarrowHarness() as harness:
+        _, (conn,) = stuffed(harness, 1)
+        for _ in range(1000):
+            queue_message(conn, True, b"x")
     assert len(log.records) == 1
     assert re.fullmatch(r"[ -~]{20,300}", log.records[0].getMessage())
 

@@ -13,6 +13,10 @@ from tests.support.harness import Client, Harness
 ROOT = Path(__file__).parents[2]
 
 
+# A frame that the kernel does not take at once.
+STUFFING = bytes(60_000)
+
+
 class NarrowHarness(Harness):
     """Its clients' sockets hold little, so that queues fill and frames are written in part."""
 
@@ -31,6 +35,19 @@ def opened(harness: Harness, count: int) -> tuple[list[Client], list[Connection]
     """So many new clients, and the server's side of each."""
     clients = [harness.open() for _ in range(count)]
     return clients, [conn for conn, _ in harness.opened[-count:]]
+
+
+def stuffed(harness: NarrowHarness, count: int) -> tuple[list[Client], list[Connection]]:
+    """So many new clients that don't read; of one message for each, the kernel takes only a part.
+
+    All that is queued for them from now on waits, behind that message.
+    """
+    clients, conns = opened(harness, count)
+    for conn in conns:
+        assert conn.send(STUFFING)
+    harness.turn()
+    assert all(conn.pending == 1 and conn.pending_bytes < len(STUFFING) for conn in conns)
+    return clients, conns
 
 
 def in_child(function: Callable[[], None]) -> None:

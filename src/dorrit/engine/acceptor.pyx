@@ -8,10 +8,11 @@ from libc.stdint cimport uint16_t
 from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open as open_descriptor
 from posix.unistd cimport close as close_descriptor
 
-from dorrit.engine.agenda cimport Agenda
+from dorrit.engine.agenda cimport Agenda, is_over_budget
 from dorrit.engine.connection cimport HANDSHAKING, LINGERING, Connection
 from dorrit.engine.frame cimport FRAME_COST
 from dorrit.engine.reader cimport read
+from dorrit.engine.writer cimport flush
 
 from dorrit.protocol.closing import CloseCode
 from dorrit.protocol.refusal import (
@@ -148,12 +149,15 @@ cdef class Acceptor(Agenda):
         (<Connection>self.table[descriptor]).refuse(answer.response())
         return 0
 
+    cdef int write_now(self, object connection) except -1:
+        return flush(<Connection>connection)
+
     cdef int make_room(self) except -1:
         """The client for which most bytes are under way is closed, and the next one, until the rest is
         within the limit. RFC 6455's registry: 1013, "Try Again Later"."""
         cdef size_t descriptor, most, held
         cdef Connection connection, largest
-        while self.is_over_budget():
+        while is_over_budget(self):
             largest = None
             most = 0
             for descriptor in range(self.table_size):

@@ -7,6 +7,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
+from dorrit.engine.frame cimport frames_size
+
 
 cdef enum:
     # One read takes at most this much, and one write copies at most this much together. The largest
@@ -140,9 +142,9 @@ cdef class Agenda:
     cdef void add_dirty(self, object connection) noexcept
     cdef void add_ended(self, object connection) noexcept
     cdef void add_resumed(self, object connection) noexcept
-    cdef bint is_over_budget(self) noexcept
     cdef void give_back(self) noexcept
     cdef int make_room(self) except -1
+    cdef int write_now(self, object connection) except -1
     cdef int cut_oldest_lingerer(self) except -1
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept
     cdef void wake(self) noexcept
@@ -155,3 +157,8 @@ cdef inline uint32_t fragment_size(Agenda agenda, size_t length) noexcept:
             agenda.rfc and length <= agenda.message_max):
         return <uint32_t>((length - 1) // (QUEUE_FRAMES_MAX // 2) + 1)
     return agenda.fragment_max
+
+
+cdef inline bint is_over_budget(Agenda agenda) noexcept:
+    """More is under way than may be, for all clients together."""
+    return agenda.buffered_max > 0 and frames_size() + agenda.assembled > agenda.buffered_max

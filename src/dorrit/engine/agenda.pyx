@@ -104,10 +104,6 @@ cdef class Agenda:
         if not self.in_turn:
             self.wake()
 
-    cdef bint is_over_budget(self) noexcept:
-        """More is under way than may be, for all clients together."""
-        return self.buffered_max > 0 and frames_size() + self.assembled > self.buffered_max
-
     cdef void give_back(self) noexcept:
         """Gives memory back to the system when much of it was needed and most of that is free again.
 
@@ -122,6 +118,10 @@ cdef class Agenda:
 
     cdef int make_room(self) except -1:
         """Ends connections until what is under way is within the limit: the `Acceptor` does."""
+        return 0
+
+    cdef int write_now(self, object connection) except -1:
+        """Writes what a connection has queued, before the turn's end: the `Acceptor` does."""
         return 0
 
     cdef int cut_oldest_lingerer(self) except -1:

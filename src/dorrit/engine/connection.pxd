@@ -61,6 +61,7 @@ cdef class Connection:
     cdef uint8_t closed_here        # the user has closed it
     cdef uint8_t following          # lingering until the client's close frame has come
     cdef uint8_t refusing              # a message did not fit, and the queue has not been empty since
+    cdef uint8_t kernel_is_full     # the last write could not write all that it was to
     cdef uint8_t held               # the open callback has not decided yet: nothing is written
     cdef uint8_t paused             # nothing is read, since the user has enough to do
     cdef uint8_t stashed            # `input` is what was read when reading was paused
@@ -70,8 +71,10 @@ cdef class Connection:
 
     cdef int put(self, Frame *frame) except -1
     cdef int put_payload(self, dorrit_opcode opcode, bytes payload) except? -1
+    cdef int put_deflated(self, dorrit_opcode opcode, bytes payload) except? -1
     cdef int refuse_message(self) except -1
-    cdef bint has_place(self, size_t length) noexcept
+    cdef int pass_over(self, size_t size, bint reported) except -1
+    cdef bint has_place(self, size_t count, size_t size) except -1
     cdef int put_message(self, Message *message) except? -1
     cdef int put_close(self, bytes payload) except -1
     cdef int answer_close(self, bytes payload, uint16_t code, str reason) except -1

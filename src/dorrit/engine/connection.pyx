@@ -26,7 +26,14 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from dorrit.engine.agenda cimport LINGERING_MAX, QUEUE_FRAMES_MAX, Agenda, fragment_size, quarters
+from dorrit.engine.agenda cimport (
+    LINGERING_MAX,
+    QUEUE_FRAMES_MAX,
+    Agenda,
+    fragment_size,
+    is_over_budget,
+    quarters,
+)
 from dorrit.engine.frame cimport (
     DORRIT_OPCODE_BINARY,
     DORRIT_OPCODE_CLOSE,
@@ -260,65 +267,53 @@ cdef class Connection:
 
     cdef int put_payload(self, dorrit_opcode opcode, bytes payload) except? -1:
         """Frames a message for a connection that is OPEN, and queues it; see `put_message`."""
-        cdef Message message
+        if self.deflate is not None and (
+                <size_t>PyBytes_GET_SIZE(payload) >= self.agenda.deflate_from):
+            return self.put_deflated(opcode, payload)
+        return frame_and_queue(self, opcode, payload, False)
+
+    cdef int put_deflated(self, dorrit_opcode opcode, bytes payload) except? -1:
         cdef int outcome
         cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
+        cdef size_t most = length + (length >> 3) + 64
+        cdef size_t count = most // fragment_size(self.agenda, most) + 1
         cdef bint compressed = False
-        if self.deflate is not None and length >= self.agenda.deflate_from:
-            if not self.deflate.keeps_state:
-                payload = message_compress(self.deflate, payload, &compressed)
-            elif self.has_place(length + (length >> 3) + 64):
-                payload = self.deflate.deflate(payload)
-                compressed = True
-            # Otherwise it is refused below, uncompressed: a compressor that keeps state must not see
-            # what the client will not.
-        length = <size_t>PyBytes_GET_SIZE(payload)
-        if message_make(
-                &message, opcode, payload, fragment_size(self.agenda, length), compressed) < 0:
-            outcome = -1
-        elif message.count > QUEUE_FRAMES_MAX or 0 < self.agenda.pending_bytes_max < message.size:
-            outcome = NEVER_FITS
-        else:
-            outcome = self.put_message(&message)
-        message_release(&message)
+        if not self.deflate.keeps_state:
+            payload = message_compress(self.deflate, payload, &compressed)
+        elif self.has_place(count, most + count * 10):
+            payload = self.deflate.deflate(payload)
+            compressed = True
+        # Otherwise it is refused below, uncompressed: a compressor that keeps state must not see
+        # what the client will not.
+        outcome = frame_and_queue(self, opcode, payload, compressed)
         if outcome != QUEUED and compressed and self.state == OPEN and self.deflate.keeps_state:
             self.lose()     # memory ran out, and the client could not follow from here on
         return outcome
 
-    cdef bint has_place(self, size_t length) noexcept:
-        """Whether a message of `length` bytes would be queued now."""
-        cdef size_t count = length // fragment_size(self.agenda, length) + 1
-        return self.queue.counted + count <= QUEUE_FRAMES_MAX and (
-            self.agenda.pending_bytes_max == 0
-            or self.queue.bytes + length + count * 10 <= self.agenda.pending_bytes_max)
+    cdef bint has_place(self, size_t count, size_t size) except -1:
+        """Whether a message of so many frames and bytes would be queued now.
+
+        What waits may only be waiting for the end of the turn, and then the client is not to blame:
+        it is written first, as far as the kernel takes it. A callback, or many of them in one turn,
+        may send any number of messages to a client that reads.
+        """
+        while self.queue.counted + count > QUEUE_FRAMES_MAX or (
+                0 < self.agenda.pending_bytes_max < self.queue.bytes + size):
+            if self.kernel_is_full or self.held or self.queue.length == 0:
+                return False
+            self.agenda.write_now(self)
+            if self.state != OPEN:
+                return False
+        return True
 
     cdef int put_message(self, Message *message) except? -1:
         """Queues a message for a connection that is OPEN.
 
         R20: "No connection's queue ever grows beyond 200 frames. A message whose frames do not all
-        fit is not queued for that connection at all (never half a message)". Returns QUEUED or
-        REFUSED, or -1 without an exception when memory ran out.
+        fit is not queued for that connection at all (never half a message)". Returns QUEUED, REFUSED
+        or NEVER_FITS, or -1 without an exception when memory ran out.
         """
-        cdef unsigned int index
-        if self.state != OPEN:
-            return REFUSED      # compressing runs Python's code, and with it any signal handler
-        if self.queue.counted + message.count > QUEUE_FRAMES_MAX or (
-                0 < self.agenda.pending_bytes_max < self.queue.bytes + message.size) or (
-                0 < self.agenda.buffered_max < message.size):
-            self.refuse_message()
-            return REFUSED
-        if self.agenda.is_over_budget():
-            self.agenda.make_room()
-            if self.state != OPEN:
-                return REFUSED
-        if queue_reserve(&self.queue, message.made) < 0:
-            return -1
-        for index in range(message.made):
-            queue_append(&self.queue, message.frames[index])
-        if self.agenda.idle_timeout > 0:
-            self.active = quarters()
-        self.to_be_flushed()
-        return QUEUED
+        return queue_message(self, self.agenda, message)
 
     cdef int refuse_message(self) except -1:
         """R20: "the refusal is counted, logged once for each spell"."""
@@ -330,6 +325,13 @@ cdef class Connection:
         elif not self.refusing:
             self.refusing = True
             self.agenda.reports.queue_is_full(self)
+        return 0
+
+    cdef int pass_over(self, size_t size, bint reported) except -1:
+        """A message is too large for any queue: that says nothing about this client."""
+        self.dropped += 1
+        if reported:
+            self.agenda.reports.never_fits(size)
         return 0
 
     cdef int put_close(self, bytes payload) except -1:
@@ -538,7 +540,7 @@ cdef class Connection:
         self.agenda.assembled += self.input_capacity
         if not self.paused:
             self.to_be_resumed()
-        if self.agenda.is_over_budget():
+        if is_over_budget(self.agenda):
             self.agenda.make_room()
         return 0
 
@@ -592,6 +594,50 @@ cdef class Connection:
 
 STATE_NAMES = {CLOSED: "closed", HANDSHAKING: "handshaking", OPEN: "open", CLOSING: "closing",
                LINGERING: "lingering"}
+
+
+# What each message that is sent goes through. They are no methods, so that they are inlined.
+
+cdef inline int queue_message(
+        Connection connection, Agenda agenda, Message *message) except? -1:
+    cdef unsigned int index
+    if connection.state != OPEN:
+        return REFUSED      # compressing runs Python's code, and with it any signal handler
+    if connection.queue.counted + message.count > QUEUE_FRAMES_MAX or (
+            0 < agenda.pending_bytes_max < connection.queue.bytes + message.size) or (
+            0 < agenda.buffered_max < message.size):
+        if message.count > QUEUE_FRAMES_MAX or 0 < agenda.pending_bytes_max < message.size or (
+                0 < agenda.buffered_max < message.size):
+            return NEVER_FITS
+        if not connection.has_place(message.count, message.size):
+            if connection.state == OPEN:
+                connection.refuse_message()
+            return REFUSED
+    if is_over_budget(agenda):
+        agenda.make_room()
+        if connection.state != OPEN:
+            return REFUSED
+    if queue_reserve(&connection.queue, message.made) < 0:
+        return -1
+    for index in range(message.made):
+        queue_append(&connection.queue, message.frames[index])
+    if agenda.idle_timeout > 0:
+        connection.active = quarters()
+    connection.to_be_flushed()
+    return QUEUED
+
+
+cdef inline int frame_and_queue(
+        Connection connection, dorrit_opcode opcode, bytes payload, bint compressed) except? -1:
+    cdef Agenda agenda = connection.agenda
+    cdef Message message
+    cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
+    cdef int outcome
+    if message_make(&message, opcode, payload, fragment_size(agenda, length), compressed) < 0:
+        return -1
+    outcome = queue_message(connection, agenda, &message)
+    message_release(&message)
+    return outcome
 
 
 cdef Frame *made(Frame *frame) except NULL:

@@ -1,5 +1,6 @@
 """Frame: one framed piece of output, made once and shared by every queue it stands in."""
 
+from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -44,7 +45,7 @@ cdef size_t frames_size() noexcept
 
 cdef inline Frame *frame_whole(dorrit_opcode opcode, bytes payload) noexcept:
     """A message or a control frame in one frame. `payload` is shared, not copied."""
-    return frame_new(True, opcode, payload, 0, <uint32_t>len(payload))
+    return frame_new(True, opcode, payload, 0, <uint32_t>PyBytes_GET_SIZE(payload))
 
 
 cdef inline void frame_release(Frame *frame) noexcept:
@@ -57,6 +58,12 @@ cdef inline void frame_release(Frame *frame) noexcept:
 cdef inline uint32_t frame_size(const Frame *frame) noexcept:
     """Bytes, with the header."""
     return frame.header_length + frame.payload_length
+
+
+cdef inline void frame_compressed(Frame *frame) noexcept:
+    """Says of a new frame that its payload, and that of the message's other frames, is compressed: by
+    the "RSV1 bit [...] of the first frame" (RFC 7692 section 6)."""
+    frame.header[0] |= 0x40
 
 
 cdef inline bint frame_is_pong(const Frame *frame) noexcept:

@@ -8,8 +8,8 @@ from libc.stdint cimport uint8_t, uint16_t
 from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX
 from dorrit.engine.frame cimport (
     DORRIT_OPCODE_CONTINUATION,
+    frame_compressed,
     frame_new,
-    frame_release,
     frame_size,
 )
 
@@ -54,10 +54,10 @@ cdef bytes message_compress(object deflate, bytes payload, bint *compressed):
     return deflated if compressed[0] else payload
 
 
-cdef int message_make(
+cdef int message_fragment(
     Message *message, dorrit_opcode opcode, bytes payload, uint32_t fragment_max,
     bint compressed) noexcept:
-    """Frames a payload, in fragments if it is larger than `fragment_max` bytes (R17). -1: no memory.
+    """Frames a payload in fragments. -1: no memory.
 
     RFC 6455 section 5.4: "A fragmented message consists of a single frame with the FIN bit clear
     and an opcode other than 0, followed by zero or more frames with the FIN bit clear and the
@@ -68,8 +68,7 @@ cdef int message_make(
     cdef size_t size
     message.made = 0
     message.size = 0
-    # Nearly every message fits one frame; a division costs more than the rest of this.
-    message.count = 1 if length <= fragment_max else (length - 1) // fragment_max + 1
+    message.count = (length - 1) // fragment_max + 1
     if message.count > QUEUE_FRAMES_MAX:
         return 0    # no queue has room for it, so nobody needs the frames
     while message.made < message.count:
@@ -82,16 +81,8 @@ cdef int message_make(
             message_release(message)
             return -1
         if compressed and offset == 0:
-            # RFC 7692 section 6: "RSV1 bit [...] of the first frame" says so.
-            message.frames[0].header[0] |= 0x40
+            frame_compressed(message.frames[0])
         message.size += frame_size(message.frames[message.made])
         message.made += 1
         offset += size
     return 0
-
-
-cdef void message_release(Message *message) noexcept:
-    """Gives back the references; the frames live on in the queues that have them."""
-    while message.made > 0:
-        message.made -= 1
-        frame_release(message.frames[message.made])

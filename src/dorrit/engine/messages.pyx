@@ -29,13 +29,15 @@ cdef int queue_for_one(Connection connection, dorrit_opcode opcode, bytes payloa
         return 0
     outcome = connection.put_payload(opcode, payload)
     if outcome == NEVER_FITS:
-        connection.refuse_message()
+        connection.pass_over(<size_t>PyBytes_GET_SIZE(payload), True)
     return -1 if outcome < 0 else 0
 
 
 cdef int queue_for_many(
-    object conns, dorrit_opcode opcode, bytes payload, Py_ssize_t *queued) except? -1:
+    object conns, dorrit_opcode opcode, bytes payload, Py_ssize_t *queued,
+    bint *too_large) except? -1:
     """-1: no memory for one of them at least; the others have got it. `queued`: by how many.
+    `too_large`: there is one at least whose queue never has room for it.
 
     It is framed once, and compressed once for each size of window, for all of them together.
     """
@@ -74,7 +76,8 @@ cdef int queue_for_many(
                     if outcome < 0:
                         result = -1
                     elif outcome == NEVER_FITS:
-                        connection.refuse_message()
+                        connection.pass_over(length, not too_large[0])
+                        too_large[0] = True
                     elif outcome == QUEUED:
                         queued[0] += 1
                     continue
@@ -95,6 +98,9 @@ cdef int queue_for_many(
             outcome = connection.put_message(&variants[variant])
             if outcome < 0:
                 result = -1
+            elif outcome == NEVER_FITS:
+                connection.pass_over(length, not too_large[0])
+                too_large[0] = True
             elif outcome == QUEUED:
                 queued[0] += 1
     finally:
@@ -130,6 +136,8 @@ def queue_message(conns, binary, data) -> int:
     cdef dorrit_opcode opcode = DORRIT_OPCODE_BINARY if binary else DORRIT_OPCODE_TEXT
     cdef bytes payload
     cdef Py_ssize_t queued = 0
+    cdef bint too_large = False
+    cdef int outcome
     if type(data) is bytes and opcode == DORRIT_OPCODE_BINARY:
         payload = <bytes>data
     else:
@@ -140,8 +148,10 @@ def queue_message(conns, binary, data) -> int:
     if PyBytes_GET_SIZE(payload) == 0:
         return -2
     if type(conns) is Connection:
-        return queue_for_one(<Connection>conns, opcode, payload)
-    return queue_for_many(conns, opcode, payload, &queued)
+        outcome = queue_for_one(<Connection>conns, opcode, payload)
+    else:
+        outcome = queue_for_many(conns, opcode, payload, &queued, &too_large)
+    return 0 if outcome == 0 else -1
 
 
 @cython.binding(False)
@@ -161,12 +171,19 @@ def broadcast(conns, message) -> int:
 
     Raises:
         TypeError: `conns` or `message` is of another type.
+        ValueError: No queue ever has room for it. Clients for which it is compressed to less have
+            it all the same.
         MemoryError: There was no memory for it, for some connections at least.
     """
     cdef bint binary = not isinstance(message, str)
+    cdef bytes payload = payload_of(binary, message)
     cdef Py_ssize_t queued = 0
+    cdef bint too_large = False
     if queue_for_many(
             conns, DORRIT_OPCODE_BINARY if binary else DORRIT_OPCODE_TEXT,
-            payload_of(binary, message), &queued) < 0:
+            payload, &queued, &too_large) < 0:
         raise MemoryError
+    if too_large:
+        raise ValueError(
+            f"a message of {len(payload)} bytes is larger than what may wait for one client")
     return queued

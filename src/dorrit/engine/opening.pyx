@@ -101,7 +101,9 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     connection.leave_handshake()
     connection.state = OPEN
     connection.deadline = 0
-    # The response stands first in the queue: what the open callback writes follows it.
+    # The response stands first in the queue: what the open callback writes follows it. Nothing is
+    # written before the callback has decided, however much it sends.
+    connection.held = True
     connection.put(frame_raw(accept_response(request)))
     if terms is not None:
         connection.deflate = deflate_of(terms)
@@ -115,6 +117,7 @@ cdef int upgrade(Connection connection, bytes head) except -1:
         return 0
     if answer is PENDING:
         return connection.hold()
+    connection.release()
     return decide(connection, answer)
 
 

@@ -19,6 +19,7 @@ from dorrit.engine.agenda cimport (
     INFLATED_MAX,
     SCRATCH_SIZE,
     Agenda,
+    is_over_budget,
     quarters,
 )
 from dorrit.engine.assembly cimport (
@@ -54,6 +55,8 @@ from dorrit.protocol.closing import CloseCode
 
 cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    PyObject *Py_True
+    PyObject *Py_False
     # Declared so that Cython leaves a NULL to us.
     PyObject *PyObject_Vectorcall(
         object callback, PyObject **arguments, size_t count, PyObject *names)
@@ -154,16 +157,14 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
     cdef size_t size
     cdef unsigned int frames = 0
     while length > 0:
-        if connection.following:
-            return skip_frames(connection, data, length)
-        # What a LINGERING client sends is thrown away: it only is read so that closing does not reset
-        # the peer.
-        if connection.state != OPEN and connection.state != CLOSING:
-            return 0
-        if connection.close_received:
-            # RFC 6455 section 1.4: "After receiving a control frame indicating the connection
-            # should be closed, a peer … discards any further data received."
-            return 0
+        if connection.state != OPEN:
+            if connection.following:
+                return skip_frames(connection, data, length)
+            # What a LINGERING client sends is thrown away: it only is read so that closing does not
+            # reset the peer. RFC 6455 section 1.4: "After receiving a control frame indicating the
+            # connection should be closed, a peer … discards any further data received."
+            if connection.state != CLOSING or connection.close_received:
+                return 0
         if connection.skipping > 0:
             size = <size_t>min(connection.skipping, <uint64_t>length)
             connection.skipping -= size
@@ -172,8 +173,8 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
             continue
         if connection.paused or agenda.inflated >= INFLATED_MAX or frames == FRAMES_PER_TURN:
             return connection.stash(data, length)
-        assembly = connection.assembly
-        if assembly is not None and assembly.frame_rest > 0:
+        if connection.assembly is not None and connection.assembly.frame_rest > 0:
+            assembly = connection.assembly
             size = <size_t>min(assembly.frame_rest, <uint64_t>length)
             take_piece(connection, assembly, data, size)
             data += size
@@ -202,7 +203,7 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
         if agenda.frames_max > 0 and is_too_fast(connection):
             continue
         if header.payload_length > agenda.message_max or not header.fin or (
-                header.opcode == DORRIT_OPCODE_CONTINUATION or assembly is not None):
+                header.opcode == DORRIT_OPCODE_CONTINUATION or connection.assembly is not None):
             if is_refused(connection, &header):
                 continue
         elif length >= size and not header.compressed:
@@ -210,6 +211,7 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
             data += size
             length -= size
             continue
+        assembly = connection.assembly
         if assembly is None:
             assembly = connection.assembly = assembly_new(agenda, &header, connection.deflate)
         else:
@@ -297,7 +299,7 @@ cdef int take_piece(
     if fault == NO_FAULT and assembly.is_complete():
         return deliver_assembled(connection, assembly)
     if fault == NO_FAULT:
-        return connection.agenda.make_room() if connection.agenda.is_over_budget() else 0
+        return connection.agenda.make_room() if is_over_budget(connection.agenda) else 0
     # Section 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
     # stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
     # Connection_."
@@ -358,13 +360,12 @@ cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
     Called as the interpreter calls it, without the frame that a try statement costs each time.
     """
     cdef object callback = connection.agenda.on_message
-    cdef object is_binary = binary
     cdef PyObject *arguments[4]
     cdef PyObject *result
     if connection.agenda.idle_timeout > 0:
         connection.active = quarters()
     arguments[1] = <PyObject *>connection
-    arguments[2] = <PyObject *>is_binary
+    arguments[2] = Py_True if binary else Py_False
     arguments[3] = <PyObject *>payload
     result = PyObject_Vectorcall(
         callback, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)

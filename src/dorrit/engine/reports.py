@@ -88,6 +88,14 @@ class Reports:
             f"{connection!r} does not read: messages for it are left out until its queue is empty",
         )
 
+    def never_fits(self, size: int) -> None:
+        """Report a message that no queue ever has room for, whoever reads or does not."""
+        self._write(
+            "never fits",
+            logging.WARNING,
+            f"a message of {size} bytes is not sent: larger than what may wait for one client",
+        )
+
     def slow_client_closed(self, connection: object) -> None:
         """Report a client that was closed, since its queue had no room for a message."""
         self._write(

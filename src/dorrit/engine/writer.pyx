@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 from dorrit.engine.agenda cimport Agenda
 from dorrit.engine.connection cimport CLOSING, LINGERING, Connection
 from dorrit.engine.frame cimport Frame, frame_is_pong, frame_is_raw, frame_size
-from dorrit.engine.queue cimport queue_at, queue_drop_first
+from dorrit.engine.queue cimport OutputQueue, queue_at, queue_drop_first
 
 
 cdef extern from "<sys/uio.h>" nogil:
@@ -34,21 +34,23 @@ cdef int flush(Connection connection) except -1:
     Small frames are copied together, large payloads are gathered from where they are.
     """
     cdef Agenda agenda = connection.agenda
+    # A copy, which the compiler knows that nothing below changes.
+    cdef OutputQueue queue = connection.queue
     cdef iovec vectors[VECTORS_MAX]
     cdef int count = 0
     cdef uint8_t *end = agenda.output       # of what was copied
     cdef uint8_t *vector_end = NULL         # of the last vector, if it lies in agenda.output
     cdef size_t total = 0
-    cdef size_t skip = connection.queue.written   # of the first frame
+    cdef size_t skip = queue.written        # of the first frame
     cdef size_t header_rest, payload_rest, start, room
     cdef unsigned int index
     cdef ssize_t sent
     cdef Frame *frame
 
-    if connection.descriptor < 0 or connection.queue.length == 0 or connection.held:
+    if connection.descriptor < 0 or queue.length == 0 or connection.held:
         return 0
-    for index in range(connection.queue.length):
-        frame = queue_at(&connection.queue, index)
+    for index in range(queue.length):
+        frame = queue_at(&queue, index)
         if skip < frame.header_length:
             header_rest = frame.header_length - skip
             start = 0
@@ -92,6 +94,7 @@ cdef int flush(Connection connection) except -1:
             connection.lose()
             return 0
         sent = 0
+    connection.kernel_is_full = <size_t>sent < total
     take_written(connection, <size_t>sent)
     if connection.queue.length > 0:
         if sent > 0 and connection.state == CLOSING:
