@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from dorrit.engine import Connection, Engine
+from dorrit.engine import Connection, Engine, broadcast, queue_message
 from dorrit.protocol.refusal import refusal
 from tests.support.frames import BINARY, PING, REQUEST, TEXT, close_frame, frame
-from tests.support.harness import Harness
+from tests.support.harness import Harness, LogRecords
 from tests.support.narrow import NarrowHarness
 
 
@@ -205,4 +205,57 @@ def test_a_client_that_has_gone_is_noticed_when_it_is_written_to(harness: Harnes
         client.close()
         assert conn.send("are you there?")
         harness.turn()
+        assert (conn.is_open, conn.pending_bytes) == (False, 0)
+        assert conn.send("are you there?") is False
+        assert (queue_message(conn, True, b"x"), broadcast([conn], "x")) == (0, 0)
+        assert (conn.pending, conn.dropped) == (0, 0)
+        harness.engine.resume(conn)
+        harness.turn()
         assert [(conn, code) for conn, code, _ in harness.closed] == [(conn, 1006)]
+
+
+@pytest.mark.parametrize("messages", [40, 1000])
+@pytest.mark.parametrize("pauses", [False, True])
+def test_R6_what_a_client_sent_before_it_went_is_delivered_though_answers_fail(
+    log: LogRecords, messages: int, pauses: bool
+) -> None:
+    with Harness() as harness:
+
+        def acknowledge(conn: Connection, _binary: bool, payload: bytes) -> None:
+            queue_message(conn, True, payload)
+            if pauses:
+                harness.engine.pause(conn)
+
+        harness.message_callback = acknowledge
+        client = harness.open()
+        conn = harness.connection(client)
+        sent = [b"%d" % number for number in range(messages)]
+        client.send(b"".join(frame(TEXT, payload) for payload in sent) + close_frame(1000, "bye"))
+        client.close()
+        while not harness.closed:
+            harness.engine.resume(conn)
+            harness.turn()
+        assert [payload for _, _, payload in harness.messages] == sent
+        assert harness.closed == [(conn, 1000, "bye")]
+
+
+@pytest.mark.parametrize("how", ["close", "fail", "abort", "shutdown"])
+def test_a_client_that_has_gone_is_closed_as_any_other(log: LogRecords, how: str) -> None:
+    with Harness(close_timeout=0.01, linger_timeout=0.01) as harness:
+        client = harness.open()
+        conn = harness.connection(client)
+        harness.engine.pause(conn)
+        client.close()
+        conn.send("are you there?")
+        harness.turn()
+        if how == "close":
+            conn.close(4000, "enough")
+        elif how == "fail":
+            harness.engine.fail(conn, 4000, "enough")
+        elif how == "abort":
+            conn.abort()
+        else:
+            harness.engine.shutdown(1, 4000, "enough")
+        harness.until(lambda: harness.engine.connections == 0)
+        expected = (conn, 1006, "") if how == "abort" else (conn, 4000, "enough")
+        assert harness.closed == [expected]

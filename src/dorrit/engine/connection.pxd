@@ -61,6 +61,7 @@ cdef class Connection:
     cdef uint8_t closed_here        # the user has closed it
     cdef uint8_t following          # lingering until the client's close frame has come
     cdef uint8_t refusing              # a message did not fit, and the queue has not been empty since
+    cdef uint8_t gone               # it takes nothing any more; what it sent may still be read
     cdef uint8_t kernel_is_full     # the last write could not write all that it was to
     cdef uint8_t held               # the open callback has not decided yet: nothing is written
     cdef uint8_t paused             # nothing is read, since the user has enough to do
@@ -94,6 +95,7 @@ cdef class Connection:
     cdef int hold(self) except -1
     cdef int release(self) except -1
     cdef int accept(self) except -1
+    cdef int peer_has_gone(self) except -1
     cdef void lose(self) noexcept
     cdef int stash(self, uint8_t *data, size_t length) except -1
     cdef void to_be_resumed(self) noexcept

@@ -12,7 +12,8 @@ What leads from one state to the next; nothing else changes `state`:
 
 While an open callback takes its time (`hold`, `release`), the connection is OPEN and nothing is
 written, so that the response comes first. While the user has enough to do with the messages there
-are (`pause`, `resume`), nothing is read, and what was read already is kept.
+are (`pause`, `resume`), nothing is read, and what was read already is kept. When the client takes
+nothing any more (`peer_has_gone`), nothing is written, and what it sent before is read to its end.
 
 A connection is never taken apart within its own callback: the loop holds a reference while it works
 on it, and what a closed connection is asked to do, it does not do. So a handle may be kept for ever.
@@ -135,7 +136,7 @@ cdef class Connection:
     @property
     def is_open(self) -> bool:
         """Whether messages can still be queued for this client."""
-        return self.state == OPEN
+        return self.state == OPEN and not self.gone
 
     @property
     def pending(self) -> int:
@@ -194,7 +195,7 @@ cdef class Connection:
             if isinstance(message, str):
                 opcode = DORRIT_OPCODE_TEXT
             payload = payload_of(opcode == DORRIT_OPCODE_BINARY, message)
-        if self.state != OPEN:
+        if self.state != OPEN or self.gone:
             return False
         outcome = self.put_payload(opcode, payload)
         if outcome < 0:
@@ -302,7 +303,7 @@ cdef class Connection:
             if self.kernel_is_full or self.held or self.queue.length == 0:
                 return False
             self.agenda.write_now(self)
-            if self.state != OPEN:
+            if self.state != OPEN or self.gone:
                 return False
         return True
 
@@ -474,6 +475,17 @@ cdef class Connection:
             self.lose()
         return 0
 
+    cdef int peer_has_gone(self) except -1:
+        """The client takes nothing any more. What it sent before it went is there to be read all the
+        same (R6): messages, and a close frame, whose code the close callback is to hear."""
+        if (self.state != OPEN and self.state != CLOSING) or self.close_received:
+            self.lose()
+            return 0
+        self.gone = True
+        self.pongs = 0
+        queue_free(&self.queue)
+        return self.watch_writing(False)
+
     cdef void lose(self) noexcept:
         """→ CLOSED, from any state: the descriptor is closed, all memory is given back."""
         cdef int descriptor = self.descriptor
@@ -601,7 +613,7 @@ STATE_NAMES = {CLOSED: "closed", HANDSHAKING: "handshaking", OPEN: "open", CLOSI
 cdef inline int queue_message(
         Connection connection, Agenda agenda, Message *message) except? -1:
     cdef unsigned int index
-    if connection.state != OPEN:
+    if connection.state != OPEN or connection.gone:
         return REFUSED      # compressing runs Python's code, and with it any signal handler
     if connection.queue.counted + message.count > QUEUE_FRAMES_MAX or (
             0 < agenda.pending_bytes_max < connection.queue.bytes + message.size) or (
@@ -610,7 +622,7 @@ cdef inline int queue_message(
                 0 < agenda.buffered_max < message.size):
             return NEVER_FITS
         if not connection.has_place(message.count, message.size):
-            if connection.state == OPEN:
+            if connection.state == OPEN and not connection.gone:
                 connection.refuse_message()
             return REFUSED
     if is_over_budget(agenda):

@@ -25,7 +25,7 @@ cdef enum:
 
 cdef int queue_for_one(Connection connection, dorrit_opcode opcode, bytes payload) except? -1:
     cdef int outcome
-    if connection.state != OPEN:
+    if connection.state != OPEN or connection.gone:
         return 0
     outcome = connection.put_payload(opcode, payload)
     if outcome == NEVER_FITS:

@@ -91,8 +91,8 @@ cdef int flush(Connection connection) except -1:
     sent = dorrit_send(connection.descriptor, vectors, count)
     if sent < 0:
         if errno != EAGAIN and errno != EINTR:
-            connection.lose()
-            return 0
+            connection.peer_has_gone()
+            return tell_of_room(connection)
         sent = 0
     connection.kernel_is_full = <size_t>sent < total
     take_written(connection, <size_t>sent)
@@ -103,13 +103,19 @@ cdef int flush(Connection connection) except -1:
         return 0
     connection.watch_writing(False)
     connection.refusing = False
-    if connection.room_wanted:
-        connection.room_wanted = False
-        agenda.on_room(connection)
+    tell_of_room(connection)
     if connection.state == CLOSING and connection.close_received:
         connection.finish()
     elif connection.state == LINGERING:
         connection.shut_down()
+    return 0
+
+
+cdef int tell_of_room(Connection connection) except -1:
+    """The queue is empty, and somebody may wait for that."""
+    if connection.room_wanted:
+        connection.room_wanted = False
+        connection.agenda.on_room(connection)
     return 0
 
 
