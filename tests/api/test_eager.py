@@ -70,9 +70,9 @@ def test_somebodys_task_factory_is_used() -> None:
 class OneTurn:
     """A server whose one client has sent its request and some messages: one turn, by hand."""
 
-    def __init__(self, app: Server, *messages: bytes) -> None:
+    def __init__(self, app: Server, *messages: bytes, end: bytes = b"") -> None:
         self.app = app
-        self.stream = b"".join(frame(BINARY, message) for message in messages)
+        self.stream = b"".join(frame(BINARY, message) for message in messages) + end
         self.received: list[bytes] = []
 
     async def main(self, prepare: Callable[[], None]) -> None:
@@ -116,6 +116,27 @@ def test_what_a_handler_sends_before_it_waits_is_written_in_the_turn_of_its_mess
 
     messages = [b"one", b"two", b"three"]
     assert OneTurn(app, *messages).run() == messages
+
+
+@pytest.mark.parametrize(
+    ("end", "answer"),
+    [
+        (close_frame(1000), b"\x03\xe8"),
+        (frame(BINARY, b"no mask", mask=None), b"\x03\xeaa frame is not masked"),
+    ],
+    ids=["a close frame", "a frame that is not masked"],
+)
+def test_messages_are_answered_before_the_end_that_came_in_the_same_read(
+    end: bytes, answer: bytes
+) -> None:
+    app = Server()
+
+    @app.on_message
+    async def said(conn: Connection, message: bytes) -> None:
+        assert conn.send(message)
+
+    messages = [b"one", b"two"]
+    assert OneTurn(app, *messages, end=end).run() == [*messages, answer]
 
 
 def test_messages_that_come_together_share_a_task() -> None:

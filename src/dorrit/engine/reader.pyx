@@ -281,8 +281,17 @@ cdef bint is_too_fast(Connection connection) except -1:
 
 cdef int drop(Connection connection, uint16_t code, str reason, bint framed) except -1:
     """R5. `framed`: whether it is still known where the client's frames begin."""
+    begin_handlers(connection)
     connection.agenda.reports.dropped(code, reason)
     return connection.drop(code, reason, framed)
+
+
+cdef int begin_handlers(Connection connection) except -1:
+    """Messages that came in the same read as the connection's end are answered before it, as if they
+    had come in one of their own: handlers that are `async` begin only when a read is over."""
+    if connection.agenda.on_read is not None:
+        connection.agenda.on_read()
+    return 0
 
 
 cdef int take_piece(
@@ -421,6 +430,9 @@ cdef int take_close(Connection connection, bytes payload) except -1:
     cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
     cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
     cdef uint16_t code
+    begin_handlers(connection)
+    if connection.state != OPEN and connection.state != CLOSING:
+        return 0
     if length == 0:
         return connection.answer_close(b"", NO_STATUS, "")
     if length == 1:
