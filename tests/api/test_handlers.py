@@ -581,3 +581,19 @@ def test_drain_needs_an_event_loop() -> None:
         conn.drain()
     ours.close()
     right.close()
+
+
+def test_the_time_that_a_handler_takes_is_no_idle_time(log: LogRecords) -> None:
+    app = Server("idle", idle_timeout=0.25)
+
+    @app.on_message
+    async def said(conn: Connection, message: str) -> None:
+        await asyncio.sleep(1)
+        conn.send(message)
+
+    with serve(app) as server, server.connect() as client:
+        client.send("slowly")
+        assert client.receive() == "slowly"
+        with pytest.raises(Closed) as closed:
+            client.receive()
+    assert closed.value.code == 3008

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from dorrit.engine import Connection
 from dorrit.engine.reports import Reports
 from tests.support.frames import CLOSE, PING, PONG, TEXT, frame
 from tests.support.harness import Client, Harness, LogRecords
@@ -98,6 +99,27 @@ def test_a_message_keeps_an_idle_connection(log: LogRecords, direction: str) -> 
             return
         harness.until(lambda: harness.closed)
         assert time.monotonic() - last >= 1
+
+
+def test_a_client_whose_message_is_being_handled_is_not_idle(log: LogRecords) -> None:
+    busy = True
+
+    def is_busy(asked: Connection) -> bool:
+        assert asked is conn
+        return busy
+
+    def nothing(*_: object) -> None:
+        pytest.fail("nobody asks for room")
+
+    with Harness(idle_timeout=0.25) as harness:
+        harness.engine.join_loop(nothing, nothing, is_busy=is_busy)  # type: ignore[arg-type]
+        conn = harness.connection(harness.open())
+        end = time.monotonic() + 1
+        harness.until(lambda: time.monotonic() > end)
+        assert harness.closed == []
+        busy = False
+        harness.until(lambda: harness.closed)
+        assert harness.closed == [(conn, TIMEOUT, "no message was exchanged for too long")]
 
 
 def test_a_client_that_is_not_read_is_not_blamed_for_its_silence(log: LogRecords) -> None:

@@ -76,7 +76,9 @@ class AsyncLoop(Loop):
         self._hurried = asyncio.Event()
         self._emptied = asyncio.Event()
         self._lanes.connect(self.engine, self.reports)
-        self.engine.join_loop(self._drain, self._has_room_again, self._lanes.begin)
+        self.engine.join_loop(
+            self._drain, self._has_room_again, self._lanes.begin, self._lanes.is_busy
+        )
         self._aio.add_reader(self.engine.fileno(), self._turn)
         self._arm()
 

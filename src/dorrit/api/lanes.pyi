@@ -63,6 +63,9 @@ class Lanes:
     def tasks(self) -> list[asyncio.Task[None]]:
         """Return the tasks that run."""
 
+    def is_busy(self, conn: Connection) -> bool:
+        """Return whether a callback of this connection runs or waits to be run."""
+
     def stop_reading(self) -> None:
         """Let connections that are paused stay so: the server stops."""
 

@@ -84,6 +84,10 @@ cdef class Lanes:
                 tasks.append(lane.task)
         return tasks
 
+    def is_busy(self, conn):
+        """Whether a callback of this connection runs or waits to be run."""
+        return conn in self.lanes
+
     def stop_reading(self):
         """Lets connections that are paused stay so: the server stops."""
         self.reads_on = False

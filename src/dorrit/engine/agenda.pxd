@@ -109,6 +109,7 @@ cdef class Agenda:
     cdef object drain                       # makes what a handler awaits to have room in a queue
     cdef object on_room                     # called with a connection that has room again
     cdef object on_read                     # called when a connection has been read
+    cdef object is_busy                     # whether a message of a connection is being handled
 
     cdef int poller                         # descriptor; -1 once the engine is closed
     cdef int waker                          # descriptor: a byte written here ends the engine's sleep

@@ -7,7 +7,6 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from dorrit.engine.agenda cimport Agenda
 from dorrit.engine.assembly cimport Assembly
 from dorrit.engine.frame cimport Frame, dorrit_opcode
-from dorrit.engine.framing cimport Message
 from dorrit.engine.queue cimport OutputQueue
 
 
@@ -71,12 +70,10 @@ cdef class Connection:
     cdef uint8_t room_wanted        # somebody waits for room in the queue
 
     cdef int put(self, Frame *frame) except -1
-    cdef int put_payload(self, dorrit_opcode opcode, bytes payload) except? -1
-    cdef int put_deflated(self, dorrit_opcode opcode, bytes payload) except? -1
+    cdef int put_compressed(self, dorrit_opcode opcode, bytes payload) except? -1
+    cdef bint has_place(self, size_t count, size_t size) except -1
     cdef int refuse_message(self) except -1
     cdef int pass_over(self, size_t size, bint reported) except -1
-    cdef bint has_place(self, size_t count, size_t size) except -1
-    cdef int put_message(self, Message *message) except? -1
     cdef int put_close(self, bytes payload) except -1
     cdef int answer_close(self, bytes payload, uint16_t code, str reason) except -1
     cdef int fail(self, uint16_t code, str reason, bint framed) except -1

@@ -46,13 +46,7 @@ from dorrit.engine.frame cimport (
     frame_release,
     frame_whole,
 )
-from dorrit.engine.framing cimport (
-    close_payload,
-    message_compress,
-    message_make,
-    message_release,
-    payload_of,
-)
+from dorrit.engine.framing cimport close_payload, message_compress, payload_of
 from dorrit.engine.queue cimport (
     queue_append,
     queue_at,
@@ -60,6 +54,7 @@ from dorrit.engine.queue cimport (
     queue_keep_first,
     queue_reserve,
 )
+from dorrit.engine.sending cimport frame_and_put, may_send, put_payload
 
 from dorrit.engine.peer import Peer
 
@@ -136,7 +131,7 @@ cdef class Connection:
     @property
     def is_open(self) -> bool:
         """Whether messages can still be queued for this client."""
-        return self.state == OPEN and not self.gone
+        return may_send(self)
 
     @property
     def pending(self) -> int:
@@ -195,9 +190,9 @@ cdef class Connection:
             if isinstance(message, str):
                 opcode = DORRIT_OPCODE_TEXT
             payload = payload_of(opcode == DORRIT_OPCODE_BINARY, message)
-        if self.state != OPEN or self.gone:
+        if not may_send(self):
             return False
-        outcome = self.put_payload(opcode, payload)
+        outcome = put_payload(self, opcode, payload)
         if outcome < 0:
             raise MemoryError
         if outcome == NEVER_FITS:
@@ -266,14 +261,7 @@ cdef class Connection:
             self.is_dirty = True
             self.agenda.add_dirty(self)
 
-    cdef int put_payload(self, dorrit_opcode opcode, bytes payload) except? -1:
-        """Frames a message for a connection that is OPEN, and queues it; see `put_message`."""
-        if self.deflate is not None and (
-                <size_t>PyBytes_GET_SIZE(payload) >= self.agenda.deflate_from):
-            return self.put_deflated(opcode, payload)
-        return frame_and_queue(self, opcode, payload, False)
-
-    cdef int put_deflated(self, dorrit_opcode opcode, bytes payload) except? -1:
+    cdef int put_compressed(self, dorrit_opcode opcode, bytes payload) except? -1:
         cdef int outcome
         cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
         cdef size_t most = length + (length >> 3) + 64
@@ -286,8 +274,8 @@ cdef class Connection:
             compressed = True
         # Otherwise it is refused below, uncompressed: a compressor that keeps state must not see
         # what the client will not.
-        outcome = frame_and_queue(self, opcode, payload, compressed)
-        if outcome != QUEUED and compressed and self.state == OPEN and self.deflate.keeps_state:
+        outcome = frame_and_put(self, opcode, payload, compressed)
+        if outcome != QUEUED and compressed and may_send(self) and self.deflate.keeps_state:
             self.lose()     # memory ran out, and the client could not follow from here on
         return outcome
 
@@ -303,18 +291,9 @@ cdef class Connection:
             if self.kernel_is_full or self.held or self.queue.length == 0:
                 return False
             self.agenda.write_now(self)
-            if self.state != OPEN or self.gone:
+            if not may_send(self):
                 return False
         return True
-
-    cdef int put_message(self, Message *message) except? -1:
-        """Queues a message for a connection that is OPEN.
-
-        R20: "No connection's queue ever grows beyond 200 frames. A message whose frames do not all
-        fit is not queued for that connection at all (never half a message)". Returns QUEUED, REFUSED
-        or NEVER_FITS, or -1 without an exception when memory ran out.
-        """
-        return queue_message(self, self.agenda, message)
 
     cdef int refuse_message(self) except -1:
         """R20: "the refusal is counted, logged once for each spell"."""
@@ -606,50 +585,6 @@ cdef class Connection:
 
 STATE_NAMES = {CLOSED: "closed", HANDSHAKING: "handshaking", OPEN: "open", CLOSING: "closing",
                LINGERING: "lingering"}
-
-
-# What each message that is sent goes through. They are no methods, so that they are inlined.
-
-cdef inline int queue_message(
-        Connection connection, Agenda agenda, Message *message) except? -1:
-    cdef unsigned int index
-    if connection.state != OPEN or connection.gone:
-        return REFUSED      # compressing runs Python's code, and with it any signal handler
-    if connection.queue.counted + message.count > QUEUE_FRAMES_MAX or (
-            0 < agenda.pending_bytes_max < connection.queue.bytes + message.size) or (
-            0 < agenda.buffered_max < message.size):
-        if message.count > QUEUE_FRAMES_MAX or 0 < agenda.pending_bytes_max < message.size or (
-                0 < agenda.buffered_max < message.size):
-            return NEVER_FITS
-        if not connection.has_place(message.count, message.size):
-            if connection.state == OPEN and not connection.gone:
-                connection.refuse_message()
-            return REFUSED
-    if is_over_budget(agenda):
-        agenda.make_room()
-        if connection.state != OPEN:
-            return REFUSED
-    if queue_reserve(&connection.queue, message.made) < 0:
-        return -1
-    for index in range(message.made):
-        queue_append(&connection.queue, message.frames[index])
-    if agenda.idle_timeout > 0:
-        connection.active = quarters()
-    connection.to_be_flushed()
-    return QUEUED
-
-
-cdef inline int frame_and_queue(
-        Connection connection, dorrit_opcode opcode, bytes payload, bint compressed) except? -1:
-    cdef Agenda agenda = connection.agenda
-    cdef Message message
-    cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
-    cdef int outcome
-    if message_make(&message, opcode, payload, fragment_size(agenda, length), compressed) < 0:
-        return -1
-    outcome = queue_message(connection, agenda, &message)
-    message_release(&message)
-    return outcome
 
 
 cdef Frame *made(Frame *frame) except NULL:

@@ -109,6 +109,7 @@ class Engine(Calls):
         drain: Callable[[Connection], Awaitable[None]],
         on_room: Callable[[Connection], object],
         on_read: Callable[[], object] | None = None,
+        is_busy: Callable[[Connection], bool] | None = None,
     ) -> None:
         """Serve connections whose user awaits."""
     def has_room(self, connection: Connection) -> bool:

@@ -265,7 +265,7 @@ cdef class Engine(Calls):
         decide(connection, answer)
         connection.release()
 
-    def join_loop(self, drain, on_room, on_read=None) -> None:
+    def join_loop(self, drain, on_room, on_read=None, is_busy=None) -> None:
         """Serves connections whose user awaits.
 
         Args:
@@ -274,10 +274,13 @@ cdef class Engine(Calls):
                 been written or the connection is over.
             on_read: Called as `on_read()` when a connection has been read and its messages have
                 been delivered, before what is queued is written.
+            is_busy: `is_busy(connection)` says whether a message of its client is being handled: that
+                is no idle time.
         """
         self.drain = drain
         self.on_room = on_room
         self.on_read = on_read
+        self.is_busy = is_busy
 
     def has_room(self, Connection connection) -> bool:
         """Whether at most half of what may wait for a client does, or it is over."""

@@ -7,7 +7,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
 from dorrit.engine.agenda cimport fragment_size
-from dorrit.engine.connection cimport NEVER_FITS, OPEN, QUEUED, Connection
+from dorrit.engine.connection cimport NEVER_FITS, QUEUED, Connection
 from dorrit.engine.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT, dorrit_opcode
 from dorrit.engine.framing cimport (
     Message,
@@ -16,6 +16,7 @@ from dorrit.engine.framing cimport (
     message_release,
     payload_of,
 )
+from dorrit.engine.sending cimport may_send, put_message, put_payload
 
 
 cdef enum:
@@ -25,9 +26,9 @@ cdef enum:
 
 cdef int queue_for_one(Connection connection, dorrit_opcode opcode, bytes payload) except? -1:
     cdef int outcome
-    if connection.state != OPEN or connection.gone:
+    if not may_send(connection):
         return 0
-    outcome = connection.put_payload(opcode, payload)
+    outcome = put_payload(connection, opcode, payload)
     if outcome == NEVER_FITS:
         connection.pass_over(<size_t>PyBytes_GET_SIZE(payload), True)
     return -1 if outcome < 0 else 0
@@ -60,7 +61,7 @@ cdef int queue_for_many(
             if type(item) is not Connection:
                 raise TypeError(f"conns holds a {type(item).__name__}, which is no connection")
             connection = <Connection>item
-            if connection.state != OPEN:
+            if not may_send(connection):
                 continue
             if fragment_size(connection.agenda, length) != fragment_max:
                 # Once, unless the connections are of servers with different buffers.
@@ -72,7 +73,7 @@ cdef int queue_for_many(
             if connection.deflate is not None and (
                     length >= connection.agenda.deflate_from):
                 if connection.deflate.keeps_state:
-                    outcome = connection.put_payload(opcode, payload)
+                    outcome = put_payload(connection, opcode, payload)
                     if outcome < 0:
                         result = -1
                     elif outcome == NEVER_FITS:
@@ -95,7 +96,7 @@ cdef int queue_for_many(
                 if message_make(&variants[0], opcode, payload, fragment_max, False) < 0:
                     return -1
                 made[0] = True
-            outcome = connection.put_message(&variants[variant])
+            outcome = put_message(connection, connection.agenda, &variants[variant])
             if outcome < 0:
                 result = -1
             elif outcome == NEVER_FITS:

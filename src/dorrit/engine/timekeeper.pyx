@@ -121,6 +121,9 @@ cdef class Timekeeper(Acceptor):
         cdef uint64_t silent_end = UINT64_MAX
         if self.idle_timeout > 0:
             idle_end = end_of(connection.active, self.idle_timeout)
+            if idle_end <= now and self.is_busy is not None and self.is_busy(connection):
+                connection.active = quarters()  # the client waits for us
+                idle_end = end_of(connection.active, self.idle_timeout)
             if idle_end <= now:
                 self.reports.timed_out("no message was exchanged in the idle timeout")
                 return connection.fail(TIMEOUT, "no message was exchanged for too long", True)
