@@ -422,7 +422,8 @@ cdef class Engine(Calls):
         self.in_turn = True
         try:
             # What is stashed by these reads has its turn next time, after the others.
-            self.take_resumed()
+            if self.resumed.length > 0:
+                self.take_resumed()
             for index in range(count):
                 self.take_event(&events[index])
             self.run_timers()

@@ -73,7 +73,12 @@ cdef int flush(Connection connection) except -1:
                 vectors[count].iov_base = end
                 vectors[count].iov_len = 0
                 count += 1
-            memcpy(end, frame.header + (frame.header_length - header_rest), header_rest)
+            if header_rest == frame.header_length:
+                # A copy of a fixed size costs two moves. What is too much, the payload comes over, or
+                # nothing: the buffer is larger than all that a write may take.
+                memcpy(end, frame.header, sizeof(frame.header))
+            else:
+                memcpy(end, frame.header + (frame.header_length - header_rest), header_rest)
             end += header_rest
             vectors[count - 1].iov_len += header_rest
             if payload_rest <= COPIED_MAX:
