@@ -200,6 +200,8 @@ class Server:
 
         Raises:
             TypeError: `connections` holds something else, or `message` is of another type.
+            ValueError: No queue ever has room for it. Clients for which it is compressed to less
+                have it all the same.
             MemoryError: There was no memory for it, for some connections at least.
         """
         return broadcast_message(connections, message)
