@@ -213,7 +213,7 @@ class Program:
         assert not side.ends, "no message after the close callback"
         assert not side.closed_by_server, "no message after a close"
         assert not side.paused, "no message in a pause"
-        assert connection.is_open
+        assert connection.is_open or side.client.gone, "what was sent before it went is heard"
         side.delivered.append((binary, payload))
         self.act(connection, payload)
 
@@ -281,12 +281,18 @@ class Program:
         try:
             is_queued = connection.send(payload if binary else payload.decode())
         except ValueError:
-            frames = len(payload) // self.fragment_max + 1
-            assert frames > 200 or 0 < self.pending_max < len(payload) + 10 * frames
+            assert self.may_be_too_large(payload)
             return
         assert was_open or not is_queued
         if is_queued:
             side.queued.append((binary, payload))
+
+    def may_be_too_large(self, payload: bytes) -> bool:
+        """Return whether there may be no room for a message in any queue."""
+        # Those of messages that may not be received are not made larger (R17).
+        frames = len(payload) // (self.buffer_size - 5) + 1
+        most = min(limit for limit in (self.pending_max, self.buffered, 1 << 62) if limit > 0)
+        return frames > 200 or most < len(payload) + 10 * frames
 
     def broadcast(self, _side: Side, _connection: Connection, _payload: bytes) -> None:
         self.to_many([side for side in self.sides if side.connection], *self.message(), queue=False)
@@ -308,7 +314,11 @@ class Program:
                 return
             count = len(connections)
         else:
-            count = broadcast(connections, payload if binary else payload.decode())
+            try:
+                count = broadcast(connections, payload if binary else payload.decode())
+            except ValueError:
+                assert self.may_be_too_large(payload)
+                count = len(connections)
         got = 0
         for side, connection, (was_open, dropped) in zip(sides, connections, before, strict=True):
             if was_open and connection.is_open and connection.dropped == dropped:

@@ -167,3 +167,20 @@ def test_an_exit_in_a_read_callback_loses_no_message_of_the_others(harness: Harn
     assert [client.frames for client in clients[1:]] == [
         [Received(TEXT, b"%d" % number)] for number in range(1, 5)
     ]
+
+
+def test_a_pause_in_the_open_callback_lasts(harness: Harness) -> None:
+    def open_callback(conn: Connection, _request: object) -> None:
+        conn.send("first")
+        harness.engine.pause(conn)
+
+    harness.open_callback = open_callback
+    client = harness.connect()
+    client.send(REQUEST + frame(TEXT, b"one"))
+    harness.until(lambda: client.frames)
+    harness.settle()
+    assert harness.messages == []
+    conn = harness.connection(client)
+    harness.engine.resume(conn)
+    harness.settle()
+    assert harness.messages == [(conn, False, b"one")]

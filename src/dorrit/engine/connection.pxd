@@ -91,6 +91,7 @@ cdef class Connection:
     cdef int resume(self) except -1
     cdef int hold(self) except -1
     cdef int release(self) except -1
+    cdef void let_write(self) noexcept
     cdef int accept(self) except -1
     cdef int peer_has_gone(self) except -1
     cdef void lose(self) noexcept

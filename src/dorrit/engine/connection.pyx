@@ -546,11 +546,14 @@ cdef class Connection:
         return self.pause()
 
     cdef int release(self) except -1:
-        self.held = False
         self.resume()
+        self.let_write()
+        return 0
+
+    cdef void let_write(self) noexcept:
+        self.held = False
         if self.queue.length > 0:
             self.to_be_flushed()
-        return 0
 
     # What has come in and is incomplete. One buffer, never a list of pieces.
 

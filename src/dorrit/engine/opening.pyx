@@ -117,7 +117,7 @@ cdef int upgrade(Connection connection, bytes head) except -1:
         return 0
     if answer is PENDING:
         return connection.hold()
-    connection.release()
+    connection.let_write()
     return decide(connection, answer)
 
 
