@@ -431,3 +431,27 @@ def test_R11_a_connection_that_ends_in_its_open_callback_has_its_close_callback_
     harness.until(lambda: harness.engine.connections == 0)
     assert [conn for conn, _, _ in harness.closed] == [harness.opened[0][0]]
     assert harness.messages == []
+
+
+def test_a_handler_that_begins_late_may_fail_the_connection_before_its_close_frame_is_taken(
+    log: LogRecords,
+) -> None:
+    """What is `async` begins when a read is over; here the close frame comes in the same one."""
+    with Harness() as harness:
+
+        def begin() -> None:
+            while heard:
+                harness.engine.fail(heard.pop(), 1011, "")
+
+        def nothing(*_: object) -> None:
+            pytest.fail("nobody asks for room")
+
+        heard: list[Connection] = []
+        harness.engine.join_loop(nothing, nothing, begin)  # type: ignore[arg-type]
+        harness.message_callback = lambda conn, _binary, _payload: heard.append(conn)
+        client = harness.open()
+        client.send(frame(TEXT, b"one") + close_frame(1000))
+        harness.until(lambda: harness.closed)
+        assert [code for _, code, _ in harness.closed] == [1011]
+        harness.until(lambda: client.frames)
+        assert [got.code for got in client.frames] == [1011]

@@ -374,6 +374,17 @@ def test_R20_nothing_is_written_before_the_open_callback_has_decided(harness: Ha
     assert harness.connection(client).dropped == 1
 
 
+def test_R20_a_client_that_goes_while_its_queue_is_full_is_not_called_slow(
+    harness: Harness, log: LogRecords
+) -> None:
+    (client,), (conn,) = opened(harness, 1)
+    client.close()
+    for _ in range(QUEUE_FRAMES_MAX + 10):
+        assert queue_message(conn, True, b"x") == 0
+    assert (conn.is_open, conn.pending, conn.dropped) == (False, 0, 0)
+    assert log.records == []
+
+
 def test_R20_a_message_that_does_not_fit_whole_is_not_queued_at_all(log: LogRecords) -> None:
     with NarrowHarness(buffer_size=15) as harness:
         (client,), (conn,) = opened(harness, 1)

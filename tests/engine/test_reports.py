@@ -115,6 +115,13 @@ def told(log: LogRecords) -> tuple[int, str]:
     return record.levelno, record.getMessage()
 
 
+def test_R20_a_message_that_fits_no_queue_is_a_warning_with_its_size(log: LogRecords) -> None:
+    Reports(Clock()).never_fits(123456)
+    level, text = told(log)
+    assert level == logging.WARNING
+    assert "123456 bytes" in text
+
+
 def test_R20_a_slow_client_that_is_closed_is_a_warning_that_names_it(log: LogRecords) -> None:
     Reports(Clock()).slow_client_closed("<Connection 7>")
     level, text = told(log)
