@@ -665,7 +665,7 @@ def test_R2_a_subprotocol_that_the_client_does_not_offer_is_not_chosen(subprotoc
 def test_the_extension_that_was_agreed_on_is_in_the_answer() -> None:
     request = parse_request(head("Sec-WebSocket-Protocol: a"))
     request.select("a")
-    request.extensions = "permessage-deflate; server_no_context_takeover"
+    request.agree("permessage-deflate; server_no_context_takeover")
     assert accept_response(request).endswith(
         b"\r\nSec-WebSocket-Protocol: a\r\n"
         b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\r\n"

@@ -100,3 +100,12 @@ def test_origin_and_host() -> None:
     asked = request("/", ("Host", "a:8080"), ("Origin", "https://b"))
     assert (asked.host, asked.origin) == ("a:8080", "https://b")
     assert request().origin is None
+
+
+@pytest.mark.parametrize("name", ["subprotocol", "extensions"])
+def test_what_the_response_repeats_of_a_request_can_not_be_set(name: str) -> None:
+    asked = request("/", ("Sec-WebSocket-Protocol", "a"))
+    with pytest.raises(AttributeError):
+        setattr(asked, name, "a\r\nSet-Cookie: evil=1")
+    asked.select("a")
+    assert (asked.subprotocol, asked.extensions) == ("a", "")

@@ -130,7 +130,7 @@ cdef object negotiate(Agenda agenda, request):
     except ValueError as error:
         raise refusal(400, str(error)) from None
     terms = agenda.deflate.negotiate(offers)
-    request.extensions = "" if terms is None else terms.response
+    request.agree("" if terms is None else terms.response)
     return terms
 
 

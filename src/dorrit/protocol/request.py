@@ -19,12 +19,10 @@ class Request:
         target: The request target as it was sent: visible ASCII, origin-form or absolute-form.
         headers: The header fields.
         key: The ``Sec-WebSocket-Key``.
-        subprotocol: What `select` has chosen, or None.
-        extensions: What the response will name in ``Sec-WebSocket-Extensions``, or ``""``.
     """
 
-    __slots__ = ("_is_answered", "_query", "_trusted", "extensions", "headers", "key", "method",
-                 "subprotocol", "target")  # fmt: skip
+    __slots__ = ("_extensions", "_is_answered", "_query", "_subprotocol", "_trusted", "headers",
+                 "key", "method", "target")  # fmt: skip
 
     def __init__(self, method: str, target: str, headers: Headers, key: str) -> None:
         """Take the parts, which have been checked."""
@@ -32,8 +30,9 @@ class Request:
         self.target: str = target
         self.headers: Headers = headers
         self.key: str = key
-        self.subprotocol: str | None = None
-        self.extensions: str = ""
+        # Both are a part of the response. So they can't be set: whatever was in them would be sent.
+        self._subprotocol: str | None = None
+        self._extensions = ""
         self._query: Query | None = None
         self._trusted: str | None = None
         self._is_answered = False
@@ -128,8 +127,18 @@ class Request:
         if self._is_answered:
             raise RuntimeError("a subprotocol can be chosen in the open callback only")
         offered = self.subprotocols
-        self.subprotocol = next((name for name in supported if name in offered), None)
-        return self.subprotocol
+        self._subprotocol = next((name for name in supported if name in offered), None)
+        return self._subprotocol
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What `select` has chosen, or None."""
+        return self._subprotocol
+
+    @property
+    def extensions(self) -> str:
+        """What the response names in ``Sec-WebSocket-Extensions``, or ``""``."""
+        return self._extensions
 
     @property
     def client(self) -> str | None:
@@ -147,6 +156,10 @@ class Request:
     def trust(self, header: str | None) -> None:
         """Take the client's address from this header from now on; for the server."""
         self._trusted = header
+
+    def agree(self, extensions: str) -> None:
+        """Take what the response says of extensions; for the server."""
+        self._extensions = extensions
 
     def answered(self) -> None:
         """The response is made: nothing can be chosen any more; for the server."""
