@@ -204,3 +204,10 @@ def test_a_head_that_is_too_large_is_refused_with_the_limit_in_the_log_only() ->
     assert error.status == 431
     assert "8192" in error.reason
     assert b"8192" not in error.response()
+
+
+def test_a_304_has_no_content_nor_fields_that_describe_it() -> None:
+    answer = refusal(304, "not modified", headers=(("ETag", '"7"'),)).response()
+    assert answer == b'HTTP/1.1 304 Not Modified\r\nConnection: close\r\nETag: "7"\r\n\r\n'
+    with pytest.raises(ValueError, match="status 304 can't have content"):
+        refusal(304, "not modified", content=b"x")

@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from dorrit.api.application import Application, answer_of, is_async
+from dorrit.api.application import Application, async_verdict_of, is_async
 from dorrit.api.lanes import Lanes
 from dorrit.api.loop import Loop
-from dorrit.api.reject import Reject, refusal_of
 from dorrit.engine import PENDING, Connection, Timer
 from dorrit.errors import StartError
 from dorrit.protocol.handshake import Request
@@ -140,14 +139,12 @@ class AsyncLoop(Loop):
     async def _open(self, conn: Connection) -> None:
         answer: Refusal | None
         assert self.handlers.open is not None
-        if self._aio.get_task_factory() is not None:
-            # A task of Python 3.12's eager factory would answer before the engine knows of it.
-            await asyncio.sleep(0)
         try:
+            if self._aio.get_task_factory() is not None:
+                # A task of Python 3.12's eager factory would answer before the engine knows of it.
+                await asyncio.sleep(0)
             async with asyncio.timeout(OPEN_TIMEOUT) as timeout:
-                answer = answer_of(await self.handlers.open(conn))
-        except Reject as reject:
-            answer = refusal_of(reject)
+                answer = await async_verdict_of(self.handlers.open, conn)
         except asyncio.CancelledError:
             answer = refusal(*(STOPPING if self._stops else OPEN_CALLBACK_RAISED))
         except Exception as error:  # noqa: BLE001 - the user's

@@ -145,6 +145,14 @@ def verdict_of(function: Callable[..., Any], conn: Connection) -> Refusal | None
         return refusal_of(reject)
 
 
+async def async_verdict_of(function: Callable[..., Any], conn: Connection) -> Refusal | None:
+    """Ask an `async` open callback about a client."""
+    try:
+        return answer_of(await function(conn))
+    except Reject as reject:
+        return refusal_of(reject)
+
+
 def answer_of(verdict: object) -> Refusal | None:
     """Return what an open callback's result means: False refuses, True and None accept.
 

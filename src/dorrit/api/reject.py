@@ -34,21 +34,68 @@ class Reject(DorritError):  # noqa: N818 - it is an answer, more than an error
                 ``Content-Type`` is ``text/plain; charset=utf-8``, unless `headers` has another.
 
         Raises:
-            ValueError: The status is out of range, or a header field can't be sent.
+            TypeError: The status is no int, a header field is no pair of str, or the body is of
+                another type.
+            ValueError: The status is out of range, a header field can't be sent, or there is a body
+                and the status is 304, which allows none.
         """
-        pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        # What is wrong is said here, where the traceback shows who has said it.
+        if isinstance(status, bool) or not isinstance(status, int):
+            raise TypeError(f"status must be an int, not {type(status).__name__}: {status!r}")
+        if not isinstance(body, str | bytes | None):
+            raise TypeError(f"body must be str, bytes or None, not {type(body).__name__}: {body!r}")
+        pairs = _pairs_of(headers)
         types = [value for name, value in pairs if name.lower() == "content-type"]
-        self.status = status
+        self.status: int = int(status)  # not HTTPStatus.FORBIDDEN, which prints otherwise
         self._refusal = refusal(
-            status,
+            self.status,
             REASON,
             headers=tuple(pair for pair in pairs if pair[0].lower() != "content-type"),
-            content=body.encode() if isinstance(body, str) else body,
+            content=_encoded(body) if isinstance(body, str) else body,
             content_type=types[0] if types else TEXT,
         )
-        super().__init__(f"refused with {status}")
+        super().__init__(f"refused with {self.status}")
+
+
+def _pairs_of(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+) -> tuple[tuple[str, str], ...]:
+    """Return header fields as pairs, which they are if they have the right types."""
+    pairs: list[tuple[str, str]] = []
+    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
+        raise TypeError(
+            f"headers must be a mapping or pairs of names and values, not {type(headers).__name__}"
+        )
+    for pair in headers.items() if isinstance(headers, Mapping) else headers:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004 - as in "pair"
+            raise TypeError(f"headers must be pairs of a name and a value, not {pair!r}")
+        name, value = pair
+        if not isinstance(name, str):
+            raise TypeError(
+                f"the name of a header field must be a str, not {type(name).__name__}: {name!r}"
+            )
+        if not isinstance(value, str):
+            raise TypeError(
+                f"the header field {name!r} must be a str, not {type(value).__name__}: {value!r}"
+            )
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _encoded(body: str) -> bytes:
+    try:
+        return body.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"body can't be encoded: {error}") from None
 
 
 def refusal_of(reject: Reject) -> Refusal:
-    """Return a rejection as the engine takes it."""
-    return reject._refusal  # noqa: SLF001 - the API's own, which users need not see
+    """Return a rejection as the engine takes it.
+
+    Raises:
+        TypeError: It is of a class that has left out what `Reject` does when it is made.
+    """
+    answer: Refusal | None = getattr(reject, "_refusal", None)
+    if answer is None:
+        raise TypeError(f"{type(reject).__name__}.__init__ must call super().__init__(status, ...)")
+    return answer

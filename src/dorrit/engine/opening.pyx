@@ -82,9 +82,17 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
 
 
 cdef int refuse(Connection connection, object answer) except -1:
+    response = answer.response()    # before the log says that the client gets it
     connection.agenda.reports.refused(answer)
-    connection.refuse(answer.response())
+    connection.refuse(response)
     return 0
+
+
+cdef int refuse_for(Connection connection, error) except -1:
+    """An open callback has raised, or what it has said can't be made an answer: that is a 500."""
+    connection.kept_request = None
+    refuse(connection, refusal(*OPEN_CALLBACK_RAISED))
+    return report(connection.agenda, "open", error)
 
 
 cdef int upgrade(Connection connection, bytes head) except -1:
@@ -111,10 +119,7 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     try:
         answer = agenda.on_open(connection, request)
     except BaseException as error:
-        connection.kept_request = None
-        refuse(connection, refusal(*OPEN_CALLBACK_RAISED))
-        report(agenda, "open", error)
-        return 0
+        return refuse_for(connection, error)
     if answer is PENDING:
         return connection.hold()
     connection.let_write()
@@ -135,7 +140,16 @@ cdef object negotiate(Agenda agenda, request):
 
 
 cdef int decide(Connection connection, object answer) except -1:
-    """What the open callback says is done: `None` accepts, a `Refusal` refuses."""
+    """What the open callback says is done: `None` accepts, a `Refusal` refuses. Whatever goes wrong
+    with that, the client is answered: one that is held would have no deadline."""
+    try:
+        do_as_told(connection, answer)
+    except BaseException as error:
+        refuse_for(connection, error)
+    return 0
+
+
+cdef int do_as_told(Connection connection, object answer) except -1:
     cdef Agenda agenda = connection.agenda
     cdef Frame *response
     request = connection.kept_request

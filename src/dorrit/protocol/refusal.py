@@ -81,6 +81,10 @@ STOPPING: Final = (503, "the server stops")
 OPEN_CALLBACK_REFUSED: Final = (403, "the open callback refused the connection")
 OPEN_CALLBACK_RAISED: Final = (500, "the open callback raised an exception")
 
+WITHOUT_CONTENT: Final = 304
+"""The one status of a refusal that has none. RFC 9110 section 15.4.5: "A 304 response is terminated
+by the end of the header section; it cannot contain content or trailers." """
+
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
     """A handshake that is answered with an HTTP error and closed (R2).
@@ -141,12 +145,13 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
         # this field." It stands beside close: the web server in front must not use the connection
         # again, whether the client then upgrades or not.
         upgrades = any(name.lower() == "upgrade" for name, _ in self.headers)
-        fields = [
-            ("Connection", "close, upgrade" if upgrades else "close"),
-            ("Content-Type", self.content_type),
-            ("Content-Length", str(len(content))),
-            *self.headers,
-        ]
+        fields = [("Connection", "close, upgrade" if upgrades else "close")]
+        if self.status == WITHOUT_CONTENT:
+            content = b""
+        else:
+            fields.append(("Content-Type", self.content_type))
+            fields.append(("Content-Length", str(len(content))))
+        fields += self.headers
         head = f"HTTP/1.1 {self.status} {phrase}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n"
         # RFC 9110 section 9.3.2: in an answer to HEAD "the server MUST NOT send content"; the
@@ -176,10 +181,13 @@ def refusal(
         content_type: As in `Refusal`.
 
     Raises:
-        ValueError: The status is no refusal, or a header field could not be sent as it is.
+        ValueError: The status is no refusal or allows no content, or a header field could not be
+            sent as it is.
     """
     if status // 100 not in (3, 4, 5):
         raise ValueError(f"status is {status}, and a refusal needs one from 300 to 599")
+    if status == WITHOUT_CONTENT and content:
+        raise ValueError(f"a response with the status {status} can't have content")
     for name, value in (*headers, ("Content-Type", content_type)):
         # A line end in a field would let whoever wrote it add fields, or a whole answer.
         if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
