@@ -109,3 +109,5 @@ def test_what_the_response_repeats_of_a_request_can_not_be_set(name: str) -> Non
         setattr(asked, name, "a\r\nSet-Cookie: evil=1")
     asked.select("a")
     assert (asked.subprotocol, asked.extensions) == ("a", "")
+    asked.agree("permessage-deflate")
+    assert asked.extensions == "permessage-deflate"
