@@ -175,7 +175,7 @@ def test_a_coroutine_that_nobody_awaits_is_an_error_and_accepts_nobody(log: LogR
     with serve(app) as server, pytest.raises(Rejected) as raised, server.connect():
         pass
     assert raised.value.status == 500
-    assert "the open callback returned a coroutine" in log.text
+    assert "on_open has returned a coroutine, which nobody awaits" in log.text
 
 
 @each_kind

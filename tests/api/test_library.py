@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -111,6 +112,15 @@ def test_one_that_is_async_is_refused_since_nobody_would_await_it(name: str) -> 
 
     with pytest.raises(StartError, match=rf"^server\.py: {name} must not be async: .*Server$"):
         procedural.application_of(namespace(**{name: later}), "server.py")
+
+
+@pytest.mark.parametrize("name", procedural.CALLBACKS)
+def test_one_that_is_a_generator_is_refused_since_it_would_not_run(name: str) -> None:
+    def generator(*arguments: object) -> Iterator[None]:
+        yield
+
+    with pytest.raises(StartError, match=rf"^server\.py: {name} must have no `yield`: "):
+        procedural.application_of(namespace(**{name: generator}), "server.py")
 
 
 def test_R12_a_server_may_import_everything_from_dorrit(servers: Servers) -> None:

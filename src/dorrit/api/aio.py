@@ -14,6 +14,7 @@ from dorrit.api.application import Application, async_verdict_of, is_async
 from dorrit.api.lanes import Lanes
 from dorrit.api.loop import Loop
 from dorrit.engine import PENDING, Connection, Timer
+from dorrit.engine.results import check_result
 from dorrit.errors import StartError
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import (
@@ -158,10 +159,10 @@ class AsyncLoop(Loop):
             self.gate.limit.leave(conn)
         self.engine.answer(conn, answer)
 
-    def _close(self, conn: Connection, code: int, reason: str) -> None:
+    def _close(self, conn: Connection, code: int, reason: str) -> object:
         if self._rooms:
             self._has_room_again(conn)
-        self._after_close(conn, code, reason)
+        return self._after_close(conn, code, reason)
 
     async def _drain(self, conn: Connection) -> None:
         # What is sent in an open callback is not written before it has accepted the client.
@@ -215,6 +216,8 @@ class AsyncLoop(Loop):
         result = function(*arguments)
         if inspect.iscoroutine(result):
             self._spawn("call_soon_threadsafe", result)
+        else:
+            check_result("the function of call_soon_threadsafe", result)
 
     # The life of a server
 
@@ -222,7 +225,7 @@ class AsyncLoop(Loop):
         """Run the start callback and begin to call periodic functions; no client is there yet."""
         self.begin()
         if self.handlers.start is not None:
-            await _result_of(self.handlers.start)
+            await _run("on_start", self.handlers.start)
         self.application.start_periodic(self)
 
     async def arun(self) -> None:
@@ -306,7 +309,7 @@ class AsyncLoop(Loop):
     async def afinish(self) -> None:
         """Run the stop callback. What it raises goes to the caller."""
         if self.handlers.stop is not None:
-            await _result_of(self.handlers.stop)
+            await _run("on_stop", self.handlers.stop)
 
     def close(self) -> None:
         """Cut off what is left, and free everything."""
@@ -321,11 +324,13 @@ async def _wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks)
 
 
-async def _result_of(function: Callable[[], Any]) -> None:
-    """Call a plain or an `async` function."""
+async def _run(callback: str, function: Callable[[], Any]) -> None:
+    """Call a plain or an `async` callback."""
     result = function()
-    if inspect.isawaitable(result):
+    if is_async(function):
         await result
+    else:
+        check_result(callback, result)
 
 
 class RunningLoop(AsyncLoop):

@@ -9,6 +9,7 @@ from dorrit.api.client_limit import ClientLimit
 from dorrit.api.reject import Reject, refusal_of
 from dorrit.engine import Connection, Engine
 from dorrit.engine.reports import Reports
+from dorrit.engine.results import check_result
 from dorrit.process.privileges import user_number
 from dorrit.protocol.deflate import Policy
 from dorrit.protocol.handshake import Request
@@ -55,6 +56,14 @@ def is_async(function: object) -> bool:
     """Tell whether calling this makes a coroutine, as an `async def` does."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an instance with an async __call__
+    )
+
+
+def is_generator(function: object) -> bool:
+    """Tell whether calling this only makes a generator: its body would never run."""
+    return any(
+        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one)
+        for one in (function, getattr(function, "__call__", None))  # noqa: B004 - as above
     )
 
 
@@ -163,8 +172,7 @@ def answer_of(verdict: object) -> Refusal | None:
         return refusal(*OPEN_CALLBACK_REFUSED)
     if verdict is None or verdict is True:
         return None
-    if inspect.iscoroutine(verdict):
-        verdict.close()
+    check_result("on_open", verdict)
     raise TypeError(
         f"the open callback returned a {type(verdict).__name__}: True or None accepts the client, "
         "False refuses it"

@@ -78,5 +78,5 @@ class Lanes:
         The engine calls this when it has read from it, before it writes.
         """
 
-    def take_close(self, conn: Connection, code: int, reason: str) -> None:
+    def take_close(self, conn: Connection, code: int, reason: str) -> object:
         """Have the close callback called, after those of the messages before."""

@@ -13,6 +13,7 @@ from collections import deque
 from dorrit.api.application import is_async
 from dorrit.api.eager import beginner
 from dorrit.engine import was_closed_here
+from dorrit.engine.results import check_result
 from dorrit.protocol.closing import CloseCode
 
 # What the tasks are called.
@@ -148,7 +149,7 @@ cdef class Lanes:
             lane.closing = (code, reason)
             lane.task = self.start(self._run_close(conn, lane))
         else:
-            self.on_close(conn, code, reason)
+            return self.on_close(conn, code, reason)   # whose result the engine looks at
 
     async def _run(self, conn, Lane lane, message):
         """Calls the message callback, for one message and those that wait by then."""
@@ -190,6 +191,8 @@ cdef class Lanes:
                 result = self.on_close(conn, *lane.closing)
                 if self.on_close_is_async:
                     await result
+                else:
+                    check_result("on_close", result)
         except (Exception, asyncio.CancelledError) as error:    # the user's
             uncancel(error)
             self.reports.callback_raised("close", error)

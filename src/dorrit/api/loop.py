@@ -14,6 +14,7 @@ from dorrit.api.application import (
 )
 from dorrit.engine import Connection, Engine, Timer
 from dorrit.engine.reports import Reports
+from dorrit.engine.results import check_result
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import Refusal
 from dorrit.settings import Settings
@@ -95,7 +96,7 @@ class Loop:
         """
         self.begin()
         if self.handlers.start is not None:
-            self.handlers.start()
+            check_result("on_start", self.handlers.start())
         self.application.start_periodic(self)
 
     def run(self) -> None:
@@ -113,7 +114,7 @@ class Loop:
     def finish(self) -> None:
         """Run the stop callback. What it raises goes to the caller."""
         if self.handlers.stop is not None:
-            self.handlers.stop()
+            check_result("on_stop", self.handlers.stop())
 
     def close(self) -> None:
         """Cut off what is left, and free everything."""

@@ -9,9 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import dorrit
-from dorrit.api.application import PERIOD_MAX, Application, Handlers, Periodic, is_async
+from dorrit.api.application import (
+    PERIOD_MAX,
+    Application,
+    Handlers,
+    Periodic,
+    is_async,
+    is_generator,
+)
 from dorrit.api.server import check_name
 from dorrit.engine import Connection, Timer, queue_message
+from dorrit.engine.results import check_result
 from dorrit.errors import StartError
 
 if TYPE_CHECKING:
@@ -139,11 +147,11 @@ class FiveFunctions(Application):
         global _program  # noqa: PLW0603 - see there
         set_config_file(config_file)
         _program = self
-        self._init_func()
+        check_result("ws_init_func", self._init_func(), may_be_async=False)
 
     def exit(self) -> None:
         """Run ``ws_exit_func``."""
-        self._exit_func()
+        check_result("ws_exit_func", self._exit_func(), may_be_async=False)
 
     def set_periodic(self, seconds: float, function: Callable[[], object]) -> None:
         """Have this called periodically, and not what was set before."""
@@ -163,11 +171,12 @@ class FiveFunctions(Application):
     def _open(self, conn: Connection) -> bool:
         """R9: "`0`, `None` or `False` accepts; anything else drops."."""
         verdict = self._open_callback(conn, conn.request.cookie)
+        check_result("ws_open_callback", verdict, may_be_async=False)
         return verdict is None or verdict is False or verdict == 0
 
-    def _close(self, conn: Connection, code: int, reason: str) -> None:  # noqa: ARG002
+    def _close(self, conn: Connection, code: int, reason: str) -> object:  # noqa: ARG002
         """Tell the server; the five functions do not ask why."""
-        self._close_callback(conn)
+        return self._close_callback(conn)
 
 
 def set_config_file(name: str | None) -> None:
@@ -208,6 +217,8 @@ def application_of(namespace: Mapping[str, object], origin: str = "") -> FiveFun
             raise StartError(
                 f"{where}{name} must not be async: that is for the handlers of a dorrit.Server"
             )
+        if is_generator(namespace[name]):
+            raise StartError(f"{where}{name} must have no `yield`: calling it would not run it")
     functions: dict[str, Any] = {name: namespace[name] for name in CALLBACKS}
     application = FiveFunctions(functions)
     file = namespace.get("__file__")

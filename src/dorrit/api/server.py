@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import dorrit
 from dorrit.api import loader
-from dorrit.api.application import PERIOD_MAX, Application
+from dorrit.api.application import PERIOD_MAX, Application, is_generator
 from dorrit.engine import Connection
 from dorrit.engine import broadcast as broadcast_message
 from dorrit.settings import ServerSettings, check
@@ -24,6 +24,8 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "close": ("conn", "code", "reason"),
 }
 """What a server can handle, and the arguments that a handler is called with."""
+
+_YIELDS: Final = "it has a `yield`, so calling it does not run it"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -146,6 +148,8 @@ class Server:
             ) from None
         except ValueError:
             pass  # a built-in that does not say what it takes
+        if is_generator(handler):
+            raise TypeError(f"{_described(handler)} can't be the handler of {decorator}: {_YIELDS}")
         setattr(self._application.handlers, event, handler)
         return handler
 
@@ -174,6 +178,8 @@ class Server:
 
         def decorate(function: Function) -> Function:
             inspect.signature(function).bind()
+            if is_generator(function):
+                raise TypeError(f"{_described(function)} can't be called periodically: {_YIELDS}")
             self._application.add_periodic(seconds, function)
             return function
 

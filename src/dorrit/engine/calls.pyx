@@ -5,6 +5,8 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.stdint cimport uint8_t
 from posix.unistd cimport close as close_descriptor, read as read_descriptor
 
+from dorrit.engine.results cimport check_result
+
 from collections import deque
 
 
@@ -99,7 +101,9 @@ cdef class Calls(Timekeeper):
         for _ in range(count):
             function, arguments = self.calls.popleft()
             try:
-                function(*arguments)
+                result = function(*arguments)
+                if result is not None:
+                    check_result("the function of call_soon_threadsafe", result)
             except Exception as error:
                 self.reports.callback_raised("call_soon_threadsafe", error)
         return 0

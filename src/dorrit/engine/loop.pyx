@@ -20,6 +20,7 @@ from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
 from dorrit.engine.invariants cimport check_invariants
 from dorrit.engine.opening cimport decide
 from dorrit.engine.reader cimport read, read_stash
+from dorrit.engine.results cimport check_result
 from dorrit.engine.timekeeper cimport SLEEP_MAX, milliseconds_of
 from dorrit.engine.writer cimport flush
 
@@ -536,7 +537,11 @@ cdef class Engine(Calls):
                 Py_DECREF(connection)
                 index += 1
                 try:
-                    self.on_close(connection, connection.close_code, connection.close_reason)
+                    result = self.on_close(
+                        connection, connection.close_code, connection.close_reason)
+                    if result is not None:
+                        check_result("on_close" if self.text_as_str else "ws_close_callback",
+                                     result, self.text_as_str)
                 except Exception as error:
                     self.reports.callback_raised("close", error)
         finally:

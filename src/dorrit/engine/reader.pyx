@@ -49,6 +49,7 @@ from dorrit.engine.frame cimport (
 )
 from dorrit.engine.opening cimport read_head, report
 from dorrit.engine.receiving cimport receive
+from dorrit.engine.results cimport check_result
 
 from dorrit.protocol.closing import CloseCode
 
@@ -380,6 +381,8 @@ cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
         callback, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
     if result == NULL:
         return callback_raised(connection)
+    if result != <PyObject *>None:
+        return take_result(connection, result)
     Py_XDECREF(result)
     return 0
 
@@ -407,7 +410,23 @@ cdef int deliver_message(Connection connection, object message) except -1:
         callback, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
     if result == NULL:
         return callback_raised(connection)
+    if result != <PyObject *>None:
+        return take_result(connection, result)
     Py_XDECREF(result)
+    return 0
+
+
+cdef int take_result(Connection connection, PyObject *returned) except -1:
+    """A callback has returned something, which means nothing, unless it shows that it has not run.
+    Takes over the reference."""
+    cdef object result = <object>returned
+    cdef bint is_handler = connection.agenda.text_as_str
+    Py_XDECREF(returned)
+    try:
+        check_result("on_message" if is_handler else "ws_read_callback", result, is_handler)
+    except BaseException as error:
+        connection.fail(INTERNAL_ERROR, "", True)
+        report(connection.agenda, "message" if is_handler else "read", error)
     return 0
 
 

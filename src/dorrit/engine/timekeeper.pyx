@@ -9,6 +9,7 @@ from dorrit.engine.acceptor cimport Acceptor
 from dorrit.engine.agenda cimport DEADLINE_STEP, quarters
 from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
 from dorrit.engine.control cimport put_ping
+from dorrit.engine.results cimport check_result
 
 from dorrit.protocol.closing import CloseCode
 from dorrit.protocol.refusal import HANDSHAKE_DEADLINE, refusal
@@ -72,7 +73,9 @@ cdef class Timekeeper(Acceptor):
                 self.timers.remove(timer)
             elif timer.due <= dorrit_monotonic_milliseconds():
                 try:
-                    timer.function()
+                    result = timer.function()
+                    if result is not None:
+                        check_result("the periodic function", result, self.text_as_str)
                 except Exception as error:
                     self.reports.callback_raised("periodic", error)
                 finally:
