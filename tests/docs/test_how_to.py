@@ -168,6 +168,14 @@ def send_a_lot(example: Snippet) -> None:
         assert [client.receive() for _ in range(5000)] == [f"line {n}" for n in range(5000)]
 
 
+def send_a_lot_at_the_start(example: Snippet) -> None:
+    names = example.run()
+    with serve(names["app"]) as server, server.connect("/") as client:
+        assert [client.receive() for _ in range(1000)] == [f"line {n}" for n in range(1000)]
+        client.ping()
+        assert names["sending"] == set()
+
+
 def large_messages(example: Snippet) -> None:
     with serve(example.app()) as server:
         with server.connect("/") as client:
@@ -255,6 +263,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "Run what takes long": long_work,
     "Deal with slow clients": slow,
     "Send a lot": send_a_lot,
+    "Send a lot at the start": send_a_lot_at_the_start,
     "Accept large messages, and limit them": large_messages,
     "Compress messages": compressed,
     "Write it as a class": as_a_class,

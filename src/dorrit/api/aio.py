@@ -61,7 +61,7 @@ class AsyncLoop(Loop):
         self.on_close = self._close
         self._tasks: set[asyncio.Task[Any]] = set()
         self._rooms: dict[Connection, list[asyncio.Future[None]]] = {}
-        self._opening: set[Connection] = set()
+        self._opening: dict[Connection, asyncio.Task[None]] = {}
         self._timer: asyncio.Handle | None = None
         self._due = 0.0
         self._stops = 0
@@ -133,8 +133,7 @@ class AsyncLoop(Loop):
         answer = self.gate.check(conn, request)
         if answer is not None:
             return answer
-        self._opening.add(conn)
-        self._spawn("open", self._open(conn))
+        self._opening[conn] = self._spawn("open", self._open(conn))
         return PENDING
 
     async def _open(self, conn: Connection) -> None:
@@ -154,19 +153,31 @@ class AsyncLoop(Loop):
             else:
                 answer = refusal(*OPEN_CALLBACK_RAISED)
                 self.reports.callback_raised("open", error)
-        self._opening.discard(conn)
+        del self._opening[conn]
         if answer is not None:
             self.gate.limit.leave(conn)
         self.engine.answer(conn, answer)
+        if not conn.is_open:
+            self._has_room_again(conn)  # a client that is refused has no close callback
 
     def _close(self, conn: Connection, code: int, reason: str) -> object:
         if self._rooms:
             self._has_room_again(conn)
         return self._after_close(conn, code, reason)
 
-    async def _drain(self, conn: Connection) -> None:
-        # What is sent in an open callback is not written before it has accepted the client.
-        if self.engine.has_room(conn) or conn in self._opening:
+    def _drain(self, conn: Connection) -> Coroutine[Any, Any, None]:
+        # It would wait for itself. Others may wait: what they send is written when it has returned.
+        opening = self._opening.get(conn)
+        if opening is not None and opening is asyncio.current_task():
+            raise RuntimeError(
+                "drain() has nothing to wait for in the open handler: what that sends is written "
+                "when it has returned; send the rest from a task that it makes "
+                "(asyncio.create_task), or when the first message comes"
+            )
+        return self._wait_for_room(conn)
+
+    async def _wait_for_room(self, conn: Connection) -> None:
+        if self.engine.has_room(conn):
             return
         room = self._aio.create_future()
         self._rooms.setdefault(conn, []).append(room)

@@ -112,7 +112,8 @@ class Server:
 
         ``conn.request`` is its `Request`. The handler refuses it by returning False or by raising a
         `Reject`; if it raises anything else, the client gets 500. What it sends follows the
-        response. An `async` one has 10 seconds, after which the client gets 503.
+        response: it waits in the queue until the handler has returned. An `async` one has 10
+        seconds, after which the client gets 503.
         """
         return self._handle("open", *handler)
 

@@ -69,8 +69,11 @@ class Connection:
         Returns at once if at most half of what may wait does wait; otherwise when all of it has
         been handed to the kernel, or when the connection is over.
 
+        In an `async` open handler there is nothing to wait for: what that sends is written when it
+        has returned. Send what is more from a task that it makes, or when the first message comes.
+
         Raises:
-            RuntimeError: The server has no event loop of asyncio.
+            RuntimeError: The server has no event loop of asyncio, or this is its open handler.
         """
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection after what is queued has been written (RFC 6455 section 7.1.2).

@@ -206,7 +206,7 @@ cdef class Connection:
         the kernel, or when the connection is over.
 
         Raises:
-            RuntimeError: The server has no event loop of asyncio.
+            RuntimeError: The server has no event loop of asyncio, or its open handler waits for itself.
         """
         if self.agenda.drain is None:
             raise RuntimeError("drain() is for servers with async handlers, and dorrit.listen()")
