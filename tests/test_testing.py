@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from websockets.frames import Opcode
 
 import dorrit
 import dorrit.testing
-from dorrit import Connection, Reject, Server
+from dorrit import Connection, Reject, Server, StartError
 from dorrit.testing import (
     AsyncClient,
     Client,
@@ -312,6 +313,61 @@ def test_settings_of_the_test_go_before_the_servers_own(log: LogRecords) -> None
         assert client.receive() == "x"
     with pytest.raises(TypeError, match="did you mean origin"):
         serve(app, orgin="x")  # type: ignore[call-arg]
+
+
+def test_settings_that_do_not_fit_each_other_are_refused_as_when_it_runs(app: Server) -> None:
+    settings: list[tuple[Any, str]] = [
+        ({"deflate": True, "rfc": False}, "--deflate needs --rfc"),
+        ({"max_per_client": 1}, "--max-per-client needs --trust"),
+    ]
+    for given, said in settings:
+        for make in (serve, serve_async):
+            with pytest.raises(StartError, match=said):
+                make(app, **given)
+
+
+@pytest.mark.parametrize("target", ["chat?x=1", "", "/a b", "/a\tb", "/a#b", "/a\r\nX: y", "/\x7f"])
+def test_a_target_is_a_path_with_a_query(target: str, app: Server, directory: Path) -> None:
+    with pytest.raises(ValueError, match="is no path with a query"):
+        connect(directory / "socket", target)
+    with serve(app) as server, pytest.raises(ValueError, match=r"/chat\?room=7, a space is %20"):
+        server.connect(target)
+
+
+def test_without_with_nothing_runs(app: Server, directory: Path) -> None:
+    server = serve(app)
+    for use in (lambda: server.connections, server.connect, lambda: server.run(0)):
+        with pytest.raises(
+            RuntimeError, match="the server does not run: it does in a 'with' block"
+        ):
+            use()
+    with server:
+        clients = [server.connect(), connect(directory / "socket")]
+        for client in clients:
+            for use in (
+                client.receive,
+                client.ping,
+                client.close,
+                functools.partial(client.send, "x"),
+            ):
+                with pytest.raises(RuntimeError, match="the client is not connected: it is in a"):
+                    use()
+            assert client.subprotocol is client.close_code is None
+            client._end()
+    with pytest.raises(RuntimeError, match="the server does not run"):
+        server.connect()
+
+
+def test_without_async_with_nothing_runs(app: Server) -> None:
+    async def main() -> None:
+        server = serve_async(app)
+        with pytest.raises(RuntimeError, match="the server does not run"):
+            assert server.connections
+        with pytest.raises(RuntimeError, match="the server does not run"):
+            async with server.connect():
+                pass
+
+    asyncio.run(main())
 
 
 def test_a_server_is_served_once_at_a_time(app: Server) -> None:

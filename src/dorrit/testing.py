@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
@@ -23,7 +24,7 @@ from dorrit.api.aio import AsyncLoop
 from dorrit.api.server import Server, application_of
 from dorrit.engine import Connection
 from dorrit.errors import DorritError
-from dorrit.settings import ServerSettings, check, merge
+from dorrit.settings import ServerSettings, check, check_together, merge
 
 try:
     from websockets.client import ClientProtocol
@@ -106,6 +107,8 @@ class AsyncClient:
         origin: str | None,
     ) -> None:
         """Describe it; ``async with`` connects."""
+        if not re.fullmatch(r"/[^\x00-\x20\x7f#]*", target):
+            raise ValueError(f"{target!r} is no path with a query: /chat?room=7, a space is %20")
         self._make = make
         self._headers = dict(headers or {})
         self._protocol = ClientProtocol(
@@ -201,7 +204,12 @@ class AsyncClient:
         if not data and self._protocol.state.name != "CONNECTING":
             raise self._closed()
 
+    def _check_begun(self) -> None:
+        if not hasattr(self, "_reader"):
+            raise RuntimeError("the client is not connected: it is in a 'with' block")
+
     def _check_open(self) -> None:
+        self._check_begun()
         if self._protocol.state.name != "OPEN":
             raise self._closed()
 
@@ -247,6 +255,7 @@ class AsyncClient:
             Closed: The connection has ended, and no message is left.
             TimeoutError: None has come.
         """
+        self._check_begun()
         async with asyncio.timeout(timeout):
             while not self._messages:
                 await self._read()
@@ -273,6 +282,7 @@ class AsyncClient:
         Raises:
             TimeoutError: The server does not answer.
         """
+        self._check_begun()
         if self._protocol.state.name == "OPEN":
             self._protocol.send_close(code, reason)
             await self._write()
@@ -305,6 +315,8 @@ class AsyncServing:
         self._application = application_of(server)
         # Who runs the tests connects, and nobody else can.
         self._settings = merge({**settings, "allow_peer": ()}, self._application.defaults)
+        check_together(self._settings)
+        self._loop: AsyncLoop | None = None
 
     async def __aenter__(self) -> Self:
         """Start it: the start handler runs.
@@ -314,13 +326,14 @@ class AsyncServing:
         """
         if self._application.loop is not None:
             raise RuntimeError("the server runs already")
-        self._loop = AsyncLoop(self._application, self._settings)
+        loop = AsyncLoop(self._application, self._settings)
         try:
-            self._loop.attach()
-            await self._loop.astart()
+            loop.attach()
+            await loop.astart()
         except BaseException:
-            self._loop.close()
+            loop.close()
             raise
+        self._loop = loop
         return self
 
     async def __aexit__(
@@ -330,11 +343,19 @@ class AsyncServing:
         trace: TracebackType | None,
     ) -> None:
         """Stop it in order; clients that do not read any more are cut off."""
+        loop = self._running
         try:
-            await self._loop.ashutdown(0)
-            await self._loop.afinish()
+            await loop.ashutdown(0)
+            await loop.afinish()
         finally:
-            self._loop.close()
+            self._loop = None
+            loop.close()
+
+    @property
+    def _running(self) -> AsyncLoop:
+        if self._loop is None:
+            raise RuntimeError("the server does not run: it does in a 'with' block")
+        return self._loop
 
     def connect(
         self,
@@ -347,7 +368,7 @@ class AsyncServing:
         """Return a client of the server, for ``async with``.
 
         Args:
-            target: Path and query of the request.
+            target: Path and query of the request; it begins with a slash.
             headers: More header fields, or other values for those that there are.
             subprotocols: What the client offers.
             origin: The Origin field; None: none is sent.
@@ -355,16 +376,17 @@ class AsyncServing:
         return AsyncClient(self._pair, target, headers, subprotocols, origin)
 
     async def _pair(self) -> socket.socket:
+        engine = self._running.engine
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - socket's interface
         theirs.setblocking(False)  # noqa: FBT003
-        self._loop.engine.adopt(ours.detach())
+        engine.adopt(ours.detach())
         return theirs
 
     @property
     def connections(self) -> list[Connection]:
         """The server's connections that are open."""
-        return self._loop.engine.open_connections()
+        return self._running.engine.open_connections()
 
 
 class Client:
@@ -388,7 +410,7 @@ class Client:
             TimeoutError: It does not answer.
         """
         try:
-            self._runner.run(_enter(self._client))
+            self._runner.run(self._client.__aenter__())
         except BaseException:
             self._end()
             raise
@@ -402,7 +424,7 @@ class Client:
     ) -> None:
         """Close the connection in order, with code 1000, if it is open."""
         try:
-            self._runner.run(_leave(self._client))
+            self._runner.run(self._client.__aexit__(kind, error, trace))
         finally:
             self._end()
 
@@ -451,6 +473,7 @@ class Serving:
     def __init__(self, server: Server, settings: Mapping[str, Any]) -> None:
         """Describe it; ``with`` starts it."""
         self._serving = AsyncServing(server, settings)
+        self._made: asyncio.Runner | None = None
 
     def __enter__(self) -> Self:
         """Start it: the start handler runs.
@@ -458,12 +481,13 @@ class Serving:
         Raises:
             RuntimeError: It runs already.
         """
-        self._runner = asyncio.Runner()
+        runner = asyncio.Runner()
         try:
-            self._runner.run(_enter(self._serving))
+            runner.run(self._serving.__aenter__())
         except BaseException:
-            self._runner.close()
+            runner.close()
             raise
+        self._made = runner
         return self
 
     def __exit__(
@@ -473,10 +497,18 @@ class Serving:
         trace: TracebackType | None,
     ) -> None:
         """Stop it in order; clients that do not read any more are cut off."""
+        runner = self._runner
         try:
-            self._runner.run(_leave(self._serving))
+            runner.run(self._serving.__aexit__(kind, error, trace))
         finally:
-            self._runner.close()
+            self._made = None
+            runner.close()
+
+    @property
+    def _runner(self) -> asyncio.Runner:
+        if self._made is None:
+            raise RuntimeError("the server does not run: it does in a 'with' block")
+        return self._made
 
     def connect(
         self,
@@ -502,23 +534,17 @@ class Serving:
         return self._serving.connections
 
 
-async def _enter(context: "AsyncClient | AsyncServing") -> None:
-    await context.__aenter__()
-
-
-async def _leave(context: "AsyncClient | AsyncServing") -> None:
-    await context.__aexit__(None, None, None)
-
-
 def serve(server: Server, **settings: Unpack[ServerSettings]) -> Serving:
-    """Run a server within the test, without a socket file.
+    """Run a server within the test, without a socket file; ``with`` starts it.
 
     Args:
         server: The server. It may be run again when the ``with`` block has ended.
         **settings: They go before the server's own, as the command line would.
 
-    Returns:
-        What ``with`` starts.
+    Raises:
+        TypeError: It is no server, or there is no such setting.
+        ValueError: A setting is out of range.
+        StartError: The settings do not fit each other.
     """
     return Serving(server, check(settings))
 
@@ -540,7 +566,7 @@ def connect(
 
     Args:
         path: Of its socket.
-        target: Path and query of the request.
+        target: Path and query of the request; it begins with a slash.
         headers: More header fields, or other values for those that there are.
         subprotocols: What the client offers.
         origin: The Origin field; None: none is sent.
