@@ -101,13 +101,17 @@ def test_counters_come_and_go(harness: Harness) -> None:
     assert limit._networks == {}
 
 
-def test_who_is_not_known_is_not_counted_and_0_counts_nobody(harness: Harness) -> None:
+def test_who_is_not_known_is_not_counted_and_0_counts_nobody(
+    harness: Harness, log: LogRecords
+) -> None:
     harness.open()
     conn = harness.opened[0][0]
     for limit, address in ((ClientLimit(1), None), (ClientLimit(0), "10.0.0.1")):
         for _ in range(3):
             assert limit.enter(conn, address) is None
         assert limit._counts == {}
+        # It is said once.
+        assert log.text.count("--max-per-client does not hold for a client") == 1
 
     def on_close(*_: object) -> None:
         pass

@@ -1,11 +1,14 @@
 """A limit of connections for each client, by the address that a trusted header gives."""
 
 import ipaddress
+import logging
 from collections import Counter
 from collections.abc import Callable
 
 from dorrit.engine import Connection
 from dorrit.protocol.refusal import TOO_MANY_OF_CLIENT, Refusal, refusal
+
+logger: logging.Logger = logging.getLogger("dorrit")
 
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that count: who has one address has 2^64 of them (RFC 6177)."""
@@ -19,6 +22,7 @@ class ClientLimit:
         self._most = most
         self._counts: Counter[str] = Counter()
         self._networks: dict[Connection, str] = {}
+        self._has_warned = False
 
     def enter(self, conn: Connection, address: str | None) -> Refusal | None:
         """Count a connection, or return why it is refused.
@@ -27,7 +31,10 @@ class ClientLimit:
             conn: It. `leave` is called for it, if it is counted.
             address: Of its client. If that is not known, it is not counted.
         """
-        if self._most == 0 or address is None:
+        if self._most == 0:
+            return None
+        if address is None:
+            self._warn()
             return None
         network = network_of(address)
         if self._counts[network] >= self._most:
@@ -35,6 +42,15 @@ class ClientLimit:
         self._counts[network] += 1
         self._networks[conn] = network
         return None
+
+    def _warn(self) -> None:
+        """Say once that there is no limit for clients whose address nobody tells."""
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "--max-per-client does not hold for a client whose address is not known: the "
+                "header of --trust has none, and the web server must set it"
+            )
 
     def leave(self, conn: Connection) -> None:
         """Count a connection no longer. Does nothing for one that is not counted."""
