@@ -2,10 +2,11 @@
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from dorrit.engine import Connection, queue_message
+from dorrit.engine import Connection, queue_message, was_closed_here
 from tests.support.frames import (
     BINARY,
     CLOSE,
@@ -455,3 +456,13 @@ def test_a_handler_that_begins_late_may_fail_the_connection_before_its_close_fra
         assert [code for _, code, _ in harness.closed] == [1011]
         harness.until(lambda: client.frames)
         assert [got.code for got in client.frames] == [1011]
+
+
+@pytest.mark.parametrize("code", [1001.0, "1001", None])
+def test_a_close_code_is_an_int(harness: Harness, code: Any) -> None:
+    client = harness.open()
+    conn = harness.connection(client)
+    with pytest.raises(TypeError, match=f"a close code is an int, not {type(code).__name__}: "):
+        conn.close(code)
+    assert conn.is_open
+    assert not was_closed_here(conn)

@@ -67,5 +67,5 @@ def test_closed_connections_are_passed_over() -> None:
 
 @pytest.mark.parametrize("conns", [[None], ["text"], [1, 2]])
 def test_what_is_no_connection_is_a_type_error(conns: list[object]) -> None:
-    with pytest.raises(TypeError, match="which is no connection"):
+    with pytest.raises(TypeError, match="a connection is expected, not "):
         broadcast(conns, "text")  # type: ignore[arg-type]

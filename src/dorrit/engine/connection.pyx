@@ -201,9 +201,8 @@ cdef class Connection:
         return outcome == QUEUED
 
     def drain(self):
-        """Waits until there is room in the queue: `await conn.drain()`, in an `async` handler. Returns
-        at once if at most half of what may wait does; otherwise when all of it has been handed to
-        the kernel, or when the connection is over.
+        """Waits for room in the queue: `await conn.drain()`, in an `async` handler. Returns at once if
+        at most half of what may wait does; otherwise when the kernel has all of it, or it is over.
 
         Raises:
             RuntimeError: The server has no event loop of asyncio, or its open handler waits for itself.
@@ -212,19 +211,20 @@ cdef class Connection:
             raise RuntimeError("drain() is for servers with async handlers, and dorrit.listen()")
         return self.agenda.drain(self)
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code=1000, reason: str = "") -> None:     # Cython takes a float for an int
         """Closes the connection after what is queued has been written (RFC 6455 section 7.1.2).
 
-        From now on no message of this client is delivered, and none is queued for it. Does nothing
-        if the connection is closing or closed already.
+        No message of this client is delivered any more, none is queued. Does nothing if it is over.
 
         Args:
             code: The close code, one that RFC 6455 section 7.4 lets an endpoint send.
             reason: For the client; cut to 123 bytes of UTF-8.
 
         Raises:
-            ValueError: The code must not be sent.
+            TypeError, ValueError: The code is no int, the reason no str; the code must not be sent.
         """
+        if not isinstance(code, int):
+            raise TypeError(f"a close code is an int, not {type(code).__name__}: {code!r}")
         if not (0 <= code <= 0xFFFF and dorrit_close_code_is_valid(<uint16_t>code)):
             raise ValueError(
                 f"close code {code} must not be sent: 1000 to 1003, 1007 to 1014 and 3000 to 4999 may")

@@ -59,7 +59,7 @@ cdef int queue_for_many(
     try:
         for item in conns:
             if type(item) is not Connection:
-                raise TypeError(f"conns holds a {type(item).__name__}, which is no connection")
+                raise TypeError(f"a connection is expected, not {type(item).__name__}")
             connection = <Connection>item
             if not may_send(connection):
                 continue
