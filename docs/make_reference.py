@@ -84,7 +84,7 @@ SETTINGS_PAGE: Final = "settings.md"
 CONSTRUCTED: Final = {"Server", "Reject"}
 """The classes of which users make objects; the others' objects are made by dorrit."""
 
-HIDDEN: Final = {"Request.trust", "Request.answered", "Query.parse"}
+HIDDEN: Final = {"Request.trust", "Request.answered", "Request.agree", "Query.parse"}
 """What only the server itself calls."""
 
 BLOCKS: Final = {"__enter__": "__exit__", "__aenter__": "__aexit__"}

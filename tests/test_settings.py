@@ -405,6 +405,10 @@ def test_only_what_code_gives_is_returned() -> None:
     [
         ({"buffersize": 7}, "Server() has no setting 'buffersize': did you mean buffer_size?"),
         ({"origins": "same"}, "Server() has no setting 'origins': did you mean origin?"),
+        (
+            {"on_x": 7},
+            "on_x is no setting: it is a decorator (@app.on_x), or a method of a subclass",
+        ),
         ({"quux": 7}, "Server() has no setting 'quux'"),
         ({"buffer_size": "100"}, "buffer_size must be int, not str"),
         ({"buffer_size": True}, "buffer_size must be int, not bool"),

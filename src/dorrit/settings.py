@@ -124,7 +124,8 @@ SETTINGS: Final = (
         "accept only clients from this origin, refuse others with 403; an exact one "
         "(https://example.org), same (that of the request's Host), none (no Origin field: not a "
         "browser), null (a page that has no origin of its own), or a pattern "
-        "(https://*.example.org); may be given more than once",
+        "(https://*.example.org), in all of which the port is left out where it is the scheme's "
+        "own; may be given more than once",
         unset="every origin", repeatable=True,
     ),
     Setting(
@@ -356,6 +357,10 @@ def check(settings: Mapping[str, object]) -> dict[str, Any]:
     by_name = {setting.name: setting for setting in SETTINGS}
     checked = {}
     for name, value in settings.items():
+        if name.startswith("on_"):
+            raise TypeError(
+                f"{name} is no setting: it is a decorator (@app.{name}), or a method of a subclass"
+            )
         if name not in by_name:
             similar = difflib.get_close_matches(name, by_name, n=1)
             hint = f": did you mean {similar[0]}?" if similar else ""

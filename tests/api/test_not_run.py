@@ -62,7 +62,7 @@ def test_a_generator_is_no_handler(event: str, function: Any) -> None:
 
 @each_generator
 def test_a_generator_is_not_called_periodically(function: Any) -> None:
-    with pytest.raises(TypeError, match="can't be called periodically: it has a `yield`"):
+    with pytest.raises(TypeError, match="can't be the function of every\\(\\): it has a `yield`"):
         Server().every(1)(function)
 
 

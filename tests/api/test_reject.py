@@ -122,6 +122,18 @@ def test_a_reject_that_does_not_call_its_class_is_told_so(log: LogRecords) -> No
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_rejection_that_is_returned_says_that_it_is_to_be_raised(
+    kind: str, log: LogRecords
+) -> None:
+    app = Server()
+    each_kind(app, kind, lambda _conn: Reject(404))
+    with serve(app) as server, pytest.raises(Rejected) as raised, server.connect():
+        pass
+    assert raised.value.status == 500
+    assert "the open callback returned a Reject: raise it" in log.text
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
 def test_a_wrong_reject_is_logged_once_with_the_line_that_has_made_it(
     kind: str, log: LogRecords
 ) -> None:

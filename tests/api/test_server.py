@@ -1,6 +1,10 @@
 """What can be said of a server before it runs."""
 
+import asyncio
 import functools
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,13 +144,21 @@ def test_an_async_periodic_function_makes_a_server_async() -> None:
      ("1", TypeError), (True, TypeError), (None, TypeError)],
 )  # fmt: skip
 def test_a_period_is_a_number_of_seconds(seconds: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="period"):
+    with pytest.raises(error, match=r"period.*every\(\)|every\(\).*period"):
         Server().every(seconds)
 
 
 def test_a_periodic_function_takes_no_arguments() -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"function of every\(\): it is called with \(\)"):
         Server().every(1)(lambda conn: None)
+
+
+def test_every_takes_its_period_first_then_the_function() -> None:
+    with pytest.raises(TypeError, match=r"@app\.every\(30\)\), not function"):
+        Server().every(any_handler)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"every\(\) is a decorator: .* not int"):
+        Server().every(1)(5)  # type: ignore[type-var]
+    assert Server().every(1)(dict.update) is dict.update  # it does not say what it takes
 
 
 @pytest.mark.parametrize(
@@ -162,6 +174,104 @@ def test_a_setting_that_is_none_is_refused_with_what_was_meant() -> None:
         Server("chat", buffersize=7)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match=r"buffer_size: .*10 to 65540"):
         Server("chat", buffer_size=7)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_handler_is_no_setting(event: str, directory: Path) -> None:
+    makes: list[Callable[..., Any]] = [Server, functools.partial(serve, Server())]
+    if event in ("start", "stop"):
+        makes.append(functools.partial(dorrit.listen, directory / "socket"))
+    for make in makes:
+        with pytest.raises(TypeError, match=rf"on_{event} is no setting: .* \(@app\.on_{event}\)"):
+            make(**{f"on_{event}": any_handler})
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_handler_can_not_be_assigned(event: str) -> None:
+    server: Any = Server("chat")
+    with pytest.raises(AttributeError, match=rf"on_{event} can't be assigned.* app\.on_{event}\("):
+        setattr(server, f"on_{event}", any_handler)
+    assert not any(handlers_of(server).values())
+    server.on_something = server.database = 5  # a user's own
+    assert server.on_something == server.database == 5
+
+
+class Forgetful(Server):
+    def __init__(self) -> None:
+        self.room: set[dorrit.Connection] = set()
+
+
+def test_a_subclass_that_forgets_to_call_its_class_is_told_so(directory: Path) -> None:
+    for use in (
+        lambda: Forgetful().on_message(any_handler),
+        lambda: Forgetful().every(1)(any_handler),
+        lambda: Forgetful().connections,
+        lambda: Forgetful().run([]),
+        lambda: serve(Forgetful()),
+        lambda: dorrit.listen(directory / "socket", Forgetful()),
+    ):
+        with pytest.raises(
+            RuntimeError, match=r"Forgetful\.__init__ must call super\(\)\.__init__"
+        ):
+            use()
+    assert repr(Forgetful()) == "<dorrit server (without a name)>"
+
+
+def test_what_is_served_is_a_server(directory: Path) -> None:
+    serves: list[Callable[[Any], Any]] = [serve, functools.partial(dorrit.listen, directory / "s")]
+    for make in serves:
+        with pytest.raises(TypeError, match=r"what is served is a dorrit\.Server, not int"):
+            make(5)
+        with pytest.raises(TypeError, match="Forgetful is a class: serve an object of it"):
+            make(Forgetful)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_handler_that_would_not_be_called_any_more_is_refused(event: str) -> None:
+    app, raised = Server(), []
+
+    @app.on_message
+    def said(conn: dorrit.Connection, message: str) -> None:
+        try:
+            getattr(app, f"on_{event}")(any_handler)
+        except (RuntimeError, ValueError) as error:
+            raised.append(str(error))
+        conn.send("done")
+
+    with serve(app) as server, server.connect() as client:
+        client.send("now")
+        client.receive()
+    if event == "stop":
+        assert raised == []
+    elif event == "message":
+        assert "is set already" in raised[0]
+    else:
+        assert f"on_{event}: the server runs already, and would not call any_handler" in raised[0]
+
+
+def test_a_process_is_run_in_the_main_thread_and_not_within_asyncio() -> None:
+    app, raised = Server(), []
+
+    def run() -> None:
+        with pytest.raises(RuntimeError) as error:
+            app.run([])
+        raised.append(str(error.value))
+
+    async def run_in_asyncio() -> None:
+        run()
+
+    asyncio.run(run_in_asyncio())
+    assert "an event loop of asyncio runs here" in raised[0]
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert "main thread" in raised[1]
+    assert all("dorrit.listen" in text for text in raised)
+
+
+def test_the_options_are_no_single_str() -> None:
+    with pytest.raises(TypeError, match=r"argv is a list of str, not a str: run\(\['-x'\]\)"):
+        Server().run("-x")
 
 
 def test_what_only_a_running_server_can_do() -> None:

@@ -206,6 +206,12 @@ number = 7
 
 class Chat(dorrit.Server):
     pass
+
+class Forgetful(dorrit.Server):
+    def __init__(self):
+        pass
+
+forgetful = Forgetful()
 """
 
 
@@ -230,6 +236,11 @@ class Chat(dorrit.Server):
             "objects.py:app.name",
             1,
             "objects.py:app.name is no dorrit.Server but a str; did you mean :app?",
+        ),
+        (
+            "objects.py:forgetful",
+            1,
+            "objects.py:forgetful: Forgetful.__init__ must call super().__init__() first",
         ),
         ("nothing.py:app", 1, "nothing.py: there is no such file"),
     ],

@@ -173,6 +173,8 @@ def answer_of(verdict: object) -> Refusal | None:
     if verdict is None or verdict is True:
         return None
     check_result("on_open", verdict)
+    if isinstance(verdict, Reject):
+        raise TypeError("the open callback returned a Reject: raise it")
     raise TypeError(
         f"the open callback returned a {type(verdict).__name__}: True or None accepts the client, "
         "False refuses it"

@@ -27,7 +27,11 @@ def load(server: str, given: Mapping[str, Any]) -> Application:
     procedural.set_config_file(given.get("config_file"))
     module = loader.load(place)
     if name is not None:
-        return application_of(_find(module, place, name), module.__file__)
+        found = _find(module, place, name)
+        try:
+            return application_of(found, module.__file__)
+        except RuntimeError as error:
+            raise StartError(f"{server}: {error}") from None
     _check_functions(module, server)
     return procedural.application_of(vars(module), server)
 

@@ -25,8 +25,6 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What a server can handle, and the arguments that a handler is called with."""
 
-_YIELDS: Final = "it has a `yield`, so calling it does not run it"
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -46,7 +44,7 @@ class Server:
     """A WebSocket server on a UNIX-domain socket, behind your web server.
 
     Its handlers are functions with a decorator, or methods of a subclass that have the decorators'
-    names. Each may be plain or `async`; the two kinds mix freely.
+    names, and are there before it runs. Each may be plain or `async`; the two kinds mix freely.
 
         app = Server("echo")
 
@@ -58,7 +56,8 @@ class Server:
 
     A connection's handlers run in order: the next message waits while an `async` handler runs for
     the last one, and if too many wait (setting `max_waiting`), the client is not read from. What a
-    handler raises is logged, and its connection is closed with 1011.
+    handler raises is logged, and its connection is closed with 1011. A plain function that returns
+    a coroutine, as a wrapper around an `async` one does, has not run: that counts as an exception.
 
     Attributes:
         name: What the server calls itself (R13).
@@ -81,7 +80,7 @@ class Server:
             check_name(name)
         self.name = name
         # Users of this interface expect all of RFC 6455; R5's refusals are for the five functions.
-        self._application = Handled(name, {"rfc": True, **check(settings)})
+        self._made = Handled(name, {"rfc": True, **check(settings)})
         for event in EVENTS:
             method = f"on_{event}"
             if getattr(type(self), method) is not getattr(Server, method):
@@ -89,7 +88,29 @@ class Server:
 
     def __repr__(self) -> str:
         """Return its name."""
-        return f"<dorrit server {self.name or '(without a name)'}>"
+        return f"<dorrit server {getattr(self, 'name', None) or '(without a name)'}>"
+
+    if TYPE_CHECKING:
+        pass  # to a type checker the method would mean that any attribute can be set
+    else:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse a handler that is assigned: nothing would call it."""
+            if name.startswith("on_") and name[3:] in EVENTS:
+                raise AttributeError(
+                    f"{name} can't be assigned, it is a decorator: app.{name}(handler), or a "
+                    "method of a subclass"
+                )
+            super().__setattr__(name, value)
+
+    @property
+    def _application(self) -> Handled:
+        try:
+            return self._made
+        except AttributeError:
+            raise RuntimeError(
+                f"{type(self).__name__}.__init__ must call super().__init__() first"
+            ) from None
 
     # Handlers. A subclass may define methods of these names instead, with the handlers' own
     # arguments: that is why these take anything, as far as a type checker can tell.
@@ -140,17 +161,11 @@ class Server:
         before = getattr(self._application.handlers, event)
         if before is not None:
             raise ValueError(f"{decorator} is set already, by {_described(before)}")
-        try:
-            inspect.signature(handler).bind(*arguments)
-        except TypeError:
-            raise TypeError(
-                f"{_described(handler)} can't be the handler of {decorator}: it is called with "
-                f"({', '.join(arguments)})"
-            ) from None
-        except ValueError:
-            pass  # a built-in that does not say what it takes
-        if is_generator(handler):
-            raise TypeError(f"{_described(handler)} can't be the handler of {decorator}: {_YIELDS}")
+        if self._application.loop is not None and event != "stop":
+            raise RuntimeError(
+                f"{decorator}: the server runs already, and would not call {_described(handler)}"
+            )
+        _check_function(handler, f"the handler of {decorator}", arguments)
         setattr(self._application.handlers, event, handler)
         return handler
 
@@ -171,16 +186,22 @@ class Server:
             ValueError: It is out of range.
         """
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise TypeError(f"the period is a number of seconds, not a {type(seconds).__name__}")
+            raise TypeError(
+                "every() takes a period, a number of seconds (@app.every(30)), not "
+                f"{type(seconds).__name__}"
+            )
         if not 0 < seconds <= PERIOD_MAX:
             raise ValueError(
-                f"the period must be more than 0 and at most 1e9 seconds, not {seconds}"
+                f"the period of every() must be more than 0 and at most 1e9 seconds, not {seconds}"
             )
 
         def decorate(function: Function) -> Function:
-            inspect.signature(function).bind()
-            if is_generator(function):
-                raise TypeError(f"{_described(function)} can't be called periodically: {_YIELDS}")
+            if not callable(function):
+                raise TypeError(
+                    "every() is a decorator: what it makes takes a function, not "
+                    f"{type(function).__name__}"
+                )
+            _check_function(function, "the function of every()", ())
             self._application.add_periodic(seconds, function)
             return function
 
@@ -239,7 +260,12 @@ class Server:
 
         Raises:
             SystemExit: The server has stopped, or could not start.
+            RuntimeError: An event loop of asyncio runs here, or this is not the main thread:
+                `listen` serves there.
+            TypeError: `argv` is a str, which would be taken letter by letter.
         """
+        if isinstance(argv, str):
+            raise TypeError(f"argv is a list of str, not a str: run([{argv!r}])")
         if loader.is_loading():
             return
         from dorrit.api import standalone  # noqa: PLC0415 - a server that is a guest needs none of it
@@ -257,7 +283,15 @@ def application_of(server: Server, file: str | None = None) -> Application:
     Args:
         server: It.
         file: Where it is defined, if that is known.
+
+    Raises:
+        TypeError: It is no server.
+        RuntimeError: It is of a class that has left out what `Server` does when it is made.
     """
+    if not isinstance(server, Server):
+        if inspect.isclass(server) and issubclass(server, Server):
+            raise TypeError(f"{server.__name__} is a class: serve an object of it")
+        raise TypeError(f"what is served is a dorrit.Server, not {type(server).__name__}")
     application = server._application  # noqa: SLF001 - the API's own, which users need not see
     application.file = application.file or file
     return application
@@ -275,6 +309,27 @@ def check_name(name: str) -> None:
     if not name or "/" in name or "\0" in name:
         raise ValueError(
             f"{name!r} can't be a server's name: it must not be empty, nor have / or NUL in it"
+        )
+
+
+def _check_function(function: Callable[..., Any], role: str, arguments: Sequence[str]) -> None:
+    """Look whether a function can be called with these arguments, and whether that would run it.
+
+    Raises:
+        TypeError: It can't, or would not.
+    """
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        raise TypeError(
+            f"{_described(function)} can't be {role}: it is called with ({', '.join(arguments)})"
+        ) from None
+    except ValueError:
+        pass  # a built-in that does not say what it takes
+    if is_generator(function):
+        raise TypeError(
+            f"{_described(function)} can't be {role}: it has a `yield`, so calling it does not run "
+            "it"
         )
 
 

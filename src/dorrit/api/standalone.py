@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +57,11 @@ def run(
 
     Returns:
         The exit status. What went wrong has been said on stderr, in one line.
+
+    Raises:
+        RuntimeError: It can't run here.
     """
+    _check_place()
     parser = CommandLine(
         prog=name,
         description="A WebSocket server on a UNIX-domain socket, made with dorrit.",
@@ -69,3 +74,22 @@ def run(
     except StartError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return error.status
+
+
+def _check_place() -> None:
+    """Look whether a process's server can run here: it takes the whole thread, and the signals.
+
+    Raises:
+        RuntimeError: It can't.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            "a server is run in the main thread, which gets the signals; in another one, use "
+            "dorrit.listen"
+        )
+    asyncio = sys.modules.get("asyncio")  # servers without async functions do not import it
+    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 - it is public
+        raise RuntimeError(
+            "an event loop of asyncio runs here, which the server would stop: use 'async with "
+            "dorrit.listen(path, app)'"
+        )
