@@ -43,6 +43,12 @@ def test_a_body_is_str_or_bytes(body: Any) -> None:
         Reject(400, body=body)
 
 
+def test_of_a_large_body_of_a_wrong_type_the_error_has_the_beginning_only() -> None:
+    with pytest.raises(TypeError) as raised:
+        Reject(400, body=["x" * 100] * 1000)  # type: ignore[arg-type]
+    assert len(str(raised.value)) < 400
+
+
 def test_a_body_that_can_not_be_encoded_is_named() -> None:
     with pytest.raises(ValueError, match=r"body can't be encoded: .*surrogates"):
         Reject(400, body="\ud800")

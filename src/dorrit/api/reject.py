@@ -1,6 +1,7 @@
 """Reject: how an open callback answers a client that it does not accept."""
 
 from collections.abc import Iterable, Mapping
+from reprlib import repr as cut  # the log needs no more of what is wrong
 from typing import Final
 
 from dorrit.errors import DorritError
@@ -43,7 +44,9 @@ class Reject(DorritError):  # noqa: N818 - it is an answer, more than an error
         if isinstance(status, bool) or not isinstance(status, int):
             raise TypeError(f"status must be an int, not {type(status).__name__}: {status!r}")
         if not isinstance(body, str | bytes | None):
-            raise TypeError(f"body must be str, bytes or None, not {type(body).__name__}: {body!r}")
+            raise TypeError(
+                f"body must be str, bytes or None, not {type(body).__name__}: {cut(body)}"
+            )
         pairs = _pairs_of(headers)
         types = [value for name, value in pairs if name.lower() == "content-type"]
         self.status: int = int(status)  # not HTTPStatus.FORBIDDEN, which prints otherwise
@@ -68,7 +71,7 @@ def _pairs_of(
         )
     for pair in headers.items() if isinstance(headers, Mapping) else headers:
         if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004 - as in "pair"
-            raise TypeError(f"headers must be pairs of a name and a value, not {pair!r}")
+            raise TypeError(f"headers must be pairs of a name and a value, not {cut(pair)}")
         name, value = pair
         if not isinstance(name, str):
             raise TypeError(
@@ -76,7 +79,7 @@ def _pairs_of(
             )
         if not isinstance(value, str):
             raise TypeError(
-                f"the header field {name!r} must be a str, not {type(value).__name__}: {value!r}"
+                f"the header field {name!r} must be a str, not {type(value).__name__}: {cut(value)}"
             )
         pairs.append((name, value))
     return tuple(pairs)
