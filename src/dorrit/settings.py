@@ -240,8 +240,8 @@ SETTINGS: Final = (
     ),
     Setting(
         "stop_grace", None, "SECONDS", 5.0, float | int, seconds(0, 3600),
-        "seconds that async handlers get to finish when the server stops, 0 to 3600; then they are "
-        "cancelled",
+        "seconds that async handlers (and threads, when all else has ended) get to finish when the "
+        "server stops, 0 to 3600; then they are cancelled",
     ),
     Setting(
         "event_loop", None, "WHICH", "auto", str, one_of(*EVENT_LOOPS),

@@ -3,7 +3,11 @@
 import os
 import select
 
-from tests.support.harness import Harness
+import pytest
+
+from dorrit.engine import Connection
+from tests.support.frames import REQUEST, TEXT, frame
+from tests.support.harness import Harness, LogRecords
 
 
 def test_a_connection_that_a_forked_child_still_holds_does_not_keep_the_loop_awake(
@@ -26,3 +30,92 @@ def test_a_connection_that_a_forked_child_still_holds_does_not_keep_the_loop_awa
         os.close(let_go)
         os.close(wait)
         os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("event", ["open", "message", "close", "periodic", "call", "watched"])
+@pytest.mark.parametrize("how", ["exits", "raises", "returns"])
+def test_a_turn_in_which_a_callback_forks_ends_in_the_child_and_goes_on_in_the_parent(
+    harness: Harness, log: LogRecords, event: str, how: str
+) -> None:
+    client, other = harness.open(), harness.open()
+    parent = os.getpid()
+    children: list[int] = []
+
+    def forks(*_: object) -> None:
+        if children:  # it is called once more for what the parent hears
+            return
+        children.append(os.fork())
+        if children == [0] and how == "exits":
+            raise SystemExit(7)
+        if children == [0] and how == "raises":
+            raise LookupError
+
+    ends = os.pipe()
+    conn = harness.connection(client)
+    try:
+        match event:
+            case "open":
+                harness.open_callback = forks
+                harness.connect().send(REQUEST)
+            case "message":
+                harness.message_callback = forks
+                client.send(frame(TEXT, b"x"))
+            case "close":
+                harness.close_callback = forks
+                conn.abort()
+            case "periodic":
+                harness.engine.every(0.001, forks)
+            case "call":
+                harness.engine.call_soon_threadsafe(forks)
+            case "watched":
+                harness.engine.watch(ends[0], lambda: forks(os.read(ends[0], 1)))
+                os.write(ends[1], b"x")
+        while not children:
+            harness.turn()
+    except SystemExit as error:
+        if os.getpid() != parent:
+            os._exit(in_the_child(harness, other_conn=harness.connection(other), error=error))
+        raise
+    finally:
+        if os.getpid() != parent:
+            os._exit(99)  # the turn went on
+        harness.engine.unwatch(ends[0])
+        for end in ends:
+            os.close(end)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == (7 if how == "exits" else 1)
+    # The child has ended with the engine; its parent's still knows of all its descriptors.
+    other.send(frame(TEXT, b"still there?"))
+    harness.settle()
+    assert harness.messages[-1][2] == b"still there?"
+
+
+def in_the_child(harness: Harness, other_conn: Connection, error: SystemExit) -> int:
+    """Look at what a turn has left in a forked process; return its exit status."""
+    harness.engine.own()  # too late: it was forked in a callback
+    assert harness.engine.is_forked
+    for use in (harness.engine.poll, harness.engine.run):
+        with pytest.raises(SystemExit) as raised:
+            use()
+        assert raised.value is error
+    other_conn.abort()
+    harness.engine.close()
+    assert isinstance(error.code, int)
+    return error.code
+
+
+def test_a_process_that_is_forked_between_two_turns_may_take_the_engine_over(
+    harness: Harness,
+) -> None:
+    client = harness.open()
+    client.send(frame(TEXT, b"x"))
+    child = os.fork()
+    if child == 0:
+        try:
+            assert harness.engine.is_forked
+            harness.engine.own()
+            assert not harness.engine.is_forked
+            harness.turn()
+            os._exit(len(harness.messages))
+        finally:
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

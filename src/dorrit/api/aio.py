@@ -7,11 +7,12 @@ import importlib
 import inspect
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any, Final
 
 from dorrit.api.application import Application, async_verdict_of, is_async
 from dorrit.api.lanes import Lanes
+from dorrit.api.leftovers import end_tasks, names_of
 from dorrit.api.loop import Loop
 from dorrit.engine import PENDING, Connection, Timer
 from dorrit.engine.results import check_result
@@ -32,7 +33,10 @@ OPEN_TIMEOUT: Final = 10.0
 """Seconds for an `async` open callback."""
 
 LAST_WORDS: Final = 1.0
-"""Seconds for a callback to end when it was cancelled."""
+"""Seconds for a callback to end when it was cancelled; after a second `stop`, for all together."""
+
+LAST_TURNS: Final = 0.05
+"""Seconds that it has when they are over: what ends as soon as it is cancelled does so in them."""
 
 
 class AsyncLoop(Loop):
@@ -59,12 +63,14 @@ class AsyncLoop(Loop):
                 self.on_close = self._lanes.take_close
         self._after_close = self.on_close
         self.on_close = self._close
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], str] = {}
         self._rooms: dict[Connection, list[asyncio.Future[None]]] = {}
         self._opening: dict[Connection, asyncio.Task[None]] = {}
         self._timer: asyncio.Handle | None = None
         self._due = 0.0
         self._stops = 0
+        self._hurried_until: float | None = None
+        self._left: set[asyncio.Task[Any]] = set()
         self._failure: Exception | None = None
 
     # In the event loop
@@ -90,6 +96,8 @@ class AsyncLoop(Loop):
             self._timer = None
 
     def _turn(self) -> None:
+        if self.engine.is_forked:
+            self._end_forked()
         try:
             self.engine.poll()
         except Exception as error:  # noqa: BLE001 - it is raised where the server is run
@@ -105,6 +113,12 @@ class AsyncLoop(Loop):
         if self.engine.connections == 0:
             self._emptied.set()
         self._arm()
+
+    def _end_forked(self) -> None:
+        """End a process that a callback has forked, with what that has raised in it."""
+        for task, callback in self._tasks.items():
+            if task.done() and not task.cancelled():
+                self.engine.check_process(callback, task.exception())
 
     def _arm(self) -> None:
         """Wake the engine in time. A timer that is too early does no harm, and is not replaced."""
@@ -151,8 +165,10 @@ class AsyncLoop(Loop):
             if timeout.expired() and isinstance(error, TimeoutError):
                 answer = refusal(*OPEN_CALLBACK_TIMEOUT)
             else:
+                self.engine.check_process("open", error)
                 answer = refusal(*OPEN_CALLBACK_RAISED)
                 self.reports.callback_raised("open", error)
+        self.engine.check_process("open", None)
         del self._opening[conn]
         if answer is not None:
             self.gate.limit.leave(conn)
@@ -192,11 +208,12 @@ class AsyncLoop(Loop):
     def _spawn(self, callback: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run what an `async` callback has made, and log what it raises."""
         task = self._aio.create_task(coroutine)
-        self._tasks.add(task)
+        self._tasks[task] = callback
 
         def ended(task: asyncio.Task[Any]) -> None:
-            self._tasks.discard(task)
+            del self._tasks[task]
             error = None if task.cancelled() else task.exception()
+            self.engine.check_process(callback, error)
             if isinstance(error, Exception):
                 self.reports.callback_raised(callback, error)
 
@@ -253,8 +270,9 @@ class AsyncLoop(Loop):
     def _told_to_stop(self) -> None:
         self._stops += 1
         self._stopped.set()
-        if self._stops > 1:
+        if self._stops > 1 and not self._hurried.is_set():
             self._hurried.set()
+            self._hurried_until = time.monotonic() + LAST_WORDS
 
     async def ashutdown(self, seconds: float) -> None:
         """End all connections in order (R27).
@@ -300,19 +318,36 @@ class AsyncLoop(Loop):
     async def _finish_tasks(self) -> None:
         end = time.monotonic() + self.settings.stop_grace
         # One that ends may be followed by another: the close callback by that of a message.
-        while tasks := self._running():
+        while tasks := self._running() - self._left:
             left = end - time.monotonic()
             if left <= 0 or self._hurried.is_set():
                 break
             await self._within(left, _wait(tasks))
         if not tasks:
             return
-        logger.warning("%d async callbacks have not ended in time, and are cancelled", len(tasks))
+        await self._cancel(tasks)
+
+    async def _cancel(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        """Cancel callbacks, and leave those that do not end; they are named."""
+        logger.warning(
+            "%d async callbacks have not ended in time, and are cancelled: %s",
+            len(tasks),
+            names_of(tasks),
+        )
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=LAST_WORDS)
-        if left_over := sum(not task.done() for task in tasks):
-            logger.error("%d async callbacks go on though they were cancelled", left_over)
+        await asyncio.wait(tasks, timeout=self._last_words())
+        if left := [task for task in tasks if not task.done()]:
+            self._left.update(left)
+            logger.error(
+                "%d async callbacks go on though they were cancelled: %s", len(left), names_of(left)
+            )
+
+    def _last_words(self) -> float:
+        """Seconds for what is cancelled."""
+        if self._hurried_until is None:
+            return LAST_WORDS
+        return max(min(LAST_WORDS, self._hurried_until - time.monotonic()), LAST_TURNS)
 
     def _running(self) -> set[asyncio.Task[Any]]:
         return {*self._lanes.tasks(), *self._tasks}
@@ -355,16 +390,39 @@ class RunningLoop(AsyncLoop):
         """
         factory = loop_factory(settings.event_loop)
         super().__init__(application, settings)
+        # It is never closed: that waits, without a bound, for all tasks and for all threads.
         self._runner = asyncio.Runner(loop_factory=factory)
-        self._attached = False
+        self._starting: asyncio.Task[Any] | None = None
 
     def start(self) -> None:
-        """Begin to serve nobody yet; see `astart`."""
+        """Begin to serve nobody yet; see `astart`.
+
+        Raises:
+            StartError: It was told to stop, and the start callback did not end in the grace period.
+        """
         self._runner.run(self._attach_and_start())
 
     async def _attach_and_start(self) -> None:
         self.attach()
-        await self.astart()
+        self._starting = asyncio.current_task()
+        try:
+            await self.astart()
+        except asyncio.CancelledError:
+            if not self._stops:
+                raise
+            raise StartError("told to stop before it was ready: on_start was cancelled") from None
+        finally:
+            self._starting = None
+
+    def _told_to_stop(self) -> None:
+        super()._told_to_stop()
+        if self._starting is not None:
+            grace = 0 if self._hurried.is_set() else self.settings.stop_grace
+            self._aio.call_later(grace, self._cancel_start)
+
+    def _cancel_start(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -375,13 +433,39 @@ class RunningLoop(AsyncLoop):
         self._runner.run(self.ashutdown(timeout))
 
     def finish(self) -> None:
-        """Run the stop callback. What it raises goes to the caller."""
-        self._runner.run(self.afinish())
+        """Run the stop callback. What it raises goes to the caller.
+
+        An `async` one has the grace period. A second `stop` leaves it what it leaves all others.
+        """
+        self._runner.run(self._finish_in_time())
+
+    async def _finish_in_time(self) -> None:
+        task = asyncio.ensure_future(self.afinish())
+        if self._hurried.is_set():
+            # It is begun all the same, and has something to free, maybe.
+            await asyncio.wait({task}, timeout=self._last_words())
+        else:
+            await self._within(max(self.settings.stop_grace, LAST_WORDS), _wait({task}))
+        if task.done():
+            task.result()
+            return
+        await self._cancel({task})
+        if task.done() and not task.cancelled():
+            task.result()
 
     def close(self) -> None:
-        """Cut off what is left, cancel the tasks that are left, and free everything."""
+        """Cut off what is left, cancel the tasks that are left, and free everything.
+
+        Threads are left to whoever ends the process: an executor's end is not waited for.
+        """
         super().close()
-        self._runner.close()
+        if not hasattr(self, "_aio"):
+            return
+        try:
+            self._runner.run(end_tasks(self._left, self._last_words()))
+        finally:
+            asyncio.set_event_loop(None)
+            self._aio.close()
 
 
 def loop_factory(event_loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -75,6 +75,8 @@ class Guest:
         loop = self._loop
         assert isinstance(loop, AsyncLoop)
         try:
+            if loop.engine.is_forked:
+                return  # its clients are its parent's
             await loop.ashutdown(self._settings.stop_timeout)
             await loop.afinish()
         finally:
@@ -114,7 +116,10 @@ class Guest:
     ) -> None:
         """End all connections in order, which may take some seconds, and remove the socket."""
         loop = self._running
+        loop.engine.own()
         try:
+            if loop.engine.is_forked:
+                return  # a handler has forked this process: its clients are its parent's
             loop.shutdown(self._settings.stop_timeout)
             loop.finish()
         finally:
@@ -137,7 +142,9 @@ class Guest:
         Raises:
             RuntimeError: It was called by a handler.
         """
-        self._running.engine.poll()
+        engine = self._running.engine
+        engine.own()  # the program may have forked, and go on in the child
+        engine.poll()
 
     @property
     def path(self) -> str:

@@ -59,6 +59,7 @@ cdef class Lanes:
     cdef Lane fresh_lane
     cdef object engine
     cdef object reports
+    cdef object loop
     cdef object beginner            # of coroutines; None before the first one
 
     def __init__(self, on_message, on_close, max_waiting, max_waiting_bytes):
@@ -74,6 +75,7 @@ cdef class Lanes:
         """Takes what is to be paused, and what takes what callbacks raise; in the event loop."""
         self.engine = engine
         self.reports = reports
+        self.loop = asyncio.get_running_loop()
 
     def tasks(self):
         """The tasks that run."""
@@ -134,7 +136,7 @@ cdef class Lanes:
         anything is written in that turn, too."""
         if self.beginner is None:
             # The start callback has run by now: it may have set a task factory.
-            self.beginner = beginner(asyncio.get_running_loop(), TASK_NAME)
+            self.beginner = beginner(self.loop, TASK_NAME)
         return self.beginner(coroutine)
 
     def take_close(self, conn, code, reason):
@@ -158,6 +160,7 @@ cdef class Lanes:
                 try:
                     await self.on_message(conn, message)
                 except (Exception, asyncio.CancelledError) as error:    # the user's
+                    self.engine.check_process("message", error)
                     self.fail(conn, lane, error)
                 # A callback that closes its connection wants to hear nothing more of it.
                 if not lane.waiting or was_closed_here(conn):
@@ -172,13 +175,19 @@ cdef class Lanes:
                 ):
                     lane.paused = False
                     self.engine.resume(conn)
-        except BaseException:
+        except BaseException as error:
             # SystemExit ends the server, in order: the close callback will be wanted.
             del self.lanes[conn]
-            noticed()
+            self.notice()
+            self.engine.check_process("message", error)
+            if self.loop.is_closed():
+                raise   # it was left behind then
             if lane.closing is not None:
                 self.take_close(conn, *lane.closing)
             raise
+        if lane.task is not None:
+            # It has waited, so that it ends outside of the engine's turn, which looks after itself.
+            self.engine.check_process("message", None)
         if lane.closing is None:
             del self.lanes[conn]
         else:
@@ -193,37 +202,39 @@ cdef class Lanes:
                     await result
                 else:
                     check_result("on_close", result)
+            if lane.task is not None:
+                self.engine.check_process("close", None)
         except (Exception, asyncio.CancelledError) as error:    # the user's
-            uncancel(error)
+            self.engine.check_process("close", error)
+            self.uncancel(error)
             self.reports.callback_raised("close", error)
-        except BaseException:
-            noticed()
+        except BaseException as error:
+            self.notice()
+            self.engine.check_process("close", error)
             raise
         finally:
             del self.lanes[conn]
 
     cdef int fail(self, conn, Lane lane, error) except -1:
         """Ends a connection whose message callback has raised, or was cancelled: 1011."""
-        uncancel(error)
+        self.uncancel(error)
         lane.waiting = None
         lane.size = 0
         self.reports.callback_raised("message", error)
         self.engine.fail(conn, INTERNAL_ERROR, "")
         return 0
 
+    cdef int uncancel(self, error) except -1:
+        """Lets the task that was cancelled go on: what it has to do still, it does."""
+        task = asyncio.current_task(self.loop)
+        if isinstance(error, asyncio.CancelledError) and task is not None:
+            while task.cancelling() > 0:
+                task.uncancel()
+        return 0
 
-cdef int uncancel(error) except -1:
-    """Lets the task that was cancelled go on: what it has to do still, it does."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None:
-        while task.cancelling() > 0:
-            task.uncancel()
-    return 0
-
-
-cdef int noticed() except -1:
-    """Has asyncio not complain of what ends the event loop: whoever runs that gets it, too."""
-    task = asyncio.current_task()
-    if task is not None:    # it is closed outside of one
-        task.add_done_callback(asyncio.Task.exception)
-    return 0
+    cdef int notice(self) except -1:
+        """Has asyncio not complain of what ends the event loop: whoever runs that gets it, too."""
+        task = asyncio.current_task(self.loop)
+        if task is not None:    # it is closed outside of one
+            task.add_done_callback(asyncio.Task.exception)
+        return 0

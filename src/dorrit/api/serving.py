@@ -11,7 +11,7 @@ import dorrit
 from dorrit.api.application import Application
 from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError
-from dorrit.process import daemon, privileges, restart
+from dorrit.process import daemon, leaving, privileges, restart
 from dorrit.process.handover import Handover
 from dorrit.process.holdings import Holdings, Wanted
 from dorrit.process.launch import Launch
@@ -45,17 +45,20 @@ def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
         SystemExit: A callback has called ``sys.exit``, and the server was stopped in order; or it
             is a daemon that can't start, which has been said.
     """
-    with ExitStack() as made:
-        run = Run(load, given, made)
-        try:
-            handover = run.launch.handover
-            return run.start() if handover is None else run.start_again(handover)
-        except StartError:
-            raise
-        except Exception:
-            # A daemon's stderr leads nowhere.
-            logger.critical("the server ends, for a reason that it does not know", exc_info=True)
-            raise
+    made = ExitStack()
+    run = Run(load, given, made)
+    status = 1
+    try:
+        with made:
+            status = run.run()
+    except BaseException as error:
+        status = leaving.status_of(error)
+        raise
+    finally:
+        # By now nothing is left of it but the process, and the threads of its code.
+        if not leaving.leave_in_time(run.patience, status):
+            run.handlers.close()
+    return status
 
 
 class Run:
@@ -63,7 +66,6 @@ class Run:
 
     application: Application
     loop_type: type[Loop]
-    settings: Settings
     holdings: Holdings
     is_daemon: bool = False
     stop_failed: bool = False
@@ -84,10 +86,32 @@ class Run:
         self.load = load
         self.given = given
         self.made = made
+        self.settings: Settings = merge(given, {})
         self.launch: Launch = Launch.current()
-        self.log: Log = Log(merge(given, {}).log_level)
+        self.log: Log = Log(self.settings.log_level)
         self.handlers: Handlers = Handlers(self.log.reopen)
         self.readiness: daemon.Readiness | None = None
+
+    def run(self) -> int:
+        """Run it; return the exit status."""
+        try:
+            handover = self.launch.handover
+            return self.start() if handover is None else self.start_again(handover)
+        except StartError:
+            raise
+        except Exception:
+            # A daemon's stderr leads nowhere.
+            logger.critical("the server ends, for a reason that it does not know", exc_info=True)
+            raise
+
+    def patience(self) -> float:
+        """Seconds that threads have to finish when all else has ended."""
+        return leaving.HURRIED if self.is_hurried else self.settings.stop_grace
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether it was told to stop twice: then it does not wait."""
+        return self.handlers.stops > 1
 
     # The two ways to start
 
@@ -102,7 +126,7 @@ class Run:
         identity = privileges.resolve(self.settings.user, self.settings.group)
         self._init()
         try:
-            self.made.enter_context(self.handlers).install(daemon=False)
+            self.handlers.install(daemon=False)
             self._prepare_limits(identity)
             wanted = Wanted(
                 name=self.application.name,
@@ -152,7 +176,7 @@ class Run:
         if self.launch.sit_out(delay) is not None:
             logger.info("told to stop before the server was started again")
             return 0
-        self.made.enter_context(self.handlers).install(daemon=self.is_daemon)
+        self.handlers.install(daemon=self.is_daemon)
         restart.release_signals()
         if not self.given.get("no_restart"):
             self._arm(handover)  # its start may crash as well
@@ -197,7 +221,8 @@ class Run:
     def _exit(self) -> bool:
         """Run ``ws_exit_func``, once, after a ``ws_init_func`` that did not raise (R8)."""
         try:
-            self.application.exit()
+            with leaving.ended_in_children():
+                self.application.exit()
         except Exception:
             logger.exception("ws_exit_func raised")
             return False
@@ -273,20 +298,25 @@ class Run:
                 restarter = self._arm(handover, self.application.file)
             self._say_ready(loop)
             try:
-                loop.run()
+                with leaving.ended_in_children():
+                    loop.run()
             finally:
                 if restarter is not None:
                     restarter.disarm()
                 self.launch.notifier.stopping()
                 logger.info("stopping")
-                loop.shutdown(self.settings.stop_timeout)
+                with leaving.ended_in_children():
+                    loop.shutdown(0 if self.is_hurried else self.settings.stop_timeout)
         finally:
             self._stop(loop)
 
     def _start(self, loop: Loop) -> None:
         """Run the start handler."""
         try:
-            loop.start()
+            with leaving.ended_in_children():
+                loop.start()
+        except StartError:
+            raise
         except Exception as error:
             logger.exception("the start handler raised")
             raise StartError(f"on_start raised {type(error).__name__}: {error}") from None
@@ -294,7 +324,8 @@ class Run:
     def _stop(self, loop: Loop) -> None:
         """Run the stop handler."""
         try:
-            loop.finish()
+            with leaving.ended_in_children():
+                loop.finish()
         except Exception:
             logger.exception("the stop handler raised")
             self.stop_failed = True

@@ -17,8 +17,8 @@ Without -x the command returns when clients can connect. Then 'dorrit status' an
 find the server by its name.
 
 SIGTERM, and SIGINT (Ctrl-C) in the foreground, stop the server: clients are told, what is queued is
-written, the socket is removed. A second one does not wait for the clients. SIGHUP opens a daemon's
-log anew.
+written, the socket is removed. A second one waits neither for them nor for handlers and threads.
+SIGHUP opens a daemon's log anew.
 
 Exit status: 0 after a stop or when the daemon is ready, 2 for a wrong command line, 1 for the
 rest."""

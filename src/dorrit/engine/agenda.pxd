@@ -50,6 +50,10 @@ cdef inline uint32_t quarters() noexcept:
     return <uint32_t>(dorrit_monotonic_milliseconds() // DEADLINE_STEP)
 
 
+# How many processes there are between the first one and this, each forked off the one before it.
+cdef unsigned int forks
+
+
 ctypedef struct References:
     PyObject **items    # owns one reference for each
     size_t length
@@ -111,6 +115,10 @@ cdef class Agenda:
     cdef object on_read                     # called when a connection has been read
     cdef object is_busy                     # whether a message of a connection is being handled
 
+    cdef unsigned int forks_before          # of the process that it belongs to
+    cdef bint is_lost                       # this is another one, forked in a callback
+    cdef object farewell                    # what that one ends with
+
     cdef int poller                         # descriptor; -1 once the engine is closed
     cdef int waker                          # descriptor: a byte written here ends the engine's sleep
     cdef bint woken                         # there is such a byte
@@ -149,6 +157,7 @@ cdef class Agenda:
     cdef int cut_oldest_lingerer(self) except -1
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept
     cdef void wake(self) noexcept
+    cpdef int check_process(self, str callback, error) except -1
 
 
 cdef inline uint32_t fragment_size(Agenda agenda, size_t length) noexcept:

@@ -12,6 +12,13 @@ class Agenda:
     @property
     def connections(self) -> int:
         """Connections that have a descriptor, in whatever state."""
+    def own(self) -> None:
+        """Make the calling process the one that it belongs to, if no callback has forked it."""
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is another process than the one that it belongs to."""
+    def check_process(self, callback: str, error: BaseException | None) -> None:
+        """End a callback in a process that it has forked, with what it has raised or SystemExit."""
     @property
     def assembled(self) -> int:
         """Bytes that incomplete messages take, and what was read too early (for tests)."""

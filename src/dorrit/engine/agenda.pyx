@@ -10,6 +10,7 @@ from posix.unistd cimport close, write
 
 from dorrit.engine.frame cimport frames_size
 
+import os
 from collections import OrderedDict
 
 
@@ -27,9 +28,19 @@ cdef extern from *:
     """
     void DORRIT_TRIM() noexcept nogil
 
+def _count_fork():
+    """Notes, in a process that was forked, that it is another one."""
+    global forks
+    forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
+
 cdef class Agenda:
 
     def __cinit__(self):
+        self.forks_before = forks
         self.poller = -1
         self.waker = -1
         self.deadline_first = UINT64_MAX
@@ -77,7 +88,9 @@ cdef class Agenda:
         self.connections -= 1
         # Closing takes it out of the poller, but not while a process that a callback has forked holds
         # a copy: then it would be reported for ever.
-        dorrit_poller_remove(self.poller, descriptor)
+        # Such a process lets its parent's poller alone, which is the same one.
+        if self.forks_before == forks:
+            dorrit_poller_remove(self.poller, descriptor)
         # POSIX leaves it open whether EINTR closes the descriptor; Linux and the BSDs do close it,
         # and a second close could hit somebody else's.
         close(descriptor)
@@ -132,6 +145,43 @@ cdef class Agenda:
     def lingering(self) -> int:
         """Of the connections: those that are over, and only waiting for their end."""
         return len(self.lingerers)
+
+    # Processes
+
+    def own(self) -> None:
+        """Makes the calling process the one that it belongs to, if it was not forked in a callback."""
+        if not self.is_lost:
+            self.forks_before = forks
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is another process than the one that it belongs to."""
+        return self.forks_before != forks
+
+    cpdef int check_process(self, str callback, error) except -1:
+        """In a process that a callback has forked, ends the callback and the turn: what there is of
+        connections, descriptors and files is its parent's.
+
+        Args:
+            callback: Which one has just ended.
+            error: What it has raised, or `None`.
+
+        Raises:
+            SystemExit: It is such a process. What was no `Exception` goes on its way instead.
+        """
+        if self.forks_before == forks:
+            return 0
+        self.is_lost = True
+        if self.farewell is None:
+            if error is not None and not isinstance(error, Exception):
+                self.farewell = error
+            else:
+                self.farewell = SystemExit(1)
+                if error is None:
+                    self.reports.came_back(callback)
+                else:
+                    self.reports.callback_raised(callback, error)
+        raise self.farewell
 
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept:
         cdef uint64_t deadline = dorrit_monotonic_milliseconds() + milliseconds + DEADLINE_STEP - 1

@@ -83,7 +83,9 @@ cdef class Calls(Timekeeper):
             return 0
         try:
             function()
+            self.check_process("watching", None)
         except Exception as error:
+            self.check_process("watching", error)
             self.reports.callback_raised("watching", error)
         return 0
 
@@ -102,8 +104,10 @@ cdef class Calls(Timekeeper):
             function, arguments = self.calls.popleft()
             try:
                 result = function(*arguments)
+                self.check_process("call_soon_threadsafe", None)
                 if result is not None:
                     check_result("the function of call_soon_threadsafe", result)
             except Exception as error:
+                self.check_process("call_soon_threadsafe", error)
                 self.reports.callback_raised("call_soon_threadsafe", error)
         return 0

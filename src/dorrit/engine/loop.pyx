@@ -407,6 +407,7 @@ cdef class Engine(Calls):
     cdef int turn(self, int milliseconds) except -1:
         cdef dorrit_poller_event events[DORRIT_POLLER_EVENTS_MAX]
         cdef int index, count
+        self.check_process("async", None)
         self.check_usable()
         self.check_outside_turn()
         if milliseconds == 0:
@@ -431,10 +432,16 @@ cdef class Engine(Calls):
             self.end_what_is_late()
             self.settle()
             self.give_back()
+        except BaseException as error:
+            self.check_process("", error)
+            raise
         finally:
             self.in_turn = False
-            # An exception came in between, or what was resumed has been read only now.
-            if self.dirty.length > 0 or self.ended.length > 0 or self.resumed.length > 0:
+            # An exception came in between, or what was resumed has been read only now. (The parent of a
+            # process that a callback has forked knows for itself.)
+            if self.is_lost:
+                pass
+            elif self.dirty.length > 0 or self.ended.length > 0 or self.resumed.length > 0:
                 self.wake()
         if DORRIT_INVARIANTS:
             check_invariants(self)
@@ -456,6 +463,7 @@ cdef class Engine(Calls):
                 read(connection)
                 if self.on_read is not None:
                     self.on_read()
+                    self.check_process("message", None)
             # One write for each turn, and not a second one by flush_dirty (R18).
             if (event.writable and connection.watched_for_writing) or (
                     connection.queue.bytes >= FLUSHED_AT_ONCE
@@ -482,6 +490,7 @@ cdef class Engine(Calls):
                         read_stash(connection)
                         if self.on_read is not None:
                             self.on_read()
+                            self.check_process("message", None)
                 except Exception as error:
                     self.give_up(connection, error)
         finally:
@@ -504,6 +513,7 @@ cdef class Engine(Calls):
             try:
                 self.settle()
             except BaseException as error:
+                self.check_process("close", error)
                 first = error if first is None else first
         if first is not None:
             raise first
@@ -539,10 +549,12 @@ cdef class Engine(Calls):
                 try:
                     result = self.on_close(
                         connection, connection.close_code, connection.close_reason)
+                    self.check_process("close", None)
                     if result is not None:
                         check_result("on_close" if self.text_as_str else "ws_close_callback",
                                      result, self.text_as_str)
                 except Exception as error:
+                    self.check_process("close", error)
                     self.reports.callback_raised("close", error)
         finally:
             references_drop_first(&self.ended, index)

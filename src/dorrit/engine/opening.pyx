@@ -119,7 +119,9 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     try:
         answer = agenda.on_open(connection, request)
     except BaseException as error:
+        agenda.check_process("open", error)
         return refuse_for(connection, error)
+    agenda.check_process("open", None)
     if answer is PENDING:
         return connection.hold()
     connection.let_write()

@@ -19,6 +19,7 @@ from dorrit.engine.agenda cimport (
     INFLATED_MAX,
     SCRATCH_SIZE,
     Agenda,
+    forks,
     is_over_budget,
     quarters,
 )
@@ -381,6 +382,8 @@ cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
         callback, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
     if result == NULL:
         return callback_raised(connection)
+    if connection.agenda.forks_before != forks:
+        connection.agenda.check_process("read", None)
     if result != <PyObject *>None:
         return take_result(connection, result)
     Py_XDECREF(result)
@@ -410,6 +413,8 @@ cdef int deliver_message(Connection connection, object message) except -1:
         callback, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
     if result == NULL:
         return callback_raised(connection)
+    if connection.agenda.forks_before != forks:
+        connection.agenda.check_process("message", None)
     if result != <PyObject *>None:
         return take_result(connection, result)
     Py_XDECREF(result)
@@ -438,8 +443,10 @@ cdef int callback_raised(Connection connection) except -1:
     try:
         raise_what_is_set()
     except BaseException as error:
+        callback = "message" if connection.agenda.text_as_str else "read"
+        connection.agenda.check_process(callback, error)
         connection.fail(INTERNAL_ERROR, "", True)
-        report(connection.agenda, "message" if connection.agenda.text_as_str else "read", error)
+        report(connection.agenda, callback, error)
     return 0
 
 

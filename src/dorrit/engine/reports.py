@@ -121,6 +121,15 @@ class Reports:
             error,
         )
 
+    def came_back(self, callback: str) -> None:
+        """Report that a process that a callback has forked came back from it: it ends."""
+        self._write(
+            "came back",
+            logging.ERROR,
+            f"the {callback} callback has forked a process, which ends now: it can't go on as the "
+            "server, and has to be ended by os._exit",
+        )
+
     def out_of_descriptors(self) -> None:
         """Report that a client was turned away for want of a descriptor."""
         self._write(

@@ -74,9 +74,11 @@ cdef class Timekeeper(Acceptor):
             elif timer.due <= dorrit_monotonic_milliseconds():
                 try:
                     result = timer.function()
+                    self.check_process("periodic", None)
                     if result is not None:
                         check_result("the periodic function", result, self.text_as_str)
                 except Exception as error:
+                    self.check_process("periodic", error)
                     self.reports.callback_raised("periodic", error)
                 finally:
                     timer.due = dorrit_monotonic_milliseconds() + timer.interval

@@ -24,6 +24,7 @@ class Handlers:
 
     Attributes:
         received: The last signal that was to stop the server, or None.
+        stops: How many of them there were. From the second one on nothing is waited for.
     """
 
     def __init__(self, reopen: Callable[[], None]) -> None:
@@ -33,6 +34,7 @@ class Handlers:
             reopen: Opens the log anew (SIGHUP). Runs between any two steps of Python code.
         """
         self.received: signal.Signals | None = None
+        self.stops: int = 0
         self._reopen = reopen
         self._stop: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
@@ -64,6 +66,7 @@ class Handlers:
 
     def _handle_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's
         self.received = signal.Signals(number)
+        self.stops += 1
         if self._stop is not None:
             self._stop()
 

@@ -1,0 +1,133 @@
+"""Leaving: how a process ends though something of the server's own code would hold it up.
+
+The interpreter waits for every thread that is no daemon before it ends, also for those of
+executors, and has no bound for that. A process that a callback has forked would come back into its
+parent's loop.
+"""
+
+import atexit
+import enum
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from dorrit.errors import StartError
+
+logger: logging.Logger = logging.getLogger("dorrit")
+
+HURRIED: Final = 0.2
+"""Seconds that threads have after a second signal: those that only wait for work end in them."""
+
+
+# Threads
+
+
+class _Event(enum.Enum):
+    ENDED = enum.auto()
+    TOLD_AGAIN = enum.auto()
+
+
+def leave_in_time(seconds: Callable[[], float], status: int) -> bool:
+    """Have the process end in so many seconds, even if threads of the server's code go on.
+
+    To be called last, in the main thread; the caller then leaves the interpreter in the ordinary
+    way. From here on a signal that stops a server has the process end at once.
+
+    Args:
+        seconds: Says what threads have left, when signals have their new handlers.
+        status: The exit status.
+
+    Returns:
+        Whether there are such threads. If not, nothing was done.
+    """
+    if not _threads():
+        return False
+    # "a put() or get() call can be interrupted by another put() call in the same thread without
+    # deadlocking": signal handlers call it.
+    events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+
+    def watch() -> None:
+        with suppress(queue.Empty):
+            if events.get(timeout=left) is _Event.ENDED:
+                return
+        if threads := _threads():
+            names = ", ".join(sorted(thread.name for thread in threads))
+            logger.error("the process does not wait for threads that have not ended: %s", names)
+        end(status)
+
+    watcher = threading.Thread(target=watch, name="dorrit-leaving", daemon=True)
+
+    def ended() -> None:
+        events.put(_Event.ENDED)
+        watcher.join()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: events.put(_Event.TOLD_AGAIN))
+    left = max(seconds(), HURRIED)
+    watcher.start()
+    # The interpreter calls this when it has waited for the threads.
+    atexit.register(ended)
+    return True
+
+
+def _threads() -> list[threading.Thread]:
+    """Return those that the interpreter waits for."""
+    return [
+        thread
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.main_thread()
+    ]
+
+
+# Forked processes
+
+
+@contextmanager
+def ended_in_children() -> Iterator[None]:
+    """End a process that was forked off this one in the block, and would leave it.
+
+    What the block has made is its parent's: the process ends without undoing any of it.
+    """
+    pid = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() != pid:
+            if not isinstance(error, SystemExit):
+                traceback.print_exc()
+            elif error.code is not None and not isinstance(error.code, int):
+                sys.stderr.write(f"{error.code}\n")
+            end(status_of(error))
+        raise
+    if os.getpid() != pid:
+        logger.error("a process that the server's code has forked ends: it must not go on as one")
+        end(1)
+
+
+def status_of(error: BaseException) -> int:
+    """Return the exit status of a process that this ends."""
+    if isinstance(error, StartError):
+        return error.status
+    if not isinstance(error, SystemExit):
+        return 1
+    # As sys.exit has it: "Most systems require it to be in the range 0-127", and what is no number
+    # is printed instead.
+    if error.code is None or isinstance(error.code, int):
+        return (error.code or 0) & 0xFF
+    return 1
+
+
+def end(status: int) -> None:
+    """End the process here and now; only what was printed is written out."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+            stream.flush()
+    os._exit(status)

@@ -1,0 +1,200 @@
+"""The end of a process: threads do not hold it up, and what a handler has forked ends alone."""
+
+import signal
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemons import Daemons, reaper
+from tests.support.frames import TEXT, frame
+from tests.support.servers import Servers, until
+
+# Threads
+
+SLEEPER = """
+    import threading
+
+    def ws_exit_func():
+        threading.Thread(target=time.sleep, args=(3600,), name="sleeper").start()
+"""
+
+LEFT = "the process does not wait for threads that have not ended: sleeper"
+
+
+def test_R27_a_thread_does_not_hold_up_the_end_of_a_server(servers: Servers) -> None:
+    run = servers.serve(SLEEPER, "--stop-grace=0.1")
+    assert servers.stop(run) == 0
+    assert not servers.path.exists()
+    assert run.err.count(LEFT) == 1
+
+
+def test_R27_a_signal_that_comes_while_it_waits_for_threads_ends_it(servers: Servers) -> None:
+    run = servers.serve(SLEEPER, "--stop-grace=3600")
+    run.process.send_signal(signal.SIGTERM)
+    until(lambda: not servers.path.exists(), "the end of the socket")
+    run.process.send_signal(signal.SIGINT)
+    assert run.wait() == 0
+    assert run.err.count(LEFT) == 1
+
+
+def test_R27_a_program_of_its_own_does_not_wait_either(servers: Servers) -> None:
+    file = servers.write(SLEEPER)
+    file.write_text(file.read_text() + "\ndorrit.main()\n")
+    command = servers.command(file, "--stop-grace=0.1")
+    run = servers.start(command[0], *command[4:]).until_listening()
+    assert servers.stop(run) == 0
+    assert LEFT in run.err
+
+
+def test_R27_nor_does_a_daemon_and_its_files_are_gone(directory: Path) -> None:
+    with reaper():
+        daemons = Daemons(directory)
+        daemon = daemons(SLEEPER)
+        try:
+            daemon.start("--stop-grace=0.1")
+            daemon.kill(signal.SIGTERM)
+            assert daemon.wait() == 0
+            assert daemon.files == set()
+        finally:
+            daemons.close()
+
+
+def test_a_server_that_can_not_start_does_not_wait_for_threads(servers: Servers) -> None:
+    file = servers.write(SLEEPER + "    def ws_init_func(): dorrit.ws_set_periodic(1 / 0, 1)\n")
+    file.write_text(
+        file.read_text()
+        + textwrap.dedent("""
+        threading.Thread(target=time.sleep, args=(3600,), name="sleeper").start()
+    """)
+    )
+    run = servers.run(*servers.command(file, "--stop-grace=0.1"))
+    assert run.process.returncode == 1
+    assert LEFT in run.err
+
+
+# Forked processes
+
+FORKS = """\
+import asyncio, os, signal, sys
+from dorrit import Server
+
+def say(*words):
+    print(*words, flush=True)
+
+def fork(how, *_):
+    if os.fork() == 0:
+        # The one that serves is stopped by what the other one does wrong, or goes deaf.
+        if how == "exits":
+            sys.exit(7)
+        elif how == "raises":
+            raise LookupError("in the child")
+        elif how == "says why":
+            sys.exit("for this reason")
+        return
+    say("child", os.waitstatus_to_exitcode(os.wait()[1]))
+
+app = Server("forks", stop_grace=0.2)
+server = os.getpid()
+
+@app.on_message
+def echo(conn, message):
+    conn.send(message)
+
+@app.on_close
+def left(conn, code, reason):
+    say("closed", os.getpid() == server)
+
+@app.on_stop
+def stop():
+    say("stop", os.getpid() == server)
+
+"""
+
+PLACES = {
+    "message": "app._application.handlers.message = None\n"
+    "@app.on_message\n{kind}def said(conn, message):\n"
+    "    conn.send('echo')\n    {pause}\n    fork(HOW)\n",
+    "open": "@app.on_open\n{kind}def opened(conn):\n    {pause}\n    fork(HOW)\n",
+    "periodic": "@app.every(0.01)\n{kind}def tick():\n"
+    "    tick_once = globals().pop('tick', None)\n    {pause}\n"
+    "    tick_once and fork(HOW)\n",
+    "call": "@app.on_start\n{kind}def start():\n    pass\n"
+    "{kind}def called():\n    {pause}\n    fork(HOW)\n"
+    "@app.on_open\ndef opened(conn):\n    app.call_soon_threadsafe(called)\n",
+}
+
+
+@pytest.mark.parametrize("how", ["exits", "raises", "says why", "returns"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ["", "asyncio", "uvloop", "asyncio, later", "uvloop, later"])
+def test_a_process_that_a_handler_forks_ends_alone_and_the_server_goes_on(
+    servers: Servers, place: str, kind: str, how: str
+) -> None:
+    pause = "await asyncio.sleep(0.001)" if "later" in kind else "pass"
+    source = PLACES[place].format(kind="async " if kind else "", pause=pause)
+    file = servers.directory / "forks.py"
+    file.write_text(FORKS + source.replace("HOW", repr(how)))
+    loop = ["--event-loop", kind.partition(",")[0]] if kind else []
+    run = servers.start(*servers.command(f"{file}:app", *loop)).until_listening()
+    client = servers.connect()
+    client.send("x")
+    run.until_said(f"child {7 if how == 'exits' else 1}")
+    # The connection from before is served on, and so are new ones.
+    client.receive()
+    other = servers.connect()
+    other.send("x")
+    other.receive()
+    assert servers.is_listening()
+    assert servers.stop(run) == 0
+    assert "stop False" not in run.said
+    assert "closed False" not in run.said
+    assert "stop True" in run.said
+    if how == "raises":
+        assert "LookupError: in the child" in run.err
+    if how == "returns":
+        assert "has forked a process, which ends now" in run.err
+    if how == "says why":
+        assert "for this reason" in run.err
+
+
+@pytest.mark.parametrize("how", ["exits", "raises", "returns"])
+@pytest.mark.parametrize("event", ["start", "stop", "close"])
+@pytest.mark.parametrize("kind", ["", "async "])
+def test_so_does_one_that_is_forked_at_the_start_or_at_the_end(
+    servers: Servers, event: str, how: str, kind: str
+) -> None:
+    file = servers.directory / "forks.py"
+    arguments = "conn, code, reason" if event == "close" else ""
+    file.write_text(
+        FORKS + f"app._application.handlers.{event} = None\n"
+        f"@app.on_{event}\n{kind}def handler({arguments}):\n    fork({how!r})\n"
+    )
+    run = servers.start(*servers.command(f"{file}:app")).until_listening()
+    servers.connect()
+    assert servers.stop(run) == 0
+    assert f"child {7 if how == 'exits' else 1}" in run.said
+    assert run.said.count("stop True") == (event != "stop")
+    assert "stop False" not in run.said
+    assert not servers.path.exists()
+
+
+def test_one_of_a_server_of_five_functions_leaves_the_rest_of_the_messages_to_the_server(
+    servers: Servers,
+) -> None:
+    run = servers.serve("""
+    forked = False
+    def ws_read_callback(conn, binary, data):
+        global forked
+        say(data.decode(), forked)
+        if not forked:
+            forked = True
+            if os.fork() == 0:
+                return
+            os.wait()
+    """)
+    client = servers.connect()
+    client.socket.sendall(frame(TEXT, b"one") + frame(TEXT, b"two"))
+    run.until_said("two True")
+    assert servers.stop(run) == 0
+    assert run.said == ["one False", "two True"]
