@@ -122,6 +122,15 @@ def test_R20_a_message_that_fits_no_queue_is_a_warning_with_its_size(log: LogRec
     assert "123456 bytes" in text
 
 
+def test_a_forked_process_that_comes_back_is_an_error_that_names_the_callback(
+    log: LogRecords,
+) -> None:
+    Reports(Clock()).came_back("message")
+    level, text = told(log)
+    assert level == logging.ERROR
+    assert "message callback has forked a process" in text
+
+
 def test_R20_a_slow_client_that_is_closed_is_a_warning_that_names_it(log: LogRecords) -> None:
     Reports(Clock()).slow_client_closed("<Connection 7>")
     level, text = told(log)

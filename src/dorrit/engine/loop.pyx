@@ -14,7 +14,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from posix.unistd cimport close as close_descriptor
 
-from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, references_drop, references_drop_first
+from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, forks, references_drop, references_drop_first
 from dorrit.engine.calls cimport Calls
 from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
 from dorrit.engine.invariants cimport check_invariants
@@ -407,7 +407,8 @@ cdef class Engine(Calls):
     cdef int turn(self, int milliseconds) except -1:
         cdef dorrit_poller_event events[DORRIT_POLLER_EVENTS_MAX]
         cdef int index, count
-        self.check_process("async", None)
+        if self.forks_before != forks:
+            self.check_process("async", None)
         self.check_usable()
         self.check_outside_turn()
         if milliseconds == 0:
