@@ -17,6 +17,7 @@ from dorrit.api.loop import Loop
 from dorrit.engine import PENDING, Connection, Timer
 from dorrit.engine.results import check_result
 from dorrit.errors import StartError
+from dorrit.process.leaving import end_child
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import (
     OPEN_CALLBACK_RAISED,
@@ -63,7 +64,7 @@ class AsyncLoop(Loop):
                 self.on_close = self._lanes.take_close
         self._after_close = self.on_close
         self.on_close = self._close
-        self._tasks: dict[asyncio.Task[Any], str] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._rooms: dict[Connection, list[asyncio.Future[None]]] = {}
         self._opening: dict[Connection, asyncio.Task[None]] = {}
         self._timer: asyncio.Handle | None = None
@@ -83,7 +84,11 @@ class AsyncLoop(Loop):
         self._emptied = asyncio.Event()
         self._lanes.connect(self.engine, self.reports)
         self.engine.join_loop(
-            self._drain, self._has_room_again, self._lanes.begin, self._lanes.is_busy
+            self._drain,
+            self._has_room_again,
+            self._lanes.begin,
+            self._lanes.is_busy,
+            end_child,
         )
         self._aio.add_reader(self.engine.fileno(), self._turn)
         self._arm()
@@ -96,8 +101,6 @@ class AsyncLoop(Loop):
             self._timer = None
 
     def _turn(self) -> None:
-        if self.engine.is_forked:
-            self._end_forked()
         try:
             self.engine.poll()
         except Exception as error:  # noqa: BLE001 - it is raised where the server is run
@@ -113,12 +116,6 @@ class AsyncLoop(Loop):
         if self.engine.connections == 0:
             self._emptied.set()
         self._arm()
-
-    def _end_forked(self) -> None:
-        """End a process that a callback has forked, with what that has raised in it."""
-        for task, callback in self._tasks.items():
-            if task.done() and not task.cancelled():
-                self.engine.check_process(callback, task.exception())
 
     def _arm(self) -> None:
         """Wake the engine in time. A timer that is too early does no harm, and is not replaced."""
@@ -207,13 +204,23 @@ class AsyncLoop(Loop):
 
     def _spawn(self, callback: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run what an `async` callback has made, and log what it raises."""
-        task = self._aio.create_task(coroutine)
-        self._tasks[task] = callback
+
+        async def run() -> None:
+            error: BaseException | None = None
+            try:
+                await coroutine
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                self.engine.check_process(callback, error)
+
+        task = self._aio.create_task(run())
+        self._tasks.add(task)
 
         def ended(task: asyncio.Task[Any]) -> None:
-            del self._tasks[task]
+            self._tasks.discard(task)
             error = None if task.cancelled() else task.exception()
-            self.engine.check_process(callback, error)
             if isinstance(error, Exception):
                 self.reports.callback_raised(callback, error)
 

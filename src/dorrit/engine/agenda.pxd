@@ -118,6 +118,7 @@ cdef class Agenda:
     cdef unsigned int forks_before          # of the process that it belongs to
     cdef bint is_lost                       # this is another one, forked in a callback
     cdef object farewell                    # what that one ends with
+    cdef object end_child                   # ends it with that, if nobody takes exceptions
 
     cdef int poller                         # descriptor; -1 once the engine is closed
     cdef int waker                          # descriptor: a byte written here ends the engine's sleep

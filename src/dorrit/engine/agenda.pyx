@@ -167,7 +167,8 @@ cdef class Agenda:
             error: What it has raised, or `None`.
 
         Raises:
-            SystemExit: It is such a process. What was no `Exception` goes on its way instead.
+            SystemExit: It is such a process. What was no `Exception` goes on its way instead. In an
+                event loop the process has ended by then.
         """
         if self.forks_before == forks:
             return 0
@@ -181,6 +182,8 @@ cdef class Agenda:
                     self.reports.came_back(callback)
                 else:
                     self.reports.callback_raised(callback, error)
+        if self.end_child is not None:
+            self.end_child(self.farewell)   # it does not return
         raise self.farewell
 
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept:

@@ -110,6 +110,7 @@ class Engine(Calls):
         on_room: Callable[[Connection], object],
         on_read: Callable[[], object] | None = None,
         is_busy: Callable[[Connection], bool] | None = None,
+        end_child: Callable[[BaseException], object] | None = None,
     ) -> None:
         """Serve connections whose user awaits."""
     def has_room(self, connection: Connection) -> bool:

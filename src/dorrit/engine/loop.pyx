@@ -266,7 +266,7 @@ cdef class Engine(Calls):
         decide(connection, answer)
         connection.release()
 
-    def join_loop(self, drain, on_room, on_read=None, is_busy=None) -> None:
+    def join_loop(self, drain, on_room, on_read=None, is_busy=None, end_child=None) -> None:
         """Serves connections whose user awaits.
 
         Args:
@@ -277,11 +277,14 @@ cdef class Engine(Calls):
                 been delivered, before what is queued is written.
             is_busy: `is_busy(connection)` says whether a message of its client is being handled: that
                 is no idle time.
+            end_child: Called as `end_child(error)` in a process that a callback has forked, which it
+                ends: an event loop might go on in spite of an exception, as that of uvloop does.
         """
         self.drain = drain
         self.on_room = on_room
         self.on_read = on_read
         self.is_busy = is_busy
+        self.end_child = end_child
 
     def has_room(self, Connection connection) -> bool:
         """Whether at most half of what may wait for a client does, or it is over."""

@@ -16,7 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, NoReturn
 
 from dorrit.errors import StartError
 
@@ -101,15 +101,20 @@ def ended_in_children() -> Iterator[None]:
         yield
     except BaseException as error:
         if os.getpid() != pid:
-            if not isinstance(error, SystemExit):
-                traceback.print_exc()
-            elif error.code is not None and not isinstance(error.code, int):
-                sys.stderr.write(f"{error.code}\n")
-            end(status_of(error))
+            end_child(error)
         raise
     if os.getpid() != pid:
         logger.error("a process that the server's code has forked ends: it must not go on as one")
         end(1)
+
+
+def end_child(error: BaseException) -> NoReturn:
+    """End a process that was forked off this one, with what it would be left with."""
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    elif error.code is not None and not isinstance(error.code, int):
+        sys.stderr.write(f"{error.code}\n")
+    end(status_of(error))
 
 
 def status_of(error: BaseException) -> int:
@@ -125,7 +130,7 @@ def status_of(error: BaseException) -> int:
     return 1
 
 
-def end(status: int) -> None:
+def end(status: int) -> NoReturn:
     """End the process here and now; only what was printed is written out."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, or there is none
