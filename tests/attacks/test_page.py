@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 LIMITS = {
     setting.option
     for setting in SETTINGS
-    if re.search(r"^max_|_timeout$|^slow_clients$|^ping_interval$", setting.name)
+    if re.search(r"^max_|_timeout$|^stop_grace$|^slow_clients$|^ping_interval$", setting.name)
 }
 
 
