@@ -218,7 +218,7 @@ forgetful = Forgetful()
 @pytest.mark.parametrize(
     ("name", "status", "line"),
     [
-        ("objects.py", 2, "objects.py: say which object is the server; did you mean :app?"),
+        ("objects.py", 2, "objects.py: there are several servers: say which, :app or :forgetful"),
         ("objects.py:ap", 1, "objects.py: there is no ap; did you mean :app?"),
         ("objects.py:", 2, "objects.py:: '' is no name of an object"),
         ("objects.py:a-b", 2, "objects.py:a-b: 'a-b' is no name of an object"),

@@ -204,6 +204,24 @@ def test_a_file_that_ends_with_run_is_a_program(objects: Objects) -> None:
     assert run.said == ["loaded"]  # there it did nothing
 
 
+def test_the_only_server_of_a_file_needs_no_name(objects: Objects) -> None:
+    servers = objects.servers
+    file = servers.directory / "only.py"
+    echo = "@app.on_message\ndef echo(conn, message): conn.send(message)\n"
+    for names in ("app =", "app = the_same ="):
+        file.write_text(f"import dorrit\n{names} dorrit.Server('only')\n{echo}")
+        for server in (file, "only"):
+            run = servers.start(*servers.command(server)).until_listening()
+            assert servers.connect().ask("hello") == "hello"
+            assert servers.stop(run) == 0
+
+
+def test_five_functions_go_before_a_server_in_the_same_file(servers: Servers) -> None:
+    run = servers.serve("app = dorrit.Server()")  # it would not answer
+    assert servers.connect().ask("hello") == "hello"
+    assert servers.stop(run) == 0
+
+
 def test_the_help_of_such_a_program_has_its_own_defaults(objects: Objects) -> None:
     file = objects.servers.directory / "program.py"
     file.write_text(BEGINNING + "Server(max_waiting=77).run()\n")

@@ -15,7 +15,7 @@ import pytest
 
 import dorrit
 from dorrit.api.procedural import CALLBACKS
-from dorrit.cli import dev, restart, serve, status, stop
+from dorrit.cli import check, dev, restart, serve, status, stop
 from dorrit.setting_readers import text_of
 from dorrit.settings import SETTINGS, CommandLine
 
@@ -28,7 +28,7 @@ PAGES = (COMMAND, LIBRARY)
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of each subcommand."""
     commands = CommandLine(prog="dorrit").add_subparsers()
-    for module in (dev, restart, serve, status, stop):
+    for module in (check, dev, restart, serve, status, stop):
         module.add_parser(commands)
     return dict(commands.choices)
 
@@ -137,6 +137,8 @@ def test_R38_every_option_of_the_other_commands_is_in_it() -> None:
     of_dev = set().union(*map(flags, option_heads("dev")))
     assert of_dev == option_strings("dev") - OF_SETTINGS
     assert option_strings("dev") - of_dev <= OF_SETTINGS
+    assert option_heads("check") == []
+    assert option_strings("check") == OF_SETTINGS  # "With the same options."
     of_stop = set().union(*map(flags, option_heads("stop")))
     assert of_stop == option_strings("stop")
     # "With the same options."
@@ -157,7 +159,7 @@ def test_R38_the_synopsis_has_each_option_once() -> None:
             for action in PARSERS[command]._actions
             if action.option_strings and "-h" not in action.option_strings
         ]
-        if command == "dev":
+        if command in {"check", "dev"}:
             named = [word for word in named if word not in OF_SETTINGS]
         own = usage.partition("\n.Nm\n.Fl -help")[0]
         found = [f"-{flag}" for flag in re.findall(r"^\.Op Fl (-?[\w-]+)", own, re.MULTILINE)]

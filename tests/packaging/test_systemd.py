@@ -99,13 +99,25 @@ def test_R37_both_units_mean_the_same_socket_with_the_mode_of_the_manual() -> No
     assert service["RuntimeDirectoryPreserve"] == "yes"
 
 
-def test_R37_the_command_of_the_unit_runs_a_server(servers: Servers) -> None:
+OBJECT = """
+import dorrit
+
+app = dorrit.Server("chat")
+
+@app.on_message
+def echo(conn, message):
+    conn.send(message)
+"""
+
+
+@pytest.mark.parametrize("source", [FIVE, OBJECT], ids=["five functions", "an object"])
+def test_R37_the_command_of_the_unit_runs_a_server(servers: Servers, source: str) -> None:
     command = Unit("dorrit@.service")["Service"]["ExecStart"]
     runtime = servers.directory / "run" / "dorrit" / "chat"
     runtime.mkdir(parents=True)
     library = servers.directory / "lib"
     library.mkdir()
-    (library / "chat.py").write_text(FIVE)
+    (library / "chat.py").write_text(source)
     words = []
     for word in shlex.split(command.replace("%i", "chat")):
         if word == COMMAND:

@@ -16,7 +16,8 @@ def load(server: str, given: Mapping[str, Any]) -> Application:
 
     Args:
         server: Where it is: a file that ends with .py, or the dotted name of a module; then, for a
-            `Server` object, a colon and its name there.
+            `Server` object, a colon and its name there. The only `Server` of a module without one
+            of the five functions needs no name.
         given: The options of the command line: a file of five functions may look at
             ``dorrit.ws_config_file`` while it is loaded.
 
@@ -26,14 +27,16 @@ def load(server: str, given: Mapping[str, Any]) -> Application:
     place, name = split(server)
     procedural.set_config_file(given.get("config_file"))
     module = loader.load(place)
-    if name is not None:
+    if name is None:
+        found = _only_server(module, server)
+        if found is None:
+            return procedural.application_of(vars(module), server)
+    else:
         found = _find(module, place, name)
-        try:
-            return application_of(found, module.__file__)
-        except RuntimeError as error:
-            raise StartError(f"{server}: {error}") from None
-    _check_functions(module, server)
-    return procedural.application_of(vars(module), server)
+    try:
+        return application_of(found, module.__file__)
+    except RuntimeError as error:
+        raise StartError(f"{server}: {error}") from None
 
 
 def split(server: str) -> tuple[str, str | None]:
@@ -70,21 +73,31 @@ def _find(module: ModuleType, place: str, name: str) -> Server:
     )
 
 
-def _check_functions(module: ModuleType, server: str) -> None:
-    """Help who has left out the name of the object.
+def _only_server(module: ModuleType, server: str) -> Server | None:
+    """Return the one `Server` of a module that does not define any of the five functions.
+
+    Returns:
+        It, or None: there is none, or there are functions, which are what is served then.
 
     Raises:
-        StartError: There are none of the five functions, but a `Server`.
+        StartError: There are several of them.
     """
-    functions = any(name in vars(module) for name in procedural.CALLBACKS)
-    if not functions and _servers(module):
-        raise StartError(f"{server}: say which object is the server{_advice(module)}", status=2)
+    if any(name in vars(module) for name in procedural.CALLBACKS):
+        return None
+    servers = _servers(module)
+    if len({id(found) for found in servers.values()}) > 1:
+        *names, last = (f":{name}" for name in servers)
+        raise StartError(
+            f"{server}: there are several servers: say which, {', '.join(names)} or {last}",
+            status=2,
+        )
+    return next(iter(servers.values()), None)
 
 
-def _servers(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if isinstance(value, Server)]
+def _servers(module: ModuleType) -> dict[str, Server]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, Server)}
 
 
 def _advice(module: ModuleType) -> str:
-    names = _servers(module)
+    names = list(_servers(module))
     return f"; did you mean :{names[0]}?" if names else ""

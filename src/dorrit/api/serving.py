@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import dorrit
 from dorrit.api.application import Application
+from dorrit.api.checking import prepare
 from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError
 from dorrit.process import daemon, leaving, privileges, restart
@@ -20,7 +21,7 @@ from dorrit.process.log import Log
 from dorrit.process.privileges import Identity
 from dorrit.process.signals import Handlers
 from dorrit.process.status import Status
-from dorrit.settings import Settings, check_together, merge
+from dorrit.settings import Settings, merge
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
@@ -201,9 +202,7 @@ class Run:
 
     def _load(self) -> None:
         """Load the server, whose code may have settings of its own."""
-        self.application = self.load()
-        self.settings = merge(self.given, self.application.defaults)
-        check_together(self.settings)
+        self.application, self.settings = prepare(self.load, self.given)
         self.log.set_level(self.settings.log_level)
 
     def _init(self) -> None:

@@ -1,11 +1,13 @@
 """The command ``dorrit``: one module for each subcommand."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from dorrit import __version__
-from dorrit.cli import dev, restart, serve, status, stop
+from dorrit.cli import check, dev, restart, serve, status, stop
 from dorrit.errors import StartError
 from dorrit.settings import CommandLine
 
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"dorrit {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serve.add_parser(commands)
+    check.add_parser(commands)
     dev.add_parser(commands)
     status.add_parser(commands)
     stop.add_parser(commands)
@@ -54,4 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartError as error:
         sys.stderr.write(f"dorrit: {error}\n")
         return error.status
+    except KeyboardInterrupt:
+        # As a program without a handler ends: a shell then ends the script that has called it, too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise
     return exit_status

@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from dorrit.cli.serve import SERVER
 from dorrit.settings import add_arguments, given, options_of
 
 DESCRIPTION = """\
@@ -55,8 +56,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "server",
         metavar="SERVER",
-        help="a file that ends with .py, or the dotted name of a module; with :OBJECT after it for "
-        "the name of a dorrit.Server there",
+        help=SERVER,
     )
     parser.add_argument(
         "--port",

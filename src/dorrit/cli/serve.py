@@ -1,6 +1,7 @@
 """``dorrit serve``: run a server."""
 
 import argparse
+from typing import Final
 
 from dorrit.api import loading, serving
 from dorrit.api.standalone import STOPPING
@@ -19,6 +20,12 @@ defines five functions.
 They may call ws_write_conn, ws_close_conn, ws_set_data, ws_get_data, ws_set_name and
 ws_set_periodic of the module dorrit."""
 
+SERVER: Final = (
+    "a file that ends with .py, or the dotted name of a module; with :OBJECT after it for the name "
+    "of a dorrit.Server there, which may be left out if there is only one"
+)
+"""For the help of every command that takes one."""
+
 EPILOG = f"""\
 {STOPPING}
 
@@ -34,12 +41,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "server",
-        metavar="SERVER",
-        help="a file that ends with .py, or the dotted name of a module; with :OBJECT after it for "
-        "the name of a dorrit.Server there",
-    )
+    parser.add_argument("server", metavar="SERVER", help=SERVER)
     add_arguments(parser)
     parser.set_defaults(func=run)
 

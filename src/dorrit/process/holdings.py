@@ -28,6 +28,11 @@ JANITOR: Final = "connection to the janitor"
 """What they are called in a handover."""
 
 
+def default_path(name: str | None) -> str:
+    """Return the path of the socket of a server for which no other is named (R25)."""
+    return f"{DIRECTORY}/{name or UNNAMED[1]}.socket"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What a server that starts wants to hold.
@@ -55,7 +60,7 @@ class Wanted:
             StartError: The command line says another one than the service manager.
         """
         if self.given is None:
-            return self.listen or f"{DIRECTORY}/{self.name or UNNAMED[1]}.socket"
+            return self.listen or default_path(self.name)
         path = activation.path_of(self.given)
         if self.listen not in {None, path}:
             raise StartError(

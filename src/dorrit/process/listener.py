@@ -70,7 +70,7 @@ class Listener:
             StartError: It can't be made there, or something is there already: a server that
                 answers, or no socket at all. That is left as it is.
         """
-        _check_length(path)
+        check_length(path)
         self.path = path
         self._creator = os.geteuid()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -238,7 +238,12 @@ def _identity_of(path: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _check_length(path: str) -> None:
+def check_length(path: str) -> None:
+    """Refuse a path that no socket can have.
+
+    Raises:
+        StartError: It is too long.
+    """
     length = len(os.fsencode(path))
     if length > PATH_MAX:
         raise StartError(

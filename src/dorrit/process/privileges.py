@@ -152,6 +152,30 @@ def _current(user: str | None, group: str | None) -> Identity:
     return Identity(uid, gid, groups, entry.pw_name, entry.pw_dir)
 
 
+def check_user(user: str | None) -> None:
+    """Look whether there is a user that root could run a server as; whoever asks.
+
+    Args:
+        user: The value of ``-u``, or None.
+
+    Raises:
+        StartError: There is none.
+    """
+    _user(NOBODY if user is None else user)
+
+
+def check_group(group: str | None) -> None:
+    """Look whether there is a group that root could run a server with; whoever asks.
+
+    Args:
+        group: The value of ``-g``, or None.
+
+    Raises:
+        StartError: There is none.
+    """
+    _ = _default_group() if group is None else _group(group)
+
+
 def user_number(word: str, option: str) -> int:
     """Return the number of the user that a name or a number stands for.
 

@@ -1,0 +1,51 @@
+"""``dorrit check``: find what a server would stumble over at its start."""
+
+import argparse
+import sys
+
+from dorrit.api import checking, loading
+from dorrit.cli.serve import SERVER
+from dorrit.process import leaving
+from dorrit.settings import add_arguments, given
+
+DESCRIPTION = """\
+Find what 'dorrit serve' would stumble over with these words, and start nothing: mistakes in the
+server's file, in its handlers and its settings, users and groups that do not exist. Each is said in
+one line, as 'serve' would say it.
+
+The file is executed, as every import does it; what it defines is not called: no handler, no
+ws_init_func. No socket and no file is made or looked at, and the user stays who it is. Anybody may
+run it, also beside a server that runs. It has no time limit of its own: Ctrl-C ends it."""
+
+EPILOG = """\
+Exit status: 0 if nothing was found, 2 if the command line is at fault, 1 for the rest.
+
+  dorrit check chat.py:app -u www-data && dorrit restart chat"""
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand to the command line."""
+    parser = commands.add_parser(
+        "check",
+        help="look for mistakes in a server without starting it",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("server", metavar="SERVER", help=SERVER)
+    add_arguments(parser)
+    parser.set_defaults(func=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say what is wrong with a server; return the exit status."""
+    options = given(arguments)
+    found = checking.problems(lambda: loading.load(arguments.server, options), options)
+    for problem in found:
+        sys.stderr.write(f"dorrit: {problem}\n")
+    if not found:
+        sys.stdout.write(f"{arguments.server}: ok\n")
+    status = max((problem.status for problem in found), default=0)
+    # Threads that the file has started are no reason to wait for ever.
+    leaving.leave_in_time(lambda: leaving.HURRIED, status)
+    return status
