@@ -1,13 +1,11 @@
 """Agenda: what the connections of one engine share, and what is to be done before it sleeps."""
 
-from cpython.mem cimport PyMem_Realloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memmove
 
 from dorrit.engine.frame cimport frames_size
+from dorrit.engine.references cimport References
 
 
 cdef enum:
@@ -52,38 +50,6 @@ cdef inline uint32_t quarters() noexcept:
 
 # How many processes there are between the first one and this, each forked off the one before it.
 cdef unsigned int forks
-
-
-ctypedef struct References:
-    PyObject **items    # owns one reference for each
-    size_t length
-    size_t capacity
-
-
-cdef inline int references_reserve(References *references, size_t capacity) except -1:
-    cdef PyObject **items
-    if capacity > references.capacity:
-        capacity += capacity // 2 + 16
-        items = <PyObject **>PyMem_Realloc(references.items, capacity * sizeof(PyObject *))
-        if items == NULL:
-            raise MemoryError
-        references.items = items
-        references.capacity = capacity
-    return 0
-
-
-cdef inline void references_drop(References *references) noexcept:
-    while references.length > 0:
-        references.length -= 1
-        Py_DECREF(<object>references.items[references.length])
-
-
-cdef inline void references_drop_first(References *references, size_t count) noexcept:
-    """Forgets the first ones, whose references have been dropped already."""
-    if count == 0:
-        return  # there may be no list yet, and C forbids memmove(NULL, ...) even of nothing
-    references.length -= count
-    memmove(references.items, references.items + count, references.length * sizeof(PyObject *))
 
 
 cdef class Agenda:
@@ -131,7 +97,8 @@ cdef class Agenda:
     cdef size_t table_size
     cdef readonly Py_ssize_t connections    # in the table
 
-    # There is room in each for every connection in the table: adding to them can't fail.
+    # There is room in each for every connection in the table: adding to them can't fail. None is in
+    # one of them twice.
     cdef References dirty                   # has something to write, and the kernel may take it
     cdef References ended                   # is over, and the user has not heard it yet
     cdef References resumed                 # is read again, from what it has stashed

@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=False
 """Agenda: what the connections of one engine share, and what is to be done before it sleeps."""
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport UINT64_MAX
@@ -9,6 +9,7 @@ from libc.string cimport memset
 from posix.unistd cimport close, write
 
 from dorrit.engine.frame cimport frames_size
+from dorrit.engine.references cimport references_add, references_free, references_reserve
 
 import os
 from collections import OrderedDict
@@ -55,9 +56,9 @@ cdef class Agenda:
         # A connection in the table holds a reference to its agenda, and an engine that is closed has
         # none left: whatever stands here is empty.
         PyMem_Free(self.table)
-        PyMem_Free(self.dirty.items)
-        PyMem_Free(self.ended.items)
-        PyMem_Free(self.resumed.items)
+        references_free(&self.dirty)
+        references_free(&self.ended)
+        references_free(&self.resumed)
         PyMem_Free(self.input)
         PyMem_Free(self.output)
 
@@ -97,23 +98,17 @@ cdef class Agenda:
         Py_DECREF(<object>connection)
 
     cdef void add_dirty(self, object connection) noexcept:
-        Py_INCREF(connection)
-        self.dirty.items[self.dirty.length] = <PyObject *>connection
-        self.dirty.length += 1
+        references_add(&self.dirty, connection)
         if not self.in_turn:
             self.wake()
 
     cdef void add_ended(self, object connection) noexcept:
-        Py_INCREF(connection)
-        self.ended.items[self.ended.length] = <PyObject *>connection
-        self.ended.length += 1
+        references_add(&self.ended, connection)
         if not self.in_turn:
             self.wake()
 
     cdef void add_resumed(self, object connection) noexcept:
-        Py_INCREF(connection)
-        self.resumed.items[self.resumed.length] = <PyObject *>connection
-        self.resumed.length += 1
+        references_add(&self.resumed, connection)
         if not self.in_turn:
             self.wake()
 

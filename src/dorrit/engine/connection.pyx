@@ -338,6 +338,8 @@ cdef class Connection:
 
     cdef int accept(self) except -1:
         """The open callback said yes."""
+        if self.accepted:
+            return 0    # by an answer within that callback
         self.accepted = True
         if self.over:
             self.agenda.add_ended(self)

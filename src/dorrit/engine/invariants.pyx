@@ -15,6 +15,7 @@ from dorrit.engine.connection cimport (
 )
 from dorrit.engine.frame cimport Frame, frame_is_pong, frame_size
 from dorrit.engine.queue cimport queue_at
+from dorrit.engine.references cimport references_at
 
 
 cdef int check_invariants(Agenda agenda) except -1:
@@ -23,15 +24,17 @@ cdef int check_invariants(Agenda agenda) except -1:
     Raises:
         AssertionError: The engine has a fault.
     """
-    cdef size_t descriptor, index
-    cdef Py_ssize_t connections = 0, lingering = 0, handshaking = 0
-    cdef size_t assembled = 0
+    cdef size_t descriptor
+    cdef Py_ssize_t lingering = 0, handshaking = 0
+    cdef size_t connections = 0, assembled = 0, dirty = 0, resumed = 0
     cdef Connection connection
     for descriptor in range(agenda.table_size):
         if agenda.table[descriptor] == NULL:
             continue
         connection = <Connection>agenda.table[descriptor]
         connections += 1
+        dirty += connection.is_dirty
+        resumed += connection.is_resumed
         lingering += connection.state == LINGERING
         check(connection.descriptor == <int>descriptor, "a connection knows its place")
         check(connection.state != CLOSED, "a closed connection has left the table")
@@ -64,12 +67,33 @@ cdef int check_invariants(Agenda agenda) except -1:
         if connection.stashed:
             assembled += connection.input_capacity
         check_queue(connection)
-    check(connections == agenda.connections, "the connections are counted")
+    check(connections == <size_t>agenda.connections, "the connections are counted")
     check(lingering == <Py_ssize_t>len(agenda.lingerers), "the lingering connections are listed")
     check(handshaking == len(agenda.handshaking), "whoever is listed as handshaking is there")
     check(assembled == agenda.assembled, "the bytes of assemblies and stashes are counted")
-    for index in range(agenda.dirty.length):
-        check((<Connection>agenda.dirty.items[index]).is_dirty, "what is listed as dirty is so")
+    check(dirty == 0 and agenda.dirty.length == 0, "all that was to be written has been")
+    check(agenda.ended.length == 0, "whoever has ended has heard it")
+    check_resumed(agenda, resumed)
+    # Whoever is not in a list may come to be in it, without being asked whether there is room.
+    check(connections <= agenda.dirty.capacity, "there is room for whoever may be dirty")
+    check(connections <= agenda.ended.capacity, "there is room for whoever may end")
+    check(agenda.resumed.length + connections - resumed <= agenda.resumed.capacity,
+          "there is room for whoever may be read again")
+    return 0
+
+
+cdef int check_resumed(Agenda agenda, size_t resumed) except -1:
+    """Each is once in the list, and says so; whoever has left the table may be in it still."""
+    cdef size_t index, found = 0
+    cdef Connection connection
+    seen = set()
+    for index in range(agenda.resumed.length):
+        connection = <Connection>references_at(&agenda.resumed, index)
+        check(connection not in seen, "nobody is in a list twice")
+        seen.add(connection)
+        check(connection.is_resumed, "what is listed to be read again is so")
+        found += connection.descriptor >= 0
+    check(found == resumed, "whoever is to be read again is listed")
     return 0
 
 

@@ -14,12 +14,13 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from posix.unistd cimport close as close_descriptor
 
-from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, forks, references_drop, references_drop_first
+from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, forks
 from dorrit.engine.calls cimport Calls
 from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
 from dorrit.engine.invariants cimport check_invariants
 from dorrit.engine.opening cimport decide
 from dorrit.engine.reader cimport read, read_stash
+from dorrit.engine.references cimport References, references_drop, references_take
 from dorrit.engine.results cimport check_result
 from dorrit.engine.timekeeper cimport SLEEP_MAX, milliseconds_of
 from dorrit.engine.writer cimport flush
@@ -481,24 +482,19 @@ cdef class Engine(Calls):
         """Goes on with what connections had read when they were paused. One that is resumed anew
         meanwhile has its turn next time."""
         cdef size_t count = self.resumed.length
-        cdef size_t index = 0
         cdef Connection connection
-        try:
-            while index < count:
-                connection = <Connection>self.resumed.items[index]
-                Py_DECREF(connection)
-                index += 1
-                connection.is_resumed = False
-                try:
-                    if connection.stashed and not connection.paused:
-                        read_stash(connection)
-                        if self.on_read is not None:
-                            self.on_read()
-                            self.check_process("message", None)
-                except Exception as error:
-                    self.give_up(connection, error)
-        finally:
-            references_drop_first(&self.resumed, index)
+        while count > 0 and self.resumed.length > 0:
+            count -= 1
+            connection = take_first(&self.resumed)
+            connection.is_resumed = False
+            try:
+                if connection.stashed and not connection.paused:
+                    read_stash(connection)
+                    if self.on_read is not None:
+                        self.on_read()
+                        self.check_process("message", None)
+            except Exception as error:
+                self.give_up(connection, error)
         return 0
 
     cdef int settle(self) except -1:
@@ -524,42 +520,36 @@ cdef class Engine(Calls):
         return 0
 
     cdef int flush_dirty(self) except -1:
-        cdef size_t index = 0
         cdef Connection connection
-        try:
-            while index < self.dirty.length:
-                connection = <Connection>self.dirty.items[index]
-                Py_DECREF(connection)   # the reference that the list had; the variable has its own
-                index += 1
-                connection.is_dirty = False
-                try:
-                    # One that could not write all, earlier in this turn, waits for the poller.
-                    if not connection.watched_for_writing:
-                        flush(connection)
-                except Exception as error:
-                    self.give_up(connection, error)
-        finally:
-            references_drop_first(&self.dirty, index)
+        while self.dirty.length > 0:
+            connection = take_first(&self.dirty)
+            connection.is_dirty = False
+            try:
+                # One that could not write all, earlier in this turn, waits for the poller.
+                if not connection.watched_for_writing:
+                    flush(connection)
+            except Exception as error:
+                self.give_up(connection, error)
         return 0
 
     cdef int call_ended(self) except -1:
-        cdef size_t index = 0
         cdef Connection connection
-        try:
-            while index < self.ended.length:
-                connection = <Connection>self.ended.items[index]
-                Py_DECREF(connection)
-                index += 1
-                try:
-                    result = self.on_close(
-                        connection, connection.close_code, connection.close_reason)
-                    self.check_process("close", None)
-                    if result is not None:
-                        check_result("on_close" if self.text_as_str else "ws_close_callback",
-                                     result, self.text_as_str)
-                except Exception as error:
-                    self.check_process("close", error)
-                    self.reports.callback_raised("close", error)
-        finally:
-            references_drop_first(&self.ended, index)
+        while self.ended.length > 0:
+            connection = take_first(&self.ended)
+            try:
+                result = self.on_close(connection, connection.close_code, connection.close_reason)
+                self.check_process("close", None)
+                if result is not None:
+                    check_result("on_close" if self.text_as_str else "ws_close_callback",
+                                 result, self.text_as_str)
+            except Exception as error:
+                self.check_process("close", error)
+                self.reports.callback_raised("close", error)
         return 0
+
+
+cdef inline Connection take_first(References *references):
+    """The one that has waited longest; there is one."""
+    cdef Connection connection = <Connection>references_take(references)
+    Py_DECREF(connection)   # the reference that the list had; the variable has its own
+    return connection
