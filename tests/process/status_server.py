@@ -11,6 +11,7 @@ busy        computes for a while after each answer: Python takes all SIGTERMs of
 lie         claims in its pid file, and in its status, that it is process 1
 janitor     has a janitor remove its files
 hasty       does not wait for it
+heir        forks a process that answers in its place, with its pid, and ends
 """
 
 import os
@@ -79,11 +80,14 @@ def main(directory: str, name: str, path: str, *words: str) -> None:
 
     def describe() -> Status:
         return Status(
-            name=name, pid=1 if "lie" in words else os.getpid(), user="somebody", group="users",
+            name=name, pid=1 if "lie" in words else pid, user="somebody", group="users",
             socket=path, started=STARTED, connections=7, restarts=2, version="9.8.7",
         )  # fmt: skip
 
+    pid = os.getpid()
     status_socket.listen(describe)
+    if "heir" in words and os.fork():
+        os._exit(0)
     print("ready", flush=True)
     while len(terms) < (2 if "linger" in words else 1):
         readable, _, _ = select.select([status_socket.descriptor, reading], [], [])

@@ -249,11 +249,12 @@ def test_a_server_that_ends_while_it_is_looked_at_does_not_run(
     (directory / "elsewhere").mkdir()
     process = start("pid", path=str(directory / "elsewhere" / "x.socket"))
 
-    def end_it(file: object) -> None:  # and nothing to see, as without /proc
+    def end_it(*file: object) -> bool:
         process.kill()
         process.wait()
+        return True
 
-    monkeypatch.setattr(control, "_has_lock", end_it)
+    monkeypatch.setattr(control, "holds_lock", end_it)
     assert str(not_running("chat", directory)) == "chat: not running any more"
 
 
@@ -666,18 +667,6 @@ def test_the_holder_of_the_pid_file_is_the_server_whoever_answers_on_its_socket(
         assert server.process.pid == process.pid
         assert server.status is None
         assert server.silence == "another process answers on its status socket"
-
-
-def test_the_locks_of_a_process_that_may_not_be_looked_at_are_not_taken_for_granted() -> None:
-    told = run_python(
-        f"""
-        from dorrit.process.control import _PidFile, _has_lock
-        become_nobody()
-        for pid in 1, {2**22 + 5}:
-            print(_has_lock(_PidFile("/nowhere", pid, True, 0, 0)))
-        """
-    )
-    assert told.splitlines() == ["False", "None"]
 
 
 def test_R27_a_janitor_that_hangs_is_not_waited_for_for_ever(

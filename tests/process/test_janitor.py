@@ -153,9 +153,10 @@ def test_R27_it_is_a_small_root_process_with_nothing_of_the_servers(server: Proc
     assert [descriptors.pop(number) for number in range(3)] == ["/dev/null"] * 3
     kinds = sorted(name.split(":")[0] for name in descriptors.values())
     directory = str(server.directory)
-    # The pair's end, the locks, and the directory for each name. Not the listening socket.
+    # The pair's end, the locks, and for each name the directory and what stands there, which this
+    # keeps from being another file with its inode. Not the listening socket.
     locks = [f"{directory}/chat.pid", f"{directory}/socket.lock"]
-    assert kinds == sorted(["socket", *[directory] * 3, *locks])
+    assert kinds == sorted(["socket", *[directory] * 3, *locks, *locks, f"{directory}/socket"])
     listening = Path("/proc/net/unix").read_text()
     (inode,) = [name[8:-1] for name in descriptors.values() if name.startswith("socket:")]
     assert not [line for line in listening.splitlines() if f" {inode} {directory}" in line]
@@ -193,9 +194,12 @@ def test_R27_what_has_become_somebody_elses_is_left(server: Process) -> None:
     assert server.said() == "serves"
     pid = janitor_of(server)
     with socket.socket(socket.AF_UNIX) as other:
-        server.names[0].rename(server.directory / "kept")  # so that its inode is not used again
-        other.bind(str(server.names[0]))
+        server.names[0].unlink()
+        os.kill(pid, signal.SIGSTOP)
         server.process.kill()
+        server.process.wait()  # it has the inode no longer, which file systems use again
+        other.bind(str(server.names[0]))
+        os.kill(pid, signal.SIGCONT)
         until(partial(proc.is_gone, pid))
         assert server.there == [True, False]
 

@@ -4,13 +4,13 @@ import os
 import select
 import socket
 
-from dorrit.process.peer import peer_pid, peer_pidfd
+from dorrit.process.peer import peer_credentials, peer_pidfd
 
 
 def test_the_kernel_names_the_process_at_the_other_end() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert peer_pid(ours) == os.getpid()
+        assert peer_credentials(ours) == (os.getpid(), os.geteuid())
 
 
 def test_the_kernel_gives_a_descriptor_of_that_very_process() -> None:
@@ -46,4 +46,4 @@ def test_the_kernel_gives_a_descriptor_of_that_very_process() -> None:
 def test_of_what_is_not_connected_nothing_is_known() -> None:
     with socket.socket(socket.AF_UNIX) as unconnected:
         assert peer_pidfd(unconnected) is None
-        assert peer_pid(unconnected) is None
+        assert peer_credentials(unconnected) == (0, 2**32 - 1)

@@ -13,7 +13,8 @@ from typing import Final, Self
 
 from dorrit.errors import StartError
 from dorrit.process import record
-from dorrit.process.handle import INTERVAL, Process
+from dorrit.process.evidence import holds_lock, is_shown
+from dorrit.process.handle import INTERVAL, OutOfReachError, Process
 from dorrit.process.pidfile import DIRECTORY, path_of
 from dorrit.process.record import Record
 from dorrit.process.status import Status, status_path
@@ -85,10 +86,14 @@ class Server:
                     self.process.send(signal.SIGTERM)
         except ProcessLookupError:
             pass
-        except PermissionError:
+        except PermissionError as error:
+            who = "only the server's user and root may stop it"
+            if isinstance(error, OutOfReachError):
+                who = "it is in a PID namespace that can't be reached from here"
+            elif os.geteuid() == 0:
+                who = "to stop another user's server, root needs the capability CAP_KILL"
             raise NoPermissionError(
-                f"process {self.process.pid}: permission denied: only the server's user and root "
-                "may stop it"
+                f"process {self.process.pid}: permission denied: {who}"
             ) from None
         if not self.process.wait(end - time.monotonic()):
             return False
@@ -193,9 +198,9 @@ def _by_status(name: str, directory: str) -> Server:
 def _holder(name: str, directory: str, file: "_PidFile") -> Server:
     """Return the server that holds the lock of its pid file.
 
-    The server can write to the file, so whoever takes it over can write another's pid there. The
-    process is therefore believed to be the server only if the kernel says so: it has the lock, or
-    it is the one that answers on the status socket.
+    What the file says is a number, which may be another process's by now: what the server has
+    forked can hold the lock when it has ended. The process is therefore believed to be the server
+    only if the kernel says so: it has the lock, or it is the one that listens on the status socket.
     """
     if file.pid is None:
         raise StatusError(f"{name}: starting or stopping just now")
@@ -209,24 +214,32 @@ def _holder(name: str, directory: str, file: "_PidFile") -> Server:
         opened.callback(process.close)
         status, silence = None, ""
         try:
-            answering = _by_status(name, directory)
-            answering.process.close()
-            if answering.process.pid == file.pid:
-                status = answering.status
-            else:
-                silence = "another process answers on its status socket"
+            with _by_status(name, directory) as answering:
+                # It lives, so its pid has been no other's since before `process` was made.
+                if answering.process.pid == file.pid:
+                    status = answering.status
+                else:
+                    silence = "another process answers on its status socket"
         except NotRunningError:
             silence = "its socket has another path, which says more: dorrit status PATH"
         except StatusError as error:
             silence = str(error)
-        if status is None and _has_lock(file) is False:
-            raise StatusError(
-                f"{file.path}: process {file.pid}, which it names, does not hold its lock: it is "
-                "left alone"
-            )
+        if status is None and is_shown():
+            has_lock = holds_lock(file.pid, file.device, file.inode)
+            if not has_lock:
+                fault = (
+                    "is not seen to hold its lock (only with CAP_SYS_PTRACE can that be seen)"
+                    if has_lock is None
+                    else "does not hold its lock"
+                )
+                raise StatusError(
+                    f"{file.path}: process {file.pid}, which it names, {fault}: it is left alone"
+                )
         # Only now is it sure whose pid it was when `process` was made.
         again = _read(file.path)
         if again is None or not again.is_locked or again.pid != file.pid:
+            raise NotRunningError(f"{name}: not running any more")
+        if process.wait(0):
             raise NotRunningError(f"{name}: not running any more")
         opened.pop_all()
         return Server(process, status, silence=silence, pid_file=file.path)
@@ -267,28 +280,6 @@ def _is_locked(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    return False
-
-
-def _has_lock(file: _PidFile) -> bool | None:
-    """Tell whether the process that a pid file names has locked it; None: that can't be seen.
-
-    proc(5), of /proc/PID/fdinfo: "lock:" lines, for the locks that a file descriptor holds.
-    """
-    folder = Path(f"/proc/{file.pid}")
-    try:
-        descriptors = [entry.name for entry in (folder / "fd").iterdir()]
-    except OSError:
-        # Without /proc (FreeBSD, macOS) the lock and the pid must do. With it, it is not readable:
-        # then only the answer on the status socket tells.
-        return False if folder.exists() else None
-    for descriptor in descriptors:
-        with suppress(OSError):
-            status = (folder / "fd" / descriptor).stat()
-            if (status.st_dev, status.st_ino) == (file.device, file.inode):
-                information = (folder / "fdinfo" / descriptor).read_text(encoding="ascii")
-                if re.search(r"^lock:.* FLOCK ", information, re.MULTILINE):
-                    return True
     return False
 
 

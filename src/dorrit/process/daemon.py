@@ -18,6 +18,7 @@ import select
 import signal
 import sys
 import threading
+import time
 import warnings
 from contextlib import suppress
 from types import FrameType
@@ -35,6 +36,9 @@ END_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQU
 
 INTERVAL: Final = 0.1
 """Seconds between two looks whether a daemon that has not said anything still lives."""
+
+SHORT_INTERVAL: Final = 0.01
+"""Seconds between two looks at one that is about to end."""
 
 READY: Final = b"0"
 """The daemon's word that it serves. Otherwise it is the exit status, a space and a message."""
@@ -118,7 +122,6 @@ def detach() -> Readiness:
         )
     _flush()
     word_reader, word_writer = os.pipe()  # the daemon's word, to the session
-    pid_reader, pid_writer = os.pipe()  # the daemon's pid, to the command
     before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     # The two that wait need its default: no handler of the server's, and statuses that are kept.
     at_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -127,11 +130,11 @@ def detach() -> Readiness:
     except OSError as error:
         _set_handler(signal.SIGCHLD, at_child)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for descriptor in (word_reader, word_writer, pid_reader, pid_writer):
+        for descriptor in (word_reader, word_writer):
             os.close(descriptor)
         raise StartError(f"can't become a daemon: {error.strerror}") from None
     if session != 0:
-        _end_as_command(session, (word_reader, word_writer, pid_writer), pid_reader)
+        _end_as_command(session, (word_reader, word_writer))
     try:
         os.setsid()
         daemon = _fork()
@@ -139,10 +142,8 @@ def detach() -> Readiness:
         _print(f"can't become a daemon: {error.strerror}")
         os._exit(1)
     if daemon != 0:
-        _end_as_session(daemon, (word_writer, pid_reader), word_reader, pid_writer)
+        _end_as_session(daemon, word_reader, word_writer)
     os.close(word_reader)
-    os.close(pid_reader)
-    os.close(pid_writer)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _set_handler(signal.SIGCHLD, at_child)
@@ -169,22 +170,23 @@ def _fork() -> int:
         return os.fork()
 
 
-def _end_as_command(session: int, unused: tuple[int, ...], pid_reader: int) -> NoReturn:
+def _end_as_command(session: int, unused: tuple[int, ...]) -> NoReturn:
     """Wait for the session's end, and exit as it does."""
     status = 1
     try:
         for descriptor in unused:
             os.close(descriptor)
-        daemon = int(os.read(pid_reader, 16) or b"0")
 
         def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's
-            with suppress(ProcessLookupError):
-                if daemon:
-                    os.kill(daemon, signal.SIGTERM)
+            # Each signals its own child only, whose pid is no other's before it is waited for.
+            os.kill(session, signal.SIGTERM)
 
         for number in END_SIGNALS:
             signal.signal(number, interrupt)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
+        if hasattr(os, "waitid"):  # macOS has none
+            os.waitid(os.P_PID, session, os.WEXITED | os.WNOWAIT)
+            signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
         ended = os.waitstatus_to_exitcode(os.waitpid(session, 0)[1])
         if ended < 0:
             _print(f"the process that starts the server was ended by {_name(-ended)}")
@@ -194,18 +196,11 @@ def _end_as_command(session: int, unused: tuple[int, ...], pid_reader: int) -> N
         os._exit(status)
 
 
-def _end_as_session(
-    daemon: int, unused: tuple[int, ...], word_reader: int, pid_writer: int
-) -> NoReturn:
+def _end_as_session(daemon: int, word_reader: int, word_writer: int) -> NoReturn:
     """Wait for the daemon's word or end; exit with 0 if it is ready."""
     status = 1
     try:
-        for descriptor in unused:
-            os.close(descriptor)
-        for number in END_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        os.write(pid_writer, b"%d" % daemon)
-        os.close(pid_writer)
+        os.close(word_writer)
         word, ended = _word(daemon, word_reader)
         if word == READY:
             status = 0
@@ -214,9 +209,9 @@ def _end_as_session(
             status = int(digits)
             _print(message.decode(errors="replace"))
             if ended is None:
-                os.waitpid(daemon, 0)  # what it has made is gone when the command returns
+                _end_of(daemon)  # what it has made is gone when the command returns
         else:
-            code = os.waitpid(daemon, 0)[1] if ended is None else ended
+            code = _end_of(daemon) if ended is None else ended
             _print(_obituary(os.waitstatus_to_exitcode(code)))
     finally:
         os._exit(status)
@@ -231,6 +226,7 @@ def _word(daemon: int, reader: int) -> tuple[bytes, int | None]:
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     while True:
+        _pass_on_signals(daemon)
         ended = os.waitpid(daemon, os.WNOHANG)
         # Only now: what it has said before its end is in the pipe.
         while poll.poll(0 if ended[0] else INTERVAL * 1000):
@@ -242,6 +238,27 @@ def _word(daemon: int, reader: int) -> tuple[bytes, int | None]:
                 return b"", ended[1] if ended[0] else None
         if ended[0]:
             return b"", ended[1]
+
+
+def _end_of(daemon: int) -> int:
+    """Wait for the daemon's end; return its wait status."""
+    while True:
+        _pass_on_signals(daemon)
+        pid, status = os.waitpid(daemon, os.WNOHANG)
+        if pid:
+            return status
+        time.sleep(SHORT_INTERVAL)
+
+
+def _pass_on_signals(daemon: int) -> None:
+    """Send SIGTERM to the daemon, which has not been waited for, if the command has had a signal.
+
+    Those signals stay blocked in the session.
+    """
+    pending = signal.sigpending() & set(END_SIGNALS)
+    if pending:
+        signal.sigwait(pending)
+        os.kill(daemon, signal.SIGTERM)
 
 
 def _obituary(code: int) -> str:

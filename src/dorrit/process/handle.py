@@ -1,5 +1,6 @@
 """A process that is somebody else's child: to send it a signal, and to wait for its end."""
 
+import errno
 import os
 import select
 import signal
@@ -8,12 +9,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
+from dorrit.process.evidence import start_time
+
 INTERVAL: Final = 0.02
 """Seconds between two looks whether a process has ended, where the system does not tell."""
 
 
+class OutOfReachError(PermissionError):
+    """The process is in a PID namespace that can't be seen from here."""
+
+
 class Process:
-    """A process. Where the system has pidfd_open(2), never another one that has its pid later.
+    """A process, and never another one that has its pid later.
+
+    It is held by a descriptor (pidfd_open(2)); where the system has none, it is known again by its
+    start time, and where it shows none, on FreeBSD, by its pid alone.
 
     Attributes:
         pid: Its number.
@@ -30,6 +40,7 @@ class Process:
             ProcessLookupError: There is no such process.
         """
         self.pid = pid
+        self._started = start_time(pid)
         self._pidfd = -1 if pidfd is None else pidfd
         if pidfd is None and hasattr(os, "pidfd_open"):
             try:
@@ -41,17 +52,32 @@ class Process:
         if self._pidfd < 0:
             _exists(pid)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the system has given a descriptor of it."""
+        return self._pidfd >= 0
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal.
 
         Raises:
             ProcessLookupError: It has ended.
             PermissionError: It is another user's.
+            OutOfReachError: It is in a PID namespace that can't be seen from here.
         """
-        if self._pidfd >= 0 and hasattr(signal, "pidfd_send_signal"):
-            signal.pidfd_send_signal(self._pidfd, number)
-        else:
+        if self._pidfd < 0:
+            if not self._is_there():
+                raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
             os.kill(self.pid, number)
+            return
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except OSError as error:
+            # pidfd_send_signal(2): EINVAL, "the calling process is not in the same or an ancestor
+            # PID namespace".
+            if error.errno == errno.EINVAL:
+                raise OutOfReachError(errno.EPERM, os.strerror(errno.EPERM)) from None
+            raise
 
     def wait(self, timeout: float) -> bool:
         """Wait for its end.
@@ -67,11 +93,19 @@ class Process:
             poll.register(self._pidfd, select.POLLIN)
             return bool(poll.poll(max(0.0, timeout) * 1000))
         end = time.monotonic() + timeout
-        while _is_there(self.pid):
+        while self._is_there():
             if time.monotonic() >= end:
                 return False
             time.sleep(INTERVAL)
         return True
+
+    def _is_there(self) -> bool:
+        """Tell whether its pid still is its own."""
+        try:
+            _exists(self.pid)
+        except ProcessLookupError:
+            return False
+        return start_time(self.pid) == self._started
 
     def has_taken(self, number: signal.Signals) -> bool:
         """Tell whether a signal is no longer pending; True where that can't be seen."""
@@ -100,11 +134,3 @@ class Process:
 def _exists(pid: int) -> None:
     with suppress(PermissionError):
         os.kill(pid, 0)
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        _exists(pid)
-    except ProcessLookupError:
-        return False
-    return True

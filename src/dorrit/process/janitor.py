@@ -56,8 +56,12 @@ class Janitor:
             try:
                 files = [opened.enter_context(_file(path)) for path in paths]
                 _run(
-                    [server, str(theirs.fileno()), *(word for file in files for word in file)],
-                    [theirs.fileno(), *locks, *(int(file[0]) for file in files)],
+                    [server, str(theirs.fileno()), *(word for file, _ in files for word in file)],
+                    [
+                        theirs.fileno(),
+                        *locks,
+                        *(number for _, descriptors in files for number in descriptors),
+                    ],
                 )
                 theirs.close()
                 _wait_for_start(ours)
@@ -112,15 +116,26 @@ class Janitor:
 
 
 @contextmanager
-def _file(path: str) -> Iterator[tuple[str, str, str, str]]:
-    """Give an open directory, the name in it, and the device and inode that it stands for."""
+def _file(path: str) -> Iterator[tuple[tuple[str, str, str, str], list[int]]]:
+    """Give an open directory, the name in it, and the device and inode that it stands for.
+
+    Then the descriptors to keep open: that of the directory and, where the system has such, one of
+    the file that is good for nothing else. As long as that is open, no other file gets its inode.
+    """
     directory, name = os.path.split(path)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    descriptors = [os.open(directory, os.O_RDONLY | os.O_DIRECTORY)]
     try:
-        status = os.lstat(name, dir_fd=descriptor)
-        yield str(descriptor), name, str(status.st_dev), str(status.st_ino)
+        if hasattr(os, "O_PATH"):
+            flags = os.O_PATH | os.O_NOFOLLOW
+            descriptors.append(os.open(name, flags, dir_fd=descriptors[0]))
+            status = os.fstat(descriptors[1])
+        else:
+            status = os.lstat(name, dir_fd=descriptors[0])
+        numbers = str(status.st_dev), str(status.st_ino)
+        yield (str(descriptors[0]), name, *numbers), descriptors
     finally:
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _run(words: list[str], descriptors: list[int]) -> None:

@@ -4,12 +4,14 @@ import os
 import socket
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 from dorrit.errors import StartError
+from dorrit.process.evidence import holds_socket, numbers_of, user_ids
 from dorrit.process.handle import INTERVAL, Process
 from dorrit.process.listener import PATH_MAX
-from dorrit.process.peer import peer_pid, peer_pidfd
+from dorrit.process.peer import peer_credentials, peer_pidfd
 from dorrit.process.status import ANSWER_MAX, Status, decoded, status_path
 
 TIMEOUT: Final = 5.0
@@ -78,29 +80,104 @@ def ask(path: str, timeout: float = TIMEOUT) -> tuple[Status, Process]:
     """
     end = time.monotonic() + timeout
     with connect(path, timeout) as connected, ExitStack() as opened:
-        pid = peer_pid(connected)
-        pidfd = peer_pidfd(connected)
-        if pidfd is not None:
-            opened.callback(os.close, pidfd)
         try:
-            status = decoded(_read(connected, end))
-        except TimeoutError:
-            raise _late(path, timeout) from None
+            peer = _peer(connected, path)
+            if peer is not None:
+                opened.callback(peer.close)
+            try:
+                status = decoded(_read(connected, end))
+            except TimeoutError:
+                raise _late(path, timeout) from None
+            except ValueError as error:
+                raise _wrong(path, str(error)) from None
+            if status_path(status.socket) != path:
+                raise _wrong(path, "it is the status of another socket")
+            if peer is None:
+                peer = Process(status.pid)
+        except ProcessLookupError:
+            raise _gone(path) from None
         except OSError as error:
             raise StatusError(f"{path}: {error.strerror}") from None
-        except ValueError as error:
-            raise _wrong(path, str(error)) from None
-        # The kernel knows better.
-        if pid is not None and status.pid != pid:
-            raise _wrong(path, f"process {pid} says that it is process {status.pid}")
-        if status_path(status.socket) != path:
-            raise _wrong(path, "it is the status of another socket")
-        try:
-            process = Process(status.pid, pidfd)
-        except ProcessLookupError:
-            raise NotRunningError(f"{path}: the server has just ended") from None
         opened.pop_all()
-        return status, process
+    return _numbered(status, peer, path), peer
+
+
+def _numbered(status: Status, peer: Process, path: str) -> Status:
+    """Return a status with the pid that its process has here, which the kernel knows better.
+
+    Raises:
+        StatusError: It claims another one, and the process is let go of.
+    """
+    if peer.pid == 0:
+        peer.pid = status.pid
+    if status.pid != peer.pid and status.pid not in numbers_of(peer.pid):
+        peer.close()
+        raise _wrong(path, f"process {peer.pid} says that it is process {status.pid}")
+    return replace(status, pid=peer.pid)
+
+
+def _peer(connected: socket.socket, path: str) -> Process | None:
+    """Return the process that listens, as the kernel names it.
+
+    Others may have its socket as well, may answer when it is gone, and another process have its
+    pid. The server is only who has called listen(2) and is still there, as the user who owns the
+    socket.
+
+    Returns:
+        None: the system names nobody (FreeBSD, macOS). Its pid is 0 if it is in a PID namespace
+        that can't be seen from here.
+
+    Raises:
+        ProcessLookupError: It has ended.
+        StatusError: It can't be seen which process that is.
+    """
+    credentials = peer_credentials(connected)
+    if credentials is None:
+        return None
+    pid, uid = credentials
+    pidfd = peer_pidfd(connected)
+    if pidfd is None and pid == 0:
+        raise StatusError(f"{path}: the server is in a PID namespace that can't be seen from here")
+    process = Process(pid, pidfd)
+    try:
+        if pid != 0:
+            # Without a descriptor from the socket it may be another one that has the pid now.
+            if pidfd is None and holds_socket(pid, path) is False:
+                raise ProcessLookupError  # noqa: TRY301 - as with such a descriptor
+            _check_user(process, uid, path)
+        if process.wait(0):  # what was seen of that pid was of this process
+            raise ProcessLookupError  # noqa: TRY301
+    except BaseException:
+        process.close()
+        raise
+    return process
+
+
+def _check_user(process: Process, uid: int, path: str) -> None:
+    try:
+        owner = os.lstat(path).st_uid
+    except OSError as error:
+        raise StatusError(f"{path}: {error.strerror}") from None
+    users = user_ids(process.pid)
+    if owner == uid and (users is None or users == {uid}):
+        return
+    if process.wait(0):
+        raise ProcessLookupError
+    raise StatusError(
+        f"{path}: process {process.pid}, which serves there, is not the socket's owner's: it is "
+        "left alone"
+    )
+
+
+def _gone(path: str) -> StatusError:
+    """Return what is to be said of a server whose process is no more."""
+    try:
+        connect(path, TIMEOUT).close()
+    except NotRunningError:
+        return NotRunningError(f"{path}: the server has just ended")
+    except StatusError as error:
+        return error
+    return StatusError(f"{path}: the server has ended, and something of it still answers")
 
 
 def _wrong(path: str, why: str) -> StatusError:
