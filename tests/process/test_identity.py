@@ -14,7 +14,8 @@ from tests.process import status_server
 from tests.support.servers import PATIENCE
 
 BEGINNING = """\
-import os, signal, subprocess, sys
+import os, signal, subprocess, sys, time
+from dorrit.process import evidence
 from dorrit.process import peer
 from dorrit.process.control import find
 from dorrit.process.handle import Process
@@ -42,6 +43,10 @@ def bystander(pid, uid=None):
         process.kill()
         process.wait()
     raise AssertionError("the pid is not free")
+
+def born(pid):
+    "Return a time by CLOCK_BOOTTIME at which no process gets the start time of this one."
+    return (int(evidence.start_time(pid)) + 2) / os.sysconf("SC_CLK_TCK")
 
 def stop(target):
     try:
@@ -149,6 +154,8 @@ def test_a_process_that_was_found_is_not_mistaken_for_the_next_one_of_its_pid(
         {kernel}
         first = subprocess.Popen(["sleep", "600"])
         with Process(first.pid) as process:
+            while time.clock_gettime(time.CLOCK_BOOTTIME) < born(first.pid):
+                pass  # a start time is known to a hundredth of a second
             first.kill()
             first.wait()
             other = bystander(first.pid)
