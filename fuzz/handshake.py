@@ -23,6 +23,7 @@ from dorrit.engine import Engine
 from dorrit.engine.connection import Connection
 from dorrit.engine.reports import Reports
 from dorrit.protocol.deflate import NAME, Policy
+from dorrit.protocol.diagnosis import diagnose
 from dorrit.protocol.display import printable, target_for_log
 from dorrit.protocol.extensions import parse_extensions
 from dorrit.protocol.fields import Query
@@ -32,6 +33,8 @@ from dorrit.protocol.origin import Origins, read_origin
 
 STATUSES: Final = {400, 405, 414, 426, 431, 505}
 END: Final = b"\r\n\r\n"
+DIAGNOSED: Final = 1024
+"""Bytes by which the engine tells what a head that is incomplete can't be."""
 ORIGINS: Final = Origins(
     ["same", "none", "https://example.org", "http://*.example.org:*", "https://*"]
 )
@@ -232,9 +235,14 @@ def fuzz_one(data: bytes) -> None:
     if request is None:
         judge_text(data.decode("utf-8", "replace"))
 
-    head, found, _ = data.partition(END)
-    if request is None or not found:
-        if not found:
+    # An empty line may stand before the request.
+    end = data.find(END, 2 if data.startswith(b"\r\n") else 0)
+    head = data[:end]
+    if diagnose((data[: len(data) // 2] or data)[:DIAGNOSED]) is not None:
+        judge_answer(data, 400, None)  # by what comes first
+        return
+    if request is None or end < 0:
+        if end < 0:
             judge_answer(data, 431 if len(data) >= MAX_HEAD else None, None)
             return
         try:

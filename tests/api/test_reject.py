@@ -38,15 +38,23 @@ def test_a_status_may_be_one_of_http_status() -> None:
 
 @pytest.mark.parametrize("body", [{"error": "no"}, 5, ["x"], False, bytearray(b"x")])
 def test_a_body_is_str_or_bytes(body: Any) -> None:
-    text = f"body must be str, bytes or None, not {type(body).__name__}: {body!r}"
-    with pytest.raises(TypeError, match=re.escape(text)):
+    text = f"body must be str, bytes or None, not {type(body).__name__}"
+    with pytest.raises(TypeError, match=f"^{text}$"):
         Reject(400, body=body)
 
 
-def test_of_a_large_body_of_a_wrong_type_the_error_has_the_beginning_only() -> None:
-    with pytest.raises(TypeError) as raised:
-        Reject(400, body=["x" * 100] * 1000)  # type: ignore[arg-type]
-    assert len(str(raised.value)) < 400
+def test_what_is_wrong_is_not_repeated_since_it_may_be_the_clients() -> None:
+    for wrong in (
+        lambda: Reject(400, body=["secret"]),  # type: ignore[arg-type]
+        lambda: Reject("secret"),  # type: ignore[arg-type]
+        lambda: Reject(302, {"Location": b"secret"}),  # type: ignore[dict-item]
+        lambda: Reject(302, {"Location": "secret\r\n"}),
+        lambda: Reject(302, ["secret"]),  # type: ignore[list-item]
+        lambda: Reject(302, body="secret \ud800"),
+    ):
+        with pytest.raises((TypeError, ValueError)) as raised:
+            wrong()
+        assert "secret" not in str(raised.value)
 
 
 def test_a_body_that_can_not_be_encoded_is_named() -> None:
@@ -57,11 +65,11 @@ def test_a_body_that_can_not_be_encoded_is_named() -> None:
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
-        ({"Retry-After": 30}, "the header field 'Retry-After' must be a str, not int: 30"),
-        ({"X": None}, "the header field 'X' must be a str, not NoneType: None"),
-        ({7: "x"}, "the name of a header field must be a str, not int: 7"),
-        ([("X", "a", "b")], "headers must be pairs of a name and a value, not ('X', 'a', 'b')"),
-        (["ab"], "headers must be pairs of a name and a value, not 'ab'"),
+        ({"Retry-After": 30}, "the header field 'Retry-After' must be a str, not int"),
+        ({"X": None}, "the header field 'X' must be a str, not NoneType"),
+        ({7: "x"}, "the name of a header field must be a str, not int"),
+        ([("X", "a", "b")], "headers must be pairs of a name and a value, not tuple"),
+        (["ab"], "headers must be pairs of a name and a value, not str"),
         ("X: a", "headers must be a mapping or pairs of names and values, not str"),
         (None, "headers must be a mapping or pairs of names and values, not NoneType"),
     ],

@@ -462,7 +462,7 @@ def test_a_handler_that_begins_late_may_fail_the_connection_before_its_close_fra
 def test_a_close_code_is_an_int(harness: Harness, code: Any) -> None:
     client = harness.open()
     conn = harness.connection(client)
-    with pytest.raises(TypeError, match=f"a close code is an int, not {type(code).__name__}: "):
+    with pytest.raises(TypeError, match=f"^a close code is an int, not {type(code).__name__}$"):
         conn.close(code)
     assert conn.is_open
     assert not was_closed_here(conn)

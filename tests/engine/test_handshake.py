@@ -29,7 +29,7 @@ def with_field(field: bytes) -> bytes:
 REFUSED: dict[str, tuple[int, bytes]] = {
     "no HTTP": (400, b"\x16\x03\x01\x02\r\n\r\n"),
     "a frame": (400, frame(TEXT, b"hello\r\n\r\n", mask=bytes(4))),
-    "an empty head": (400, b"\r\n\r\n"),
+    "an empty head": (400, b"\r\n\r\n\r\n"),
     "no Host": (400, changed(b"Host: server.example.com\r\n", b"")),
     "two keys": (400, with_field(b"Sec-WebSocket-Key: " + KEY)),
     "two versions": (400, with_field(b"Sec-WebSocket-Version: 13")),

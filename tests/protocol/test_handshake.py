@@ -1,6 +1,7 @@
 """The rules of the opening handshake, one by one: R2, R9, and what other servers tripped over."""
 
 import base64
+import hashlib
 import importlib
 import re
 import sys
@@ -114,6 +115,10 @@ def test_R2_headers_keep_their_order_and_names_and_lose_the_white_space_around_v
         pytest.param({"host": "a_b.example:8080"}, id="a port"),
         pytest.param({"host": "[2001:db8::1]:8080"}, id="an IPv6 address"),
         pytest.param({"host": "caf%C3%A9.example:"}, id="percent-encoded"),
+        pytest.param({"host": "[v1.fe80::a+en1]:80"}, id="an address of a later version of IP"),
+        pytest.param({"upgrade": "WEBSOCKET"}, id="any case"),
+        pytest.param({"sec_websocket_version": "\t 13 "}, id="white space around a value"),
+        pytest.param({"sec_websocket_key": f"  {KEY}\t"}, id="white space around the key"),
     ],
 )
 def test_R2_other_ways_to_ask_for_the_same_are_accepted(changed: dict[str, str]) -> None:
@@ -134,6 +139,8 @@ def test_R2_several_connection_and_upgrade_lines_are_one_list() -> None:
 
 def test_R2_a_content_length_of_0_is_accepted_as_apache_sends_it_from_http_2() -> None:
     assert parse_request(head("Content-Length: 0")).key == KEY
+    # RFC 9110 section 8.6: Content-Length = 1*DIGIT
+    assert parse_request(head("Content-Length: 000")).key == KEY
 
 
 def test_R2_the_same_key_each_time_is_accepted_as_lighttpd_sends_it() -> None:
@@ -167,6 +174,18 @@ def test_R2_the_base64_form_of_any_16_bytes_is_a_key(number: int) -> None:
     assert parse_request(head(sec_websocket_key=key)).key == key
 
 
+@pytest.mark.parametrize("last", "gQABZaz09+/")
+def test_R2_a_key_whose_unused_bits_are_not_zero_is_accepted(last: str) -> None:
+    # RFC 6455 section 4.1: "if the randomly selected value was the sequence of octets 0x01 0x02
+    # 0x03 [...] 0x10, the value of the header field would be "AQIDBAUGBwgJCgsMDQ4PEC=="". RFC 4648
+    # section 3.5 lets decoders take it.
+    for key in ("AQIDBAUGBwgJCgsMDQ4PEC==", f"{KEY[:-3]}{last}=="):
+        assert len(base64.b64decode(key)) == 16
+        request = parse_request(head(sec_websocket_key=key))
+        digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        assert base64.b64encode(digest) in accept_response(request)
+
+
 def test_R9_cookie_is_empty_without_a_cookie_header() -> None:
     assert parse_request(head()).cookie == ""
 
@@ -196,7 +215,6 @@ def test_R2_a_method_other_than_get_is_answered_405_with_allow(method: str) -> N
         b"GET\t/chat HTTP/1.1",
         b"GET /chat  HTTP/1.1",
         b"GET /chat HTTP/1.1 ",
-        b" GET /chat HTTP/1.1",
         b"GET /ch at HTTP/1.1",
         b"GET /\xc3\xa9 HTTP/1.1",
         b"GET /\x00 HTTP/1.1",
@@ -208,7 +226,6 @@ def test_R2_a_method_other_than_get_is_answered_405_with_allow(method: str) -> N
         b"GET /chat RTSP/1.0",
         b"SOURCE /chat ICE/1.0",
         b"G(T /chat HTTP/1.1",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
 def test_R2_a_malformed_request_line_is_answered_400(line: bytes) -> None:
@@ -243,8 +260,14 @@ def test_R2_a_target_that_is_no_path_and_no_http_address_is_answered_400(target:
     assert "target" in error.reason
 
 
-def test_R2_an_empty_line_before_the_request_is_answered_400() -> None:
-    assert refused(b"\r\n" + head()).status == 400
+def test_R2_an_empty_line_before_the_request_is_ignored_and_more_are_answered_400() -> None:
+    # RFC 9112 section 2.2: "SHOULD ignore at least one empty line (CRLF)".
+    assert parse_request(b"\r\n" + head()).key == KEY
+    for before in (b"\r\n\r\n", b"\n", b"\r", b" \r\n", b"\r\n "):
+        error = refused(before + head())
+        assert error.status == 400
+        assert error.hint or error.advice
+    assert "more than one empty line" in refused(b"\r\n\r\n" + head()).reason
 
 
 @pytest.mark.parametrize("version", ["0.9", "2.0", "3.0"])
@@ -346,7 +369,23 @@ def test_R2_a_missing_field_is_answered_400_and_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["a/b", "a b", "a, b", "user@a", "a:80:81", "a:b", "[::1", "[]", "::1", "a%4", "\xe9"]
+    "host",
+    [
+        "[v1]",
+        "[v.a]",
+        "[v1.]",
+        "a/b",
+        "a b",
+        "a, b",
+        "user@a",
+        "a:80:81",
+        "a:b",
+        "[::1",
+        "[]",
+        "::1",
+        "a%4",
+        "\xe9",
+    ],
 )
 def test_R2_a_malformed_host_is_answered_400(host: str) -> None:
     error = refused(head(host=host))
@@ -358,7 +397,6 @@ def test_R2_a_malformed_host_is_answered_400(host: str) -> None:
     "lines",
     [
         ("Content-Length: 1",),
-        ("Content-Length: 00",),
         ("Content-Length: +0",),
         ("Content-Length: -0",),
         ("Content-Length: 0, 0",),
@@ -384,7 +422,7 @@ def test_R2_a_plain_get_is_answered_426() -> None:
     assert error.status == 426
     assert ("Upgrade", "websocket") in error.headers
     assert ("Sec-WebSocket-Version", "13") in error.headers
-    assert error.hint == ""
+    assert error.hint == "for the health check of a load balancer there is --health"
 
 
 @pytest.mark.parametrize(
@@ -400,7 +438,7 @@ def test_R2_a_plain_get_is_answered_426() -> None:
         {"connection": "upgraded"},
     ],
 )
-def test_R2_a_key_without_the_upgrade_is_answered_426_with_the_directives_for_nginx(
+def test_R2_a_key_without_the_upgrade_is_answered_426_with_the_directives_for_web_servers(
     changed: dict[str, str | None],
 ) -> None:
     error = refused(head(**changed))
@@ -408,6 +446,10 @@ def test_R2_a_key_without_the_upgrade_is_answered_426_with_the_directives_for_ng
     assert "proxy_set_header Upgrade $http_upgrade;" in error.hint
     assert 'proxy_set_header Connection "upgrade";' in error.hint
     assert "proxy_http_version" not in error.hint
+    assert "Apache: ProxyPass ... upgrade=websocket;" in error.hint
+    assert 'lighttpd: proxy.header = ("upgrade" => "enable");' in error.hint
+    assert "HAProxy, Caddy: no rule that deletes Upgrade or Connection" in error.hint
+    assert b"A proxy on the way has to pass it on." in error.response()
 
 
 def test_R2_http_1_0_without_upgrade_but_with_a_key_is_answered_426_with_both_directives() -> None:
@@ -415,9 +457,9 @@ def test_R2_http_1_0_without_upgrade_but_with_a_key_is_answered_426_with_both_di
         head(request_line="GET /chat HTTP/1.0", host="localhost", connection="close", upgrade=None)
     )
     assert error.status == 426
-    assert error.hint == (
+    assert error.hint.startswith(
         "nginx: proxy_http_version 1.1; "
-        'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+        'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade"; Apache: '
     )
 
 
@@ -427,10 +469,16 @@ def test_R2_http_1_0_with_upgrade_is_answered_426_with_the_directive_that_is_mis
     assert error.hint == "nginx: proxy_http_version 1.1;"
 
 
-def test_R2_plain_http_1_0_without_a_host_is_answered_426_without_a_hint() -> None:
-    error = refused(b"GET / HTTP/1.0\r\n\r\n")
-    assert error.status == 426
-    assert error.hint == ""
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [("GET / HTTP/1.0", 426), ("OPTIONS / HTTP/1.0", 405), ("HEAD / HTTP/1.0", 405)],
+)
+def test_what_load_balancers_ask_is_refused_with_the_name_of_the_option_for_them(
+    request_line: str, status: int
+) -> None:
+    error = refused(f"{request_line}\r\n\r\n".encode())
+    assert error.status == status
+    assert error.hint == "for the health check of a load balancer there is --health"
 
 
 @pytest.mark.parametrize("name", ["connection", "upgrade"])
@@ -438,7 +486,7 @@ def test_R2_plain_http_1_0_without_a_host_is_answered_426_without_a_hint() -> No
 def test_R2_a_malformed_list_is_answered_400(name: str, value: str) -> None:
     error = refused(head(f"{name}: {value}"))
     assert error.status == 400
-    assert name in error.reason
+    assert name.capitalize() in error.reason
 
 
 @pytest.mark.parametrize("version", ["8", "0", "14", "013", "13.0", "13, 8", "", "thirteen", "+13"])
@@ -461,7 +509,6 @@ def test_R2_another_version_is_answered_426_even_if_its_key_is_unlike_ours() -> 
         KEY[:-1],
         KEY[:-2],
         KEY + "=",
-        KEY[:-3] + "R==",  # the two bits that count are g's, the four that do not are not zero
         KEY.replace("d", "-", 1),
         KEY.replace("d", "_", 1),
         KEY[:5] + " " + KEY[5:],
@@ -631,12 +678,20 @@ def test_R2_no_pattern_that_reads_a_head_can_backtrack() -> None:
         head(sec_websocket_key="secret"),
         head("Cookie: secret\x00"),
         head(request_line=f"{'Q' * 20000} / HTTP/1.1"),
+        head(request_line="secret / HTTP/1.1"),
+        head(request_line="GET / secret"),
+        head("Sec-WebSocket-Protocol: bearer, secret=="),
+        head("Connection: secret;"),
+        head("Upgrade: secret;"),
+        head(sec_websocket_version="secret"),
+        head(host="secret?"),
+        head("secret y: a"),
     ],
 )
 def test_R2_the_reason_is_one_short_line_of_printable_ascii_without_secrets(data: bytes) -> None:
     error = refused(data)
     line = str(error)
-    assert line == f"{error.status} {error.reason}"
+    assert error.reason in line
     assert line.isascii()
     assert line.isprintable()
     assert len(line) < 200
@@ -676,7 +731,7 @@ def test_the_extension_that_was_agreed_on_is_in_the_answer() -> None:
 def test_R2_a_subprotocol_that_is_no_token_is_refused(offered: str) -> None:
     error = refused(head(f"Sec-WebSocket-Protocol: {offered}"))
     assert error.status == 400
-    assert "is no token" in error.reason
+    assert "Sec-WebSocket-Protocol field has an element that is no token" in error.reason
 
 
 # Real clients.

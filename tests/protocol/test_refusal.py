@@ -12,7 +12,7 @@ from dorrit.protocol.handshake import (
     Refusal,
     refusal,
 )
-from dorrit.protocol.refusal import head_too_large, origin_refused
+from dorrit.protocol.refusal import bad_request, head_too_large, origin_refused
 
 
 def read(answer: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
@@ -165,6 +165,15 @@ def test_R2_a_header_that_would_change_the_answer_is_an_error(field: tuple[str, 
         refusal(403, "why", headers=(field,))
 
 
+@pytest.mark.parametrize("field", [("X", "secret\r\n"), ("secret\r\n", "x")])
+def test_what_can_not_be_sent_is_not_repeated_since_it_may_be_the_clients(
+    field: tuple[str, str],
+) -> None:
+    with pytest.raises(ValueError, match="can't be sent") as raised:
+        refusal(302, "why", headers=(field,))
+    assert "secret" not in str(raised.value)
+
+
 # What an application answers with.
 
 
@@ -187,16 +196,42 @@ def test_a_redirection_can_refuse() -> None:
 
 @pytest.mark.parametrize("kind", ["a\r\nX: y", "\x00", "caf\xe9"])
 def test_a_content_type_that_could_add_a_field_is_refused(kind: str) -> None:
-    with pytest.raises(ValueError, match="cannot be sent"):
+    with pytest.raises(ValueError, match="can't be sent"):
         refusal(403, "why", content=b"", content_type=kind)
 
 
 def test_an_origin_is_printable_in_the_log_of_its_refusal() -> None:
-    error = origin_refused("https://a\x1b[2J'\n.example")
+    error = origin_refused("https://a.example", "b.example", same=False)
     assert error.status == 403
-    assert str(error).isprintable()
+    assert str(error) == '403 the origin "https://a.example" is not accepted (see --origin)'
     assert b"example" not in error.response()
-    assert "--origin none" in origin_refused(None).hint
+    assert "--origin none" in origin_refused(None, None, same=False).hint
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://a\x1b[2J'\n.example", "https://u:example@a", "example"]
+)
+def test_an_origin_that_is_none_is_not_repeated_in_the_log(origin: str) -> None:
+    error = origin_refused(origin, None, same=False)
+    assert str(error).isprintable()
+    assert "example" not in str(error)
+
+
+def test_the_refusal_of_another_host_says_with_what_it_was_compared_and_what_to_set() -> None:
+    error = origin_refused("https://example.org", "dorrit", same=True)
+    assert error.reason == (
+        'the origin "https://example.org" is not accepted, '
+        'nor that of the request\'s Host, "dorrit"'
+    )
+    assert "nginx: proxy_set_header Host $http_host;" in error.hint
+    assert "Apache: ProxyPreserveHost On;" in error.hint
+    assert b"dorrit" not in error.response()
+
+
+def test_a_request_that_is_malformed_is_told_how_in_the_log_and_in_the_content() -> None:
+    error = bad_request("there are 2 Host fields, not 1", "the hint")
+    assert str(error) == "400 there are 2 Host fields, not 1 (the hint)"
+    assert read(error.response())[1] == b"400 Bad Request\nThere are 2 Host fields, not 1.\n"
 
 
 def test_a_head_that_is_too_large_is_refused_with_the_limit_in_the_log_only() -> None:

@@ -142,7 +142,7 @@ class Gate:
         """Return why a client is refused; or None, and it is counted until ``limit.leave``."""
         request.trust(self._trust)
         if self._origins is not None and not self._origins.allows(request.origin, request.host):
-            return origin_refused(request.origin)
+            return origin_refused(request.origin, request.host, same=self._origins.accepts_same)
         return self.limit.enter(conn, request.client)
 
 

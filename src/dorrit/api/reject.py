@@ -1,7 +1,6 @@
 """Reject: how an open callback answers a client that it does not accept."""
 
 from collections.abc import Iterable, Mapping
-from reprlib import repr as cut  # the log needs no more of what is wrong
 from typing import Final
 
 from dorrit.errors import DorritError
@@ -40,13 +39,12 @@ class Reject(DorritError):  # noqa: N818 - it is an answer, more than an error
             ValueError: The status is out of range, a header field can't be sent, or there is a body
                 and the status is 304, which allows none.
         """
-        # What is wrong is said here, where the traceback shows who has said it.
+        # What is wrong is said here, where the traceback shows who has said it. Values are not
+        # repeated: they may be the client's, and this goes to the log.
         if isinstance(status, bool) or not isinstance(status, int):
-            raise TypeError(f"status must be an int, not {type(status).__name__}: {status!r}")
+            raise TypeError(f"status must be an int, not {type(status).__name__}")
         if not isinstance(body, str | bytes | None):
-            raise TypeError(
-                f"body must be str, bytes or None, not {type(body).__name__}: {cut(body)}"
-            )
+            raise TypeError(f"body must be str, bytes or None, not {type(body).__name__}")
         pairs = _pairs_of(headers)
         types = [value for name, value in pairs if name.lower() == "content-type"]
         self.status: int = int(status)  # not HTTPStatus.FORBIDDEN, which prints otherwise
@@ -71,16 +69,14 @@ def _pairs_of(
         )
     for pair in headers.items() if isinstance(headers, Mapping) else headers:
         if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004 - as in "pair"
-            raise TypeError(f"headers must be pairs of a name and a value, not {cut(pair)}")
+            raise TypeError(
+                f"headers must be pairs of a name and a value, not {type(pair).__name__}"
+            )
         name, value = pair
         if not isinstance(name, str):
-            raise TypeError(
-                f"the name of a header field must be a str, not {type(name).__name__}: {name!r}"
-            )
+            raise TypeError(f"the name of a header field must be a str, not {type(name).__name__}")
         if not isinstance(value, str):
-            raise TypeError(
-                f"the header field {name!r} must be a str, not {type(value).__name__}: {cut(value)}"
-            )
+            raise TypeError(f"the header field {name!r} must be a str, not {type(value).__name__}")
         pairs.append((name, value))
     return tuple(pairs)
 
@@ -89,7 +85,7 @@ def _encoded(body: str) -> bytes:
     try:
         return body.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"body can't be encoded: {error}") from None
+        raise ValueError(f"body can't be encoded: {error.reason}") from None
 
 
 def refusal_of(reject: Reject) -> Refusal:

@@ -224,7 +224,7 @@ cdef class Connection:
             TypeError, ValueError: The code is no int, the reason no str; the code must not be sent.
         """
         if not isinstance(code, int):
-            raise TypeError(f"a close code is an int, not {type(code).__name__}: {code!r}")
+            raise TypeError(f"a close code is an int, not {type(code).__name__}")
         if not (0 <= code <= 0xFFFF and dorrit_close_code_is_valid(<uint16_t>code)):
             raise ValueError(
                 f"close code {code} must not be sent: 1000 to 1003, 1007 to 1014 and 3000 to 4999 may")

@@ -13,9 +13,16 @@ from dorrit.engine.queue cimport queue_at, queue_replace
 from dorrit.engine.receiving cimport receive
 
 from dorrit.protocol.deflate import deflate_of
+from dorrit.protocol.diagnosis import diagnose
 from dorrit.protocol.extensions import parse_extensions
 from dorrit.protocol.handshake import accept_response, parse_request
-from dorrit.protocol.refusal import OPEN_CALLBACK_RAISED, Refusal, head_too_large, refusal
+from dorrit.protocol.refusal import (
+    HANDSHAKE_DEADLINE,
+    OPEN_CALLBACK_RAISED,
+    Refusal,
+    head_too_large,
+    refusal,
+)
 
 
 cdef extern from "<string.h>" nogil:
@@ -25,6 +32,8 @@ cdef extern from "<string.h>" nogil:
 cdef enum:
     # The first buffer of an incomplete head, in bytes; it doubles from there.
     INPUT_FIRST = 512
+    # Bytes by which it is found out what somebody speaks who does not speak HTTP.
+    DIAGNOSED = 1024
 
 PENDING = object()
 """What an open callback returns that will answer later, with `Engine.answer`."""
@@ -61,11 +70,17 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
 
     # The end may have begun within the three bytes that were searched last.
     searched = searched - 3 if searched > 3 else 0
+    # An empty line before the request is no end of it.
+    if searched < 2 and length >= 2 and start[0] == c"\r" and start[1] == c"\n":
+        searched = 2
     found = <uint8_t *>memmem(start + searched, length - searched, b"\r\n\r\n", 4)
     if found == NULL:
         if length >= agenda.head_max:
             return refuse(connection, head_too_large(agenda.head_max))
         if connection.input_length == 0:
+            answer = diagnose(PyBytes_FromStringAndSize(<char *>start, min(length, DIAGNOSED)))
+            if answer is not None:
+                return refuse(connection, answer)
             connection.take_in(start, length, min(max(length * 2, <size_t>INPUT_FIRST), agenda.head_max))
         connection.input_searched = <uint32_t>length
         return 0
@@ -79,6 +94,15 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
         return refuse(connection, head_too_large(agenda.head_max))
     upgrade(connection, head)
     return <Py_ssize_t>rest
+
+
+cdef int refuse_late(Connection connection) except -1:
+    """The head of the request has not come in time."""
+    answer = None
+    if connection.input_length > 0:
+        answer = diagnose(PyBytes_FromStringAndSize(
+            <char *>connection.input, min(<size_t>connection.input_length, <size_t>DIAGNOSED)))
+    return refuse(connection, refusal(*HANDSHAKE_DEADLINE) if answer is None else answer)
 
 
 cdef int refuse(Connection connection, object answer) except -1:

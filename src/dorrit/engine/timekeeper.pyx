@@ -9,10 +9,10 @@ from dorrit.engine.acceptor cimport Acceptor
 from dorrit.engine.agenda cimport DEADLINE_STEP, quarters
 from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
 from dorrit.engine.control cimport put_ping
+from dorrit.engine.opening cimport refuse_late
 from dorrit.engine.results cimport check_result
 
 from dorrit.protocol.closing import CloseCode
-from dorrit.protocol.refusal import HANDSHAKE_DEADLINE, refusal
 
 
 cdef extern from "sockets.h" nogil:
@@ -109,9 +109,7 @@ cdef class Timekeeper(Acceptor):
 
     cdef int end_late(self, Connection connection) except -1:
         if connection.state == HANDSHAKING:
-            answer = refusal(*HANDSHAKE_DEADLINE)
-            self.reports.refused(answer)
-            connection.refuse(answer.response())
+            refuse_late(connection)
         elif connection.state == OPEN:
             self.end_silent(connection)
         else:

@@ -2,11 +2,12 @@
 
 What a client sends may hold line ends that forge a second log line, terminal escape sequences that
 act on the administrator's screen, quotes that end the quoted part of the line early, and secrets in
-the query string. Everything that a client controls goes through here before it is logged.
+the query string. Everything that a client controls goes through here before it is logged; of what
+it says in its request, `quoted` lets through what docs/security.md names, and nothing else.
 """
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 _MAX_BYTE: Final = 0xFF
 _MAX_BASIC_PLANE: Final = 0xFFFF
@@ -58,6 +59,35 @@ def printable(data: bytes | str, limit: int = 120) -> str:
     if len(shown) == len(data):
         return text
     return f"{text}... ({len(data)} {'bytes' if isinstance(data, bytes) else 'characters'})"
+
+
+# What an origin and a host look like (RFC 6454 section 6.2, RFC 9110 section 7.2), without the
+# user name and the path that somebody may have put there.
+_SHAPES: Final = {
+    "origin": re.compile(r"null|[A-Za-z][A-Za-z0-9+.\-]*+://[A-Za-z0-9.\-_\[\]:%]*+"),
+    "host": re.compile(r"[A-Za-z0-9.\-_\[\]:%]*+"),
+}
+
+_QUOTED_MAX: Final = 64
+_LOOKED_AT_MAX: Final = 512
+
+
+def quoted(what: Literal["origin", "host", "path"], value: str) -> str:
+    """Return something that a client said for a log line, in quotes; only these three may be there.
+
+    The origin, the host and the path (without the query) are what an administrator looks for. In
+    any other field, and in these if they are malformed, a client may have put a token or a
+    password, which browsers can send in no better place: of them a log line says what is wrong.
+
+    Args:
+        what: What it is; one that does not look like it is not repeated.
+        value: As the client sent it, of any length.
+    """
+    if what == "path":
+        return f'"{target_for_log(value, _QUOTED_MAX)}"'
+    if len(value) > _LOOKED_AT_MAX or not _SHAPES[what].fullmatch(value):
+        return "(malformed)"
+    return f'"{printable(value, _QUOTED_MAX)}"'
 
 
 def target_for_log(target: bytes | str, limit: int = 120) -> str:

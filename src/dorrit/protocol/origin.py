@@ -7,6 +7,7 @@ status code." It protects the users of browsers; a program that is no browser se
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,9 +17,12 @@ NULL: Final = "null"
 
 _PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
-# RFC 6454 section 6.2: scheme "://" host [ ":" port ]; a star stands for what a host or a port has.
+# RFC 6454 section 6.2: scheme "://" host [ ":" port ], the host as in RFC 3986 section 3.2.2, where
+# it may be empty: pages of a file have file:// in some programs. A star stands for what a host or a
+# port has.
 _ORIGIN: Final = re.compile(
-    r"([A-Za-z][A-Za-z0-9+.\-]*+)://(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9.\-_*]++)(?::([0-9*]++))?+"
+    r"([A-Za-z][A-Za-z0-9+.\-]*+)://"
+    r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9.\-_~%!$&'()*+,;=]*+)(?::([0-9*]++))?+"
 )
 _STAR: Final = "[A-Za-z0-9._-]+"
 
@@ -27,6 +31,8 @@ _STARS_MAX: Final = 2
 
 _LENGTH_MAX: Final = 512
 """Characters of the longest origin that is looked at; a host's name has 253."""
+
+_PORT_MAX: Final = 65535
 
 
 def read_origin(text: str) -> str:
@@ -39,20 +45,55 @@ def read_origin(text: str) -> str:
         return text
     if text == "*":
         raise ValueError("'*' is every origin: leave the option out to accept them all")
-    if _ORIGIN.fullmatch(text):
-        if text.count("*") > _STARS_MAX:
-            raise ValueError(f"{text!r} has more than {_STARS_MAX} stars")
-        return text
-    why = "such as https://example.org, nor same, none or null"
-    if "://" not in text:
-        why = "it has no scheme: did you mean https://...?"
-    elif _ORIGIN.match(text) and "/" in text.partition("://")[2]:
-        why = "an origin has no path, and no slash at its end"
-    raise ValueError(f"{text!r} is no origin: {why}")
+    why = _wrong_with(text)
+    if why:
+        raise ValueError(f"{text!r} {why}")
+    return text
+
+
+def _wrong_with(text: str) -> str:
+    """Return why a text is no origin and no pattern of origins; empty if it is one."""
+    parts = _ORIGIN.fullmatch(text)
+    if parts is None:
+        if "://" not in text:
+            return "is no origin: it has no scheme: did you mean https://...?"
+        if text.startswith("*"):
+            return "is no origin: a star stands in the host or the port; give each scheme"
+        if not text.isascii():
+            return f"is no origin as browsers send it{_advice_in_ascii(text)}"
+        if _ORIGIN.match(text) and "/" in text.partition("://")[2]:
+            return "is no origin: an origin has no path, and no slash at its end"
+    elif parts[2] or parts[1].lower() not in _PORTS:
+        port = parts[3] or ""
+        if port.isdigit() and (len(port) > len(str(_PORT_MAX)) or int(port) > _PORT_MAX):
+            return f"is no origin: there is no port above {_PORT_MAX}"
+        return f"has more than {_STARS_MAX} stars" if text.count("*") > _STARS_MAX else ""
+    return "is no origin: such as https://example.org, nor same, none or null"
+
+
+def _advice_in_ascii(text: str) -> str:
+    """Return how an origin with a name in other letters is written (RFC 3492), if it is one."""
+    scheme, _, rest = text.partition("://")
+    # As browsers do it (UTS 46): the codec "idna" of the library makes "ss" of "ß", they don't.
+    labels = unicodedata.normalize("NFKC", rest.lower()).replace("\u3002", ".").split(".")
+    try:
+        encoded = [
+            label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+            for label in labels
+        ]
+    except UnicodeError:  # a surrogate: what stood on the command line was no UTF-8
+        return ""
+    origin = f"{scheme}://{'.'.join(encoded)}"
+    is_one = origin.isascii() and not _wrong_with(origin)
+    return f": write {origin}" if is_one else ""
 
 
 class Origins:
-    """The origins that a server accepts."""
+    """The origins that a server accepts.
+
+    Attributes:
+        accepts_same: Whether that of the request's host is one of them.
+    """
 
     def __init__(self, texts: Iterable[str]) -> None:
         """Take them.
@@ -67,14 +108,18 @@ class Origins:
             ValueError: One is none of these.
         """
         words = [read_origin(text) for text in texts]
-        self._same = SAME in words
+        self.accepts_same: bool = SAME in words
         self._none = NONE in words
         self._exact = {word for word in words if word == NULL}
         self._patterns: list[re.Pattern[str]] = []
+        self._hosts: list[re.Pattern[str]] = []
         for word in words:
+            parts = _ORIGIN.fullmatch(word)
+            # A host of stars only would be every host, also one that is not meant.
+            if parts is not None and parts[2].strip("*."):
+                self._hosts.append(_pattern_of(parts[2].lower()))
             if "*" in word:
-                pattern = _STAR.join(re.escape(part) for part in _normal(word).split("*"))
-                self._patterns.append(re.compile(pattern))
+                self._patterns.append(_pattern_of(_normal(word)))
             elif word not in (SAME, NONE, NULL):
                 self._exact.add(_normal(word))
 
@@ -96,7 +141,24 @@ class Origins:
         if normal in self._exact or any(pattern.fullmatch(normal) for pattern in self._patterns):
             return True
         # The scheme of our own address is the web server's secret; its host and port are enough.
-        return self._same and host is not None and _same_host(normal, host)
+        return self.accepts_same and host is not None and _same_host(normal, host)
+
+    def names_host(self, host: str) -> bool:
+        """Tell whether one of the origins is on this host, whatever the port.
+
+        Args:
+            host: A Host field.
+        """
+        if len(host) > _LENGTH_MAX:
+            return False
+        parts = _ORIGIN.fullmatch(f"http://{host}")
+        if parts is None or "*" in host:
+            return False
+        return any(pattern.fullmatch(parts[2].lower()) for pattern in self._hosts)
+
+
+def _pattern_of(text: str) -> re.Pattern[str]:
+    return re.compile(_STAR.join(re.escape(part) for part in text.split("*")))
 
 
 def _normal(origin: str) -> str:

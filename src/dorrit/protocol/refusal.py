@@ -4,7 +4,7 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-from dorrit.protocol.display import printable
+from dorrit.protocol.display import quoted
 
 MAX_LINE: Final = 32 * 1024
 """Bytes of the longest line in a request's head, without its CRLF."""
@@ -91,8 +91,11 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
 
     Attributes:
         status: The HTTP status code, 300 to 599.
-        reason: Why, in one line for the log; what the client sent is in it as `printable` text.
+        reason: Why, in one line for the log: which field, and what is wrong with it. Nothing that
+            the client sent is in it, but for what `quoted` lets through.
         hint: Advice for the administrator in one line, or empty. It never goes to the client.
+        advice: What is wrong with the request, in a sentence for the client; empty: what is usual
+            for the status. It repeats nothing that the client sent.
         headers: Header fields of the answer besides the ones that every refusal has.
         send_content: False when the answer may have no content, because the method is HEAD.
         content: The content of the answer; None: a line that names the status.
@@ -109,6 +112,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
         send_content: bool = True,
         content: bytes | None = None,
         content_type: str = TEXT,
+        advice: str = "",
     ) -> None:
         """Describe a refusal; `refusal` adds the header fields that the status calls for."""
         super().__init__(status, reason, hint)
@@ -119,6 +123,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
         self.send_content = send_content
         self.content = content
         self.content_type = content_type
+        self.advice = advice
 
     def __str__(self) -> str:
         """Return the line for the log."""
@@ -136,7 +141,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, more than an error
         except ValueError:
             phrase = ""  # RFC 9112 section 4: the phrase may be empty, the space before it may not.
         title = f"{self.status} {phrase}".rstrip()
-        advice = _ADVICE_OF.get(self.status, "")
+        advice = self.advice or _ADVICE_OF.get(self.status, "")
         content = self.content
         if content is None:
             content = (f"{title}\n{advice}\n" if advice else f"{title}\n").encode()
@@ -168,6 +173,7 @@ def refusal(
     send_content: bool = True,
     content: bytes | None = None,
     content_type: str = TEXT,
+    advice: str = "",
 ) -> Refusal:
     """Return a refusal with the header fields that its status calls for, ready to be raised.
 
@@ -179,6 +185,7 @@ def refusal(
         send_content: As in `Refusal`.
         content: As in `Refusal`.
         content_type: As in `Refusal`.
+        advice: As in `Refusal`.
 
     Raises:
         ValueError: The status is no refusal or allows no content, or a header field could not be
@@ -189,12 +196,18 @@ def refusal(
     if status == WITHOUT_CONTENT and content:
         raise ValueError(f"a response with the status {status} can't have content")
     for name, value in (*headers, ("Content-Type", content_type)):
-        # A line end in a field would let whoever wrote it add fields, or a whole answer.
-        if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
-            raise ValueError(f"the header field {name!r}: {value!r} cannot be sent")
+        # A line end in a field would let whoever wrote it add fields, or a whole answer. It may be
+        # the client's, so that the log, which gets this, hears what is wrong and no more.
+        if not _FIELD_NAME.fullmatch(name):
+            raise ValueError("a header field can't be sent: its name is no token")
+        if not _FIELD_VALUE.fullmatch(value):
+            raise ValueError(
+                f"the header field {name} can't be sent: its value has a control character or one "
+                "that is not ASCII"
+            )
     for name, _ in headers:
         if name.lower() in ("connection", "content-length", "content-type", "transfer-encoding"):
-            raise ValueError(f"the header field {name!r} is set by the refusal itself")
+            raise ValueError(f"the header field {name} is set by the refusal itself")
     return Refusal(
         status,
         reason,
@@ -203,15 +216,41 @@ def refusal(
         send_content=send_content,
         content=content,
         content_type=content_type,
+        advice=advice,
     )
 
 
-def origin_refused(origin: str | None) -> Refusal:
-    """Return the refusal of a client whose origin the server does not accept."""
-    reason = (
-        "the request has no Origin"
-        if origin is None
-        else f'the origin "{printable(origin, 64)}" is not accepted'
-    )
-    hint = "accept it with --origin none" if origin is None else "see --origin"
-    return refusal(403, reason, hint)
+def bad_request(reason: str, hint: str = "") -> Refusal:
+    """Return the refusal of a request that is malformed; client and log are told the same.
+
+    Args:
+        reason: Which part of the request, and what is wrong with it: a text of ours.
+        hint: As in `Refusal`.
+    """
+    return refusal(400, reason, hint, advice=f"{reason[0].upper()}{reason[1:]}.")
+
+
+def origin_refused(origin: str | None, host: str | None, *, same: bool) -> Refusal:
+    """Return the refusal of a client whose origin the server does not accept.
+
+    Args:
+        origin: Its Origin field, or None.
+        host: The Host field.
+        same: The server accepts the origin of the request's host.
+    """
+    if origin is None:
+        return refusal(
+            403,
+            "the request has no Origin",
+            "accept it with --origin none",
+            advice="Only pages in a browser may connect: the request has no Origin.",
+        )
+    reason = f"the origin {quoted('origin', origin)} is not accepted"
+    hint = "see --origin"
+    if same:
+        reason += f", nor that of the request's Host, {quoted('host', host or '')}"
+        hint = (
+            "if it is your own page, the web server must pass Host on: nginx: proxy_set_header "
+            "Host $http_host; Apache: ProxyPreserveHost On; or name the page's origin with --origin"
+        )
+    return refusal(403, reason, hint, advice="The server accepts no pages of this origin.")
