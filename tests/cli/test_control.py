@@ -1,6 +1,7 @@
 """``dorrit status``, ``stop`` and ``restart``: what they say, and their exit statuses."""
 
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -352,21 +353,72 @@ def test_restart_says_when_the_command_cannot_be_run(
     process = start("pid", "record")
     record = Path(DIRECTORY) / f"{name}.command"
     record.write_text(record.read_text().replace(sys.executable, "/nonexistent/python"))
+    why = f"dorrit: {name}: can't run /nonexistent/python in /tmp: No such file or directory\n"
     result = Result("restart", name)
-    assert result.status == 1
-    assert result.out == f"{name}: stopped process {process.pid}\n"
-    assert result.err == (
-        f"dorrit: {name}: can't run /nonexistent/python in /tmp: No such file or directory\n"
-    )
+    assert (result.status, result.out, result.err) == (1, "", why)
+    assert process.poll() is None
+    text = record.read_text()
+    for said in (f"{name}: stopped process {process.pid}\n", f"{name}: not running\n"):
+        result = Result("restart", name, "--no-check")
+        assert (result.status, result.out, result.err) == (1, said, why)
+        assert record.read_text() == text  # it can be done again, when that is mended
 
 
-def test_restart_ends_as_the_command_does(name: str, start: Callable[..., Started]) -> None:
-    start("pid", "record")
+def test_O4_restart_leaves_a_server_alone_whose_command_has_a_mistake(
+    name: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid", "record")
     record = Path(DIRECTORY) / f"{name}.command"
     record.write_text(record.read_text().replace(status_server.__file__, "/nonexistent.py"))
     result = Result("restart", name)
-    assert result.status == 2
+    assert result.status == 1
     assert "can't open file" in result.err
+    assert result.err.endswith(f"dorrit: {name}: not restarted: process {process.pid} goes on\n")
+    assert process.poll() is None
+
+
+def test_O4_restart_without_a_check_ends_as_the_command_does_and_can_be_done_again(
+    name: str, start: Callable[..., Started]
+) -> None:
+    start("pid", "record")
+    record = Path(DIRECTORY) / f"{name}.command"
+    record.write_text(record.read_text().replace(status_server.__file__, "/nonexistent.py"))
+    text = record.read_text()
+    for _ in range(2):
+        result = Result("restart", name, "--no-check")
+        assert result.status == 2
+        assert "can't open file" in result.err
+        assert record.read_text() == text
+
+
+def test_O4_a_command_that_does_not_say_that_it_passes_the_check_does_not(
+    name: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid", "record")
+    record = Path(DIRECTORY) / f"{name}.command"
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps(values | {"command": ["/bin/true"]}))
+    result = Result("restart", name)
+    assert result.status == 1
+    assert "not restarted" in result.err
+    assert process.poll() is None
+
+
+def test_O4_the_variable_of_the_check_is_nothing_to_set_by_hand() -> None:
+    for value in ("", "yes", "0", "99999999999999999999"):
+        ended = subprocess.run(
+            [sys.executable, "-m", "dorrit", "serve", "json", "-x"],
+            env=os.environ | {"DORRIT_CHECK": value},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 2
+        assert ended.stderr == (
+            "dorrit: DORRIT_CHECK is set in the environment, which only 'dorrit restart' does: "
+            "unset it\n"
+        )
 
 
 def test_restart_does_not_start_a_second_one_beside_one_that_does_not_end(
@@ -380,6 +432,7 @@ def test_restart_does_not_start_a_second_one_beside_one_that_does_not_end(
     assert process.stdout.readline() == "took SIGTERM 1\n"  # two that wait would be one
     process.send_signal(signal.SIGTERM)
     until(lambda: process.poll() is not None, "its end")
+    assert (Path(DIRECTORY) / f"{name}.command").exists()  # it can be started again
 
 
 def test_each_has_a_help_that_says_its_exit_statuses() -> None:

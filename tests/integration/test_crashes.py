@@ -170,6 +170,28 @@ def test_R28_R29_as_a_daemon_the_same_process_serves_again(
     assert daemon.files == set()
 
 
+@pytest.mark.parametrize("options", [["-u", "root", "-g", "root"], []], ids=["root", "nobody"])
+def test_O4_a_daemon_that_could_not_be_restarted_after_a_crash_can_be_by_hand(
+    log: LogDaemon, daemon: Daemon, options: list[str]
+) -> None:
+    log.identities = (daemon.name,)
+    start(daemon, *options)
+    log.until_said("listening on")
+    good = daemon.file.read_text()
+    daemon.file.write_text("x = = 1\n")
+    crash(daemon.path)
+    log.until_said("the server can't go on after a crash: ")
+    until(lambda: daemon.files == {".command"}, "its end, and the janitor's")
+    daemon.file.write_text(good)
+    restart = [*daemon.command()[:3], "restart", daemon.name]
+    ended = daemon.run(command=restart, env=ENVIRONMENT)
+    assert (ended.returncode, ended.stdout) == (0, f"{daemon.name}: not running\n"), ended.stderr
+    daemon.pid = int(daemon.pid_file.read_text())
+    assert ask(daemon.path, "again") == "again"
+    assert daemon.stop() == 0
+    assert daemon.files == set()
+
+
 # Nobody is refused
 
 REQUEST_AND_CRASH = REQUEST + frame(TEXT, b"crash")

@@ -8,6 +8,8 @@ import secrets
 import signal
 import stat
 import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from tests.process.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
-from tests.support.daemons import RUN, Daemons, reaper
+from tests.support.daemons import RUN, Daemon, Daemons, reaper
 from tests.support.log_daemon import DEV_LOG, FACILITY_DAEMON, LogDaemon, log_daemon
 from tests.support.servers import dorrit, request_with, until
 
@@ -213,7 +215,7 @@ def test_R7_init_is_roots_on_the_terminal_and_exit_is_the_daemons(daemons: Daemo
             """
             def ws_init_func():
                 from dorrit.process.janitor import Janitor
-                def fail(*_):
+                def fail(*_, **__):
                     raise dorrit.StartError("no janitor to be had")
                 Janitor.__init__ = fail
             """,
@@ -343,9 +345,11 @@ def test_R24_after_kill_9_its_janitor_removes_its_files(daemons: Daemons) -> Non
     daemon.start()
     daemon.kill()
     assert daemon.wait() == -signal.SIGKILL
-    until(lambda: daemon.files == set(), "the janitor's work")
+    until(lambda: daemon.files == {".command"}, "the janitor's work")
     daemon.start()
     assert daemon.ask("again") == "again"
+    assert daemon.stop() == 0
+    until(lambda: daemon.files == set(), "the janitor's work")
 
 
 def test_R24_R25_what_a_killed_server_and_janitor_leave_is_replaced(daemons: Daemons) -> None:
@@ -392,6 +396,117 @@ def test_status_stop_and_restart_by_its_name(daemons: Daemons) -> None:
     assert dorrit_says("status", daemon.name) == (3, f"{daemon.name}: not running\n")
     assert dorrit_says("stop", daemon.name) == (0, f"{daemon.name}: not running\n")
     assert dorrit_says("restart", daemon.name)[0] == 1
+
+
+def restarted(daemon: Daemon, said: str) -> None:
+    """Restart a daemon, see what is said first, and that it serves."""
+    code, told = dorrit_says("restart", daemon.name)
+    # Then perhaps a warning: the Python of the tests may be root's alone.
+    assert (code, told.splitlines()[0]) == (0, f"{daemon.name}: {said}")
+    daemon.pid = int(daemon.pid_file.read_text())
+    assert daemon.ask("again") == "again"
+
+
+def test_O4_restart_of_a_server_with_a_mistake_leaves_it_alone(daemons: Daemons) -> None:
+    daemon = daemons()
+    daemon.start()
+    good = daemon.file.read_text()
+    daemon.file.write_text("x = = 1\n" + good)
+    for target in (daemon.name, str(daemon.path)):
+        code, said = dorrit_says("restart", target)
+        assert (code, said.splitlines()) == (
+            1,
+            [
+                f"dorrit: {daemon.file}: line 1: invalid syntax",
+                f"dorrit: {target}: not restarted: process {daemon.pid} goes on",
+            ],
+        )
+    assert daemon.ask("still there?") == "still there?"
+    daemon.file.write_text(good)
+    first = daemon.pid
+    restarted(daemon, f"stopped process {first}")
+    assert daemon.stop() == 0
+    assert daemon.files == set()
+
+
+def test_O4_restart_of_a_file_that_is_a_program_is_checked_as_well(daemons: Daemons) -> None:
+    daemon = daemons()
+    daemon.write("""
+        import pathlib
+        pathlib.Path(__file__).with_name("loaded").open("a").write(__name__ + " ")
+    """)
+    good = daemon.file.read_text() + "\n\ndorrit.main()\n"
+    daemon.file.write_text(good)
+    daemon.start(command=[sys.executable, str(daemon.file)])
+    daemon.file.write_text("raise ValueError(7)\n")
+    code, said = dorrit_says("restart", daemon.name)
+    assert code == 1
+    assert said.endswith(f"dorrit: {daemon.name}: not restarted: process {daemon.pid} goes on\n")
+    daemon.file.write_text(good.replace("ws_open_callback", "ws_opn_callback"))
+    code, said = dorrit_says("restart", daemon.name)
+    assert code == 1
+    assert "did you mean ws_open_callback?" in said
+    assert daemon.ask("still there?") == "still there?"
+    daemon.file.write_text(good)
+    assert dorrit_says("restart", daemon.name)[0] == 0
+    daemon.pid = int(daemon.pid_file.read_text())
+    assert daemon.ask("again") == "again"
+    loaded = daemon.file.with_name("loaded").read_text().split()
+    assert loaded == 4 * ["__main__"]
+
+
+def test_O4_restart_after_a_start_that_failed_is_possible(daemons: Daemons) -> None:
+    daemon = daemons()
+    daemon.start()
+    good = daemon.file.read_text()
+    wrong = good + "\ndef ws_init_func(): raise ValueError(7)\n"
+    daemon.file.write_text(wrong)
+    code, said = dorrit_says("restart", daemon.name)
+    assert code == 1
+    assert said.startswith(f"{daemon.name}: stopped process {daemon.pid}\n")
+    assert said.endswith("dorrit: ws_init_func raised ValueError: 7\n")
+    assert daemon.files == {".command"}
+    code, said = dorrit_says("restart", daemon.name)
+    assert (code, said.splitlines()[0]) == (1, f"{daemon.name}: not running")
+    daemon.file.write_text(good)
+    restarted(daemon, "not running")
+    assert daemon.stop() == 0
+    assert daemon.files == set()
+
+
+def test_O4_restart_after_a_start_handler_that_raised_is_possible(daemons: Daemons) -> None:
+    daemon = daemons()
+    start = f"""
+        import dorrit
+        app = dorrit.Server({daemon.name!r})
+        @app.on_message
+        def echo(conn, message):
+            conn.send(message)
+    """
+    good = textwrap.dedent(start)
+    daemon.file.write_text(good)
+    daemon.file.chmod(0o644)
+    daemon.start()
+    daemon.file.write_text(good + "\n@app.on_start\ndef start():\n    raise ValueError(7)\n")
+    code, said = dorrit_says("restart", daemon.name)
+    assert code == 1
+    assert said.endswith("dorrit: on_start raised ValueError: 7\n")
+    assert daemon.files == {".command"}
+    daemon.file.write_text(good)
+    restarted(daemon, "not running")
+
+
+def test_O4_restart_after_kill_9(daemons: Daemons) -> None:
+    daemon = daemons()
+    daemon.start()
+    daemon.kill()
+    assert daemon.wait() == -signal.SIGKILL
+    until(lambda: daemon.files == {".command"}, "the janitor's work")
+    command = RUN / f"{daemon.name}.command"
+    assert (command.stat().st_uid, command.stat().st_mode & 0o777) == (0, 0o600)
+    restarted(daemon, "not running")
+    assert dorrit_says("stop", daemon.name)[0] == 0
+    assert daemon.files == set()
 
 
 def test_status_by_name_finds_a_socket_elsewhere(daemons: Daemons) -> None:

@@ -22,6 +22,7 @@ import sys
 import time
 from pathlib import Path
 
+from dorrit.process import check_request
 from dorrit.process.janitor import Janitor
 from dorrit.process.pidfile import PidFile
 from dorrit.process.record import Record, RecordFile, path_beside, path_of
@@ -107,4 +108,8 @@ def main(directory: str, name: str, path: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
+    asked = check_request.received()
+    if asked is not None:
+        os.write(asked, check_request.PASSED)
+        sys.exit()
     main(*sys.argv[1:])

@@ -471,7 +471,7 @@ def test_a_record_is_read_as_it_was_written(directory: Path, record: Record, uma
         with RecordFile(file, record):
             assert stat.filemode(os.lstat(file).st_mode) == "-rw-------"
             assert read(file) == record
-            assert record_of("chat", str(directory)) == record
+            assert record_of("chat", str(directory))[1] == record
             assert files(directory) == ["chat.command"]
     finally:
         os.umask(before)
@@ -593,12 +593,12 @@ def test_the_record_of_a_socket_is_beside_it_or_beside_the_pid_file(
     directory: Path, path: str, record: Record, start: Callable[..., Started]
 ) -> None:
     with RecordFile(path_beside(path), record):
-        assert record_of(path, str(directory)) == record
+        assert record_of(path, str(directory))[1] == record
     (directory / "elsewhere").mkdir()
     other = str(directory / "elsewhere" / "x.socket")
     start("pid", "record", path=other)
-    assert record_of(other, str(directory)).socket == other
-    assert record_of("chat", str(directory)).socket == other
+    assert record_of(other, str(directory))[1].socket == other
+    assert record_of("chat", str(directory))[1].socket == other
 
 
 def test_the_record_of_another_servers_socket_is_not_taken(

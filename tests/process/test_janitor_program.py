@@ -30,7 +30,10 @@ def start(directory: Path) -> Iterator[Start]:
             folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             opened.callback(os.close, folder)
             words = ["chat", str(theirs.fileno())]
-            for name in names:
+            for name in names if "always" in names else ("always", *names):
+                if name == "always":
+                    words.append(name)
+                    continue
                 status = (directory / name).lstat()
                 words += [str(folder), name, str(status.st_dev), str(status.st_ino)]
             subprocess.run(
@@ -85,3 +88,16 @@ def test_R27_whatever_the_server_says_is_the_end(directory: Path, start: Start) 
     with pytest.raises(ConnectionResetError):
         ours.recv(1)
     assert files(directory) == set()
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_O4_what_a_restart_needs_stays_unless_the_server_ends_in_order(
+    directory: Path, start: Start, told: bool
+) -> None:
+    for name in ("chat.command", "chat.socket"):
+        (directory / name).touch()
+    ours = start("chat.command", "always", "chat.socket")
+    if told:
+        ours.send(b".")
+    until_gone(ours)
+    assert files(directory) == (set() if told else {"chat.command"})

@@ -1,13 +1,14 @@
 """Finds what a server would stumble over at its start, without starting it (O3)."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dorrit.api.application import Application, peers_of
 from dorrit.api.loop import loop_type
 from dorrit.errors import StartError
-from dorrit.process import status_client
+from dorrit.process import leaving, status_client
 from dorrit.process.descriptors import open_standard_streams
 from dorrit.process.holdings import default_path
 from dorrit.process.listener import check_length
@@ -82,3 +83,13 @@ def _steps(application: Application | None, settings: Settings) -> Iterator[Call
 def _check_lengths(path: str) -> None:
     check_length(path)
     status_client.check_length(status_path(path))
+
+
+def report(found: list[StartError]) -> int:
+    """Print what was found, and have the process end soon; return its exit status."""
+    for problem in found:
+        sys.stderr.write(f"dorrit: {problem}\n")
+    status = max((problem.status for problem in found), default=0)
+    # Threads that the file has started are no reason to wait for ever.
+    leaving.leave_in_time(lambda: leaving.HURRIED, status)
+    return status

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import dorrit
 from dorrit.api.application import Application
-from dorrit.api.checking import prepare
+from dorrit.api.checking import prepare, problems, report
 from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError
-from dorrit.process import daemon, leaving, privileges, restart
+from dorrit.process import check_request, daemon, leaving, privileges, restart
 from dorrit.process.handover import Handover
 from dorrit.process.holdings import Holdings, Wanted
 from dorrit.process.launch import Launch
@@ -46,6 +46,9 @@ def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
         SystemExit: A callback has called ``sys.exit``, and the server was stopped in order; or it
             is a daemon that can't start, which has been said.
     """
+    asked = check_request.received()
+    if asked is not None:
+        return _check(load, given, asked)
     made = ExitStack()
     run = Run(load, given, made)
     status = 1
@@ -60,6 +63,14 @@ def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
         if not leaving.leave_in_time(run.patience, status):
             run.handlers.close()
     return status
+
+
+def _check(load: Callable[[], Application], given: Mapping[str, Any], descriptor: int) -> int:
+    """Only look for mistakes, see `dorrit.process.check_request`; return the exit status."""
+    found = problems(load, given)
+    if not found:
+        os.write(descriptor, check_request.PASSED)
+    return report(found)
 
 
 class Run:
@@ -95,12 +106,15 @@ class Run:
 
     def run(self) -> int:
         """Run it; return the exit status."""
+        handover = self.launch.handover
         try:
-            handover = self.launch.handover
             return self.start() if handover is None else self.start_again(handover)
         except StartError:
+            if handover is not None:
+                self._keep_record()
             raise
         except Exception:
+            self._keep_record()
             # A daemon's stderr leads nowhere.
             logger.critical("the server ends, for a reason that it does not know", exc_info=True)
             raise
@@ -248,6 +262,11 @@ class Run:
         if os.geteuid() == 0 and identity.uid != 0:
             self.holdings.start_janitor()
         privileges.drop(identity)
+
+    def _keep_record(self) -> None:
+        """Leave `dorrit restart` what it needs: nobody has told the server to end."""
+        if "holdings" in vars(self):
+            self.holdings.keep_record()
 
     def _arm(self, handover: Handover, file: str | None = None) -> restart.Restarter:
         """Have a crash restart the server (R28), if its user can read the server's file."""

@@ -5,7 +5,6 @@ import sys
 
 from dorrit.api import checking, loading
 from dorrit.cli.serve import SERVER
-from dorrit.process import leaving
 from dorrit.settings import add_arguments, given
 
 DESCRIPTION = """\
@@ -41,11 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Say what is wrong with a server; return the exit status."""
     options = given(arguments)
     found = checking.problems(lambda: loading.load(arguments.server, options), options)
-    for problem in found:
-        sys.stderr.write(f"dorrit: {problem}\n")
     if not found:
         sys.stdout.write(f"{arguments.server}: ok\n")
-    status = max((problem.status for problem in found), default=0)
-    # Threads that the file has started are no reason to wait for ever.
-    leaving.leave_in_time(lambda: leaving.HURRIED, status)
-    return status
+    return checking.report(found)

@@ -6,19 +6,25 @@ import sys
 
 from dorrit.cli import stop
 from dorrit.errors import StartError
+from dorrit.process import check_request
 from dorrit.process.control import find, record_of
+from dorrit.process.record import Record, RecordFile, put_back
 from dorrit.process.status_client import NotRunningError
 
 DESCRIPTION = """\
-Stop a daemon as 'dorrit stop' does, then run the command that started it, in the same directory.
-Clients are disconnected. A daemon that has crashed is started as well.
+Look for mistakes in what the server is now, as 'dorrit check' does; then stop it as 'dorrit stop'
+does, and run the command that started it, in the same directory. With a mistake, or if the look
+itself fails, the server that runs goes on. Clients are disconnected.
+
+A daemon that was killed, or that could not be started again, is started as well, after the mistake
+has been mended: its command is kept until it has been stopped, or until the machine is restarted.
 
 The environment is yours, not the one that the daemon had. You must be who started it: root, if root
 did. A server in the foreground (-x) is restarted by whoever started it, for example by systemd."""
 
 EPILOG = """\
-Exit status: that of the command; before it runs, that of 'dorrit stop', or 1 if it is not known how
-the daemon was started. Then the daemon is not stopped.
+Exit status: that of the command; before it runs, that of 'dorrit stop', or 1 if a mistake was found
+or it is not known how the daemon was started. Then the daemon is not stopped.
 
   dorrit restart chat"""
 
@@ -33,6 +39,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     stop.add_arguments(parser)
+    parser.add_argument(
+        "--no-check",
+        action="store_true",
+        help="stop it without looking for mistakes first, for a file that can't be loaded beside "
+        "the server that runs",
+    )
     parser.set_defaults(func=run)
 
 
@@ -42,22 +54,58 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         StartError: It isn't known how it was started, or it can't be stopped or started.
     """
-    record = record_of(arguments.name)  # it goes when the server stops
+    name = arguments.name
+    path, record = record_of(name)
     try:
-        server = find(arguments.name)
+        server = find(name)
     except NotRunningError as error:
         sys.stdout.write(f"{error}\n")
     else:
         with server:
+            if not arguments.no_check and not _passes(name, record):
+                sys.stderr.write(
+                    f"dorrit: {name}: not restarted: process {server.process.pid} goes on\n"
+                )
+                return 1
+            # A copy, which the server does not take for its own, and so does not remove at its end.
+            RecordFile(path, record)
             if not stop.stop(server, arguments):
                 return 1
     sys.stdout.flush()
+    status = 1
+    try:
+        status = _start(name, record)
+    finally:
+        if status != 0:
+            put_back(path, record)  # a start that fails removes it
+    return status
+
+
+def _passes(name: str, record: Record) -> bool:
+    """Tell whether the server could be started as its files are now; what is wrong is printed."""
+    sys.stdout.flush()
+    try:
+        return check_request.passes(record)
+    except OSError as error:
+        raise _not_run(name, record, error) from None
+
+
+def _start(name: str, record: Record) -> int:
+    """Run the command to its end; return its exit status."""
     try:
         # Words, no shell; from a file that only this user can have written.
-        ended = subprocess.run(record.command, cwd=record.directory, check=False)  # noqa: S603
+        started = subprocess.Popen(record.command, cwd=record.directory)  # noqa: S603
     except OSError as error:
-        raise StartError(
-            f"{arguments.name}: can't run {record.command[0]} in {record.directory}: "
-            f"{error.strerror}"
-        ) from None
-    return ended.returncode if ended.returncode >= 0 else 1
+        raise _not_run(name, record, error) from None
+    with started:
+        while True:
+            try:
+                ended = started.wait()
+            except KeyboardInterrupt:
+                continue  # the terminal has sent it to the command as well, which ends in order
+            return ended if ended >= 0 else 1
+
+
+def _not_run(name: str, record: Record, error: OSError) -> StartError:
+    program, directory = record.command[0], record.directory
+    return StartError(f"{name}: can't run {program} in {directory}: {error.strerror}")

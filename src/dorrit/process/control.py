@@ -150,8 +150,8 @@ def find(target: str, directory: str = DIRECTORY) -> Server:
     raise NotRunningError(f"{target}: not running", is_left=is_left)
 
 
-def record_of(target: str, directory: str = DIRECTORY) -> Record:
-    """Return how a server was started, whether it still runs or has crashed.
+def record_of(target: str, directory: str = DIRECTORY) -> tuple[str, Record]:
+    """Return how a server was started, whether it still runs or has crashed, and where that stands.
 
     Args:
         target: Its name, or the absolute path of its socket.
@@ -162,7 +162,8 @@ def record_of(target: str, directory: str = DIRECTORY) -> Record:
     """
     if not target.startswith("/"):
         _check_name(target)
-        return record.read(record.path_of(target, directory))
+        path = record.path_of(target, directory)
+        return path, record.read(path)
     beside = record.path_beside(target)
     if not os.path.lexists(beside):
         with suppress(StatusError):
@@ -172,7 +173,7 @@ def record_of(target: str, directory: str = DIRECTORY) -> Record:
     found = record.read(beside)
     if found.socket != target:
         raise StartError(f"{beside}: this is of a server on another socket, {found.socket}")
-    return found
+    return beside, found
 
 
 def _check_name(name: str) -> None:

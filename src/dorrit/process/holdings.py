@@ -86,6 +86,7 @@ class Holdings:
     pid_file: PidFile | None = None
     record: RecordFile | None = None
     janitor: Janitor | None = None
+    _record_stays = False
 
     def __init__(self, wanted: Wanted) -> None:
         """Make them, as who the process still is. Nobody can connect yet.
@@ -177,8 +178,6 @@ class Holdings:
         """
         paths = [self.status_socket.path]
         locks = []
-        if self.record is not None:
-            paths.append(self.record.path)
         if self.listener.lock is not None:
             # The socket first: until then nobody answers there. Its lock last.
             paths = [self.listener.path, *paths, self.listener.lock.path]
@@ -186,7 +185,14 @@ class Holdings:
         if self.pid_file is not None:
             paths.append(self.pid_file.path)
             locks.append(self.pid_file.lock.descriptor)
-        self.janitor = Janitor(self.name, paths, locks)
+        record_path = [] if self.record is None else [self.record.path]
+        self.janitor = Janitor(self.name, paths, locks, if_told=record_path)
+
+    def keep_record(self) -> None:
+        """Have the record stay when the server ends, as it does when it is killed."""
+        self._record_stays = True
+        if self.record is not None:
+            self.record.keep()
 
     def handover(self) -> Handover:
         """Return what the next image needs to go on with them."""
@@ -212,7 +218,7 @@ class Holdings:
             return
         self._made.close()
         if self.janitor is not None:
-            self.janitor.finish()
+            self.janitor.finish(told=not self._record_stays)
 
     def __enter__(self) -> Self:
         """Return them."""

@@ -4,7 +4,8 @@ The server has made its pid file and its socket as root, in a directory that onl
 and has then given up what it would need to remove them. So before that it starts a janitor, which
 keeps root's privileges, and which can do this one thing: it waits for the end of a socket pair, on
 which it takes no input, then removes the names that it was given at its start, and ends. It waits
-for the server itself, not for what the server says: the names go after kill -9, too.
+for the server itself, not for what the server says: the names go after kill -9, too. But for one:
+the file for `dorrit restart` stays, unless the server has said that it ends in order.
 
 It holds the locks of these names with the server. As long as it has not removed them, no other
 server can take them over; it can't remove another server's.
@@ -26,6 +27,11 @@ from dorrit.errors import StartError
 
 PROGRAM: Final = Path(__file__).with_name("janitor_program.py")
 
+ALWAYS: Final = "always"
+"""Stands before those of the names that go however the server ends; see janitor_program.py."""
+
+TOLD: Final = b"."
+
 PATIENCE: Final = 10.0
 """Seconds for it to start, and for it to end."""
 
@@ -38,7 +44,14 @@ class Janitor:
             that flag and `adopt`.
     """
 
-    def __init__(self, server: str, paths: Sequence[str], locks: Sequence[int]) -> None:
+    def __init__(
+        self,
+        server: str,
+        paths: Sequence[str],
+        locks: Sequence[int],
+        *,
+        if_told: Sequence[str] = (),
+    ) -> None:
         """Start it, as who the process still is. It is ready when this returns.
 
         Args:
@@ -46,6 +59,8 @@ class Janitor:
             paths: Absolute; what is there now goes in this order, if it is still the same then.
             locks: Descriptors of the locks (`dorrit.process.lock`) that keep other servers from
                 these paths. The janitor holds them as well, until it ends.
+            if_told: Like `paths`, but only for an end that `finish` has told it of: they stay
+                when the server was killed.
 
         Raises:
             StartError: It can't be started.
@@ -54,9 +69,11 @@ class Janitor:
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as opened:
             try:
-                files = [opened.enter_context(_file(path)) for path in paths]
+                files = [opened.enter_context(_file(path)) for path in (*if_told, *paths)]
+                words = [word for file, _ in files for word in file]
+                words.insert(4 * len(if_told), ALWAYS)
                 _run(
-                    [server, str(theirs.fileno()), *(word for file, _ in files for word in file)],
+                    [server, str(theirs.fileno()), *words],
                     [
                         theirs.fileno(),
                         *locks,
@@ -86,13 +103,14 @@ class Janitor:
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - os's interface
         return janitor
 
-    def finish(self, timeout: float = PATIENCE) -> bool:
+    def finish(self, timeout: float = PATIENCE, *, told: bool = True) -> bool:
         """Have it remove the names, and wait for its end.
 
         Only the server itself can; in a process forked off it this does nothing.
 
         Args:
             timeout: Seconds to wait.
+            told: The server ends in order: what is only removed then goes as well.
 
         Returns:
             Whether it has ended. It may have been killed before.
@@ -105,6 +123,8 @@ class Janitor:
             if os.getpid() != self._owner:
                 return True
             try:
+                if told:
+                    ours.send(TOLD)
                 # Not only close(2): a process forked off the server may have the descriptor too.
                 ours.shutdown(socket.SHUT_WR)
                 ours.settimeout(timeout)

@@ -1,8 +1,9 @@
 """The janitor's own program: see janitor.py. It runs without the package.
 
 Arguments: the server's name; the descriptor to wait for; then, for each name to remove: the
-descriptor of its directory, the name, the device and the inode that it must be. Other descriptors
-that it was given, it keeps open until it ends.
+descriptor of its directory, the name, the device and the inode that it must be. Those before the
+word "always" go only if the server has said something before its end: that it ends in order. Other
+descriptors that it was given, it keeps open until it ends.
 """
 
 import os
@@ -19,6 +20,9 @@ IGNORED = (
 """A service manager's SIGTERM to all of a service's processes comes while the server still runs."""
 
 
+ALWAYS = "always"
+
+
 def main(words: Sequence[str]) -> NoReturn:
     """Wait, remove, end.
 
@@ -31,14 +35,17 @@ def main(words: Sequence[str]) -> NoReturn:
     # server's child never is a surprise to a server that waits for its children.
     if os.fork():
         os._exit(0)
-    control, files = int(words[1]), words[2:]
+    control, files = int(words[1]), list(words[2:])
     with suppress(OSError), open("/proc/self/comm", "w") as comm:  # noqa: PTH123 - Linux
         comm.write("dorrit-janitor")
     os.write(control, b"\n")
     # Whatever the server does with its end, or has done with it by an attacker, is the end: it
     # could have the same by ending itself.
+    told = b""
     with suppress(OSError):
-        os.read(control, 1)
+        told = os.read(control, 1)
+    first = files.index(ALWAYS)
+    files = (files[:first] if told else []) + files[first + 1 :]
     for directory, name, device, inode in zip(*[iter(files)] * 4, strict=True):
         with suppress(OSError):
             status = os.lstat(name, dir_fd=int(directory))

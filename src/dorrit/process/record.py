@@ -9,7 +9,8 @@ root writes the file before privileges are dropped, and keeps no descriptor of i
 import json
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -66,20 +67,9 @@ class RecordFile:
         file = Path(path)
         check_directory(file.parent)
         _check_place(file)
-        new = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            new.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(new, flags, MODE)
-            with os.fdopen(descriptor, "wb") as opened:
-                os.fchmod(descriptor, MODE)  # whatever the umask
-                opened.write(json.dumps(asdict(record)).encode("ascii") + b"\n")
-                status = os.fstat(descriptor)
+        with _written(file, record) as new:
+            status = new.lstat()
             new.replace(file)
-        except OSError as error:
-            with suppress(OSError):
-                new.unlink(missing_ok=True)
-            raise StartError(f"{path}: {error.strerror}") from None
         self._identity = status.st_dev, status.st_ino
 
     @classmethod
@@ -107,6 +97,10 @@ class RecordFile:
             status = os.lstat(self.path)
             if (status.st_dev, status.st_ino) == self._identity:
                 Path(self.path).unlink()
+        self._identity = None
+
+    def keep(self) -> None:
+        """Leave it where it is, for a restart."""
         self._identity = None
 
     def __enter__(self) -> Self:
@@ -162,6 +156,41 @@ def read(path: str) -> Record:
         return _record_of(data)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise StartError(f"{path}: damaged; its command was not run") from None
+
+
+def put_back(path: str, record: Record) -> None:
+    """Write the file of a server that does not run, unless there is one.
+
+    Args:
+        path: Absolute.
+        record: What to write.
+
+    Raises:
+        StartError: It can't be written there.
+    """
+    file = Path(path)
+    check_directory(file.parent)
+    with _written(file, record) as new, suppress(FileExistsError):
+        os.link(new, file)
+
+
+@contextmanager
+def _written(file: Path, record: Record) -> Iterator[Path]:
+    """Give a file with the text of a record, beside where it shall be; it is removed after that."""
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        new.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(new, flags, MODE)
+        with os.fdopen(descriptor, "wb") as opened:
+            os.fchmod(descriptor, MODE)  # whatever the umask
+            opened.write(json.dumps(asdict(record)).encode("ascii") + b"\n")
+        yield new
+    except OSError as error:
+        raise StartError(f"{file}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def _record_of(data: bytes) -> Record:
