@@ -1,5 +1,7 @@
 """``dorrit status``, ``stop`` and ``restart``: what they say, and their exit statuses."""
 
+import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -10,10 +12,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dorrit.cli import status as status_command
+from dorrit.cli import stop as stop_command
 from dorrit.process.pidfile import DIRECTORY
 from dorrit.process.status import Status
 from tests.process import status_server
@@ -181,15 +185,107 @@ def test_status_1_is_dead_and_its_files_are_left(
 
 def test_status_4_is_unknown(name: str, path: str, start: Callable[..., Started]) -> None:
     start("pid", "nobody")
-    told = Result("status", name, uid=NOBODY - 1)
-    assert told.status == 4
-    assert told.out == ""
+    for target in (name, path):
+        told = Result("status", target, uid=NOBODY - 1)
+        assert (told.status, told.out) == (4, "")
+        assert told.err == (
+            f"dorrit: {DIRECTORY}/{name}.status: permission denied: only the server's user and "
+            "root may ask\n"
+        )
+
+
+def test_the_servers_own_user_may_ask_by_its_name_and_by_its_path(
+    name: str, path: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid", "nobody")
+    for target in (name, path):
+        told = Result("status", target, uid=NOBODY)
+        assert (told.status, told.err) == (0, "")
+        assert told.out.splitlines()[:2] == [
+            f"{target}: running as process {process.pid}",
+            f"name        {name}",
+        ]
+    stopped = Result("stop", name, uid=NOBODY)
+    assert (stopped.status, stopped.out) == (0, f"{name}: stopped process {process.pid}\n")
+    assert process.wait(PATIENCE) == 0
+
+
+def test_the_servers_own_user_is_told_to_ask_by_its_path(
+    name: str, directory: Path, start: Callable[..., Started]
+) -> None:
+    start("pid", "nobody", path=str(directory / "elsewhere.socket"))
+    directory.chmod(0o755)
+    told = Result("status", name, uid=NOBODY)
+    assert (told.status, told.out) == (4, "")
     assert told.err == (
-        f"dorrit: {DIRECTORY}/{name}.pid: permission denied: only root may read it\n"
+        f"dorrit: {DIRECTORY}/{name}.pid: permission denied: only root may read it; if the server "
+        "listens elsewhere, give the path of its socket for its name\n"
     )
-    assert Result("status", path, uid=NOBODY - 1).status == 4
-    # Its own user may ask, by the socket.
-    assert Result("status", path, uid=NOBODY).status == 0
+    assert Result("status", str(directory / "elsewhere.socket"), uid=NOBODY).status == 0
+
+
+def test_O5_status_150_is_a_server_that_hangs(
+    name: str, path: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid")
+    process.send_signal(signal.SIGSTOP)
+    silence = f"{DIRECTORY}/{name}.status: no answer within 5 seconds\n"
+    told = Result("status", name)
+    assert (told.status, told.err) == (150, "")
+    assert told.out == (
+        f"{name}: running as process {process.pid}\n{name}: no more is known: {silence}"
+    )
+    told = Result("status", path)
+    assert (told.status, told.out, told.err) == (150, silence, "")
+    process.send_signal(signal.SIGCONT)
+    assert Result("status", name).status == 0
+
+
+def test_R27_stop_gives_a_server_that_hangs_a_part_of_its_timeout_to_answer(
+    name: str, path: str, start: Callable[..., Started]
+) -> None:
+    process = start("pid")
+    process.send_signal(signal.SIGSTOP)
+    told = Result("stop", path, "--timeout=3")
+    assert (told.status, told.err) == (
+        4, f"dorrit: {DIRECTORY}/{name}.status: no answer within 1.5 seconds\n",
+    )  # fmt: skip
+    told = Result("stop", name, "--timeout=3")
+    assert told.status == 1
+    assert told.err.endswith(
+        f": process {process.pid} was told to stop and has not ended within 3 seconds\n"
+    )
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(PATIENCE) == 0  # as it was told
+
+
+@pytest.mark.parametrize(("timeout", "answer", "left"), [("30", 5, 26), ("6", 3, 2), ("1", 1, 0)])
+def test_R27_what_it_takes_to_find_the_server_counts(
+    monkeypatch: pytest.MonkeyPatch, timeout: str, answer: float, left: float
+) -> None:
+    seen = []
+    clock = iter([100.0, 104.0])
+
+    class Found(contextlib.nullcontext[None]):
+        process = argparse.Namespace(pid=7)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def stop(self, timeout: float, *, now: bool) -> bool:
+            seen.append(timeout)
+            return not now
+
+    def find(_name: str, *, timeout: float) -> Any:
+        seen.append(timeout)
+        return Found()
+
+    monkeypatch.setattr(stop_command, "find", find)
+    monkeypatch.setattr(stop_command, "time", argparse.Namespace(monotonic=lambda: next(clock)))
+    parser = argparse.ArgumentParser()
+    stop_command.add_arguments(parser)
+    assert stop_command.run(parser.parse_args(["chat", "--timeout", timeout])) == 0
+    assert seen == [answer, left]
 
 
 @pytest.mark.parametrize("command", ["status", "stop", "restart"])

@@ -279,7 +279,9 @@ def test_what_can_be_neither_a_name_nor_a_path_is_a_usage_error(name: str) -> No
         assert raised.value.status == 2
 
 
-def test_only_root_may_read_the_pid_file(directory: Path, start: Callable[..., Started]) -> None:
+def test_only_root_may_read_the_pid_file_but_the_servers_user_may_ask(
+    directory: Path, start: Callable[..., Started]
+) -> None:
     start("pid", "nobody")
     told = run_python(
         """
@@ -292,7 +294,7 @@ def test_only_root_may_read_the_pid_file(directory: Path, start: Callable[..., S
         """,
         directory,
     )
-    assert told == f"4 {directory}/chat.pid: permission denied: only root may read it\n"
+    assert told == "None chat\n"
 
 
 # Stopping
@@ -672,11 +674,10 @@ def test_the_holder_of_the_pid_file_is_the_server_whoever_answers_on_its_socket(
 def test_R27_a_janitor_that_hangs_is_not_waited_for_for_ever(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "SETTLED_WITHIN", 0.05)
     file = directory / "chat.pid"
     with file.open("w") as opened:
         fcntl.flock(opened, fcntl.LOCK_EX)
-        control._wait_for_janitor(str(file))
+        control._wait_for_janitor(str(file), time.monotonic() + 0.05)
     assert file.exists()
 
 

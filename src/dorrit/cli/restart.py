@@ -3,11 +3,12 @@
 import argparse
 import subprocess
 import sys
+import time
 
 from dorrit.cli import stop
 from dorrit.errors import StartError
 from dorrit.process import check_request
-from dorrit.process.control import find, record_of
+from dorrit.process.control import record_of
 from dorrit.process.record import Record, RecordFile, put_back
 from dorrit.process.status_client import NotRunningError
 
@@ -56,12 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
     """
     name = arguments.name
     path, record = record_of(name)
+    started = time.monotonic()
     try:
-        server = find(name)
+        server = stop.look_for(arguments)
     except NotRunningError as error:
         sys.stdout.write(f"{error}\n")
     else:
         with server:
+            spent = time.monotonic() - started
             if not arguments.no_check and not _passes(name, record):
                 sys.stderr.write(
                     f"dorrit: {name}: not restarted: process {server.process.pid} goes on\n"
@@ -69,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
                 return 1
             # A copy, which the server does not take for its own, and so does not remove at its end.
             RecordFile(path, record)
-            if not stop.stop(server, arguments):
+            if not stop.stop(server, arguments, spent):
                 return 1
     sys.stdout.flush()
     status = 1

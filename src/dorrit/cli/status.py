@@ -8,7 +8,7 @@ from typing import Final
 
 from dorrit.process.control import find
 from dorrit.process.status import Status
-from dorrit.process.status_client import NotRunningError
+from dorrit.process.status_client import NoAnswerError, NotRunningError
 
 DESCRIPTION = """\
 Say how a server is: its process, user, group and socket, since when it runs, how many connections
@@ -16,7 +16,8 @@ it has, and how often it was restarted after a crash. Only the server's user and
 
 EPILOG = """\
 Exit status: 0 if it runs, 1 if it has ended and left its files, 2 for a wrong command line, 3 if it
-does not run, 4 if that can't be told, for example for want of permission.
+does not run, 4 if that can't be told, for example for want of permission, 150 if it runs but gives
+no answer within 5 seconds: it hangs, or was stopped by a signal.
 
   dorrit status chat
   dorrit status /run/chat/chat.socket"""
@@ -25,6 +26,9 @@ NAME: Final = "the server's name, or the absolute path of its socket"
 
 DEAD: Final = 1
 """LSB: "program is dead and /var/run pid file exists"."""
+
+HANGS: Final = 150
+"""LSB: "150-199 reserved for application use"."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -51,13 +55,16 @@ def run(arguments: argparse.Namespace) -> int:
     except NotRunningError as error:
         sys.stdout.write(f"{error}\n")
         return DEAD if error.is_left else error.status
+    except NoAnswerError as error:
+        sys.stdout.write(f"{error}\n")
+        return HANGS
     with server:
         sys.stdout.write(f"{arguments.name}: running as process {server.process.pid}\n")
         if server.status is None:
             sys.stdout.write(f"{arguments.name}: no more is known: {server.silence}\n")
         else:
             sys.stdout.write(_described(server.status, time.time()))
-    return 0
+    return HANGS if server.hangs else 0
 
 
 def _described(status: Status, now: float) -> str:

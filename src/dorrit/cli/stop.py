@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+import time
 from typing import Final
 
 from dorrit.cli.status import NAME
 from dorrit.process.control import Server, find
+from dorrit.process.status_client import TIMEOUT as ANSWER
 from dorrit.process.status_client import NotRunningError
 
 DESCRIPTION = """\
@@ -24,6 +26,9 @@ TIMEOUT: Final = 30.0
 """Seconds; more than a server takes that waits for clients that don't read."""
 
 TIMEOUT_MAX: Final = 86400.0
+
+ANSWER_MIN: Final = 1.0
+"""Seconds that a server always has to say that it is the one: a machine may be busy."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -60,19 +65,31 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         StartError: It may not be stopped, or it can't be told whether it runs.
     """
+    started = time.monotonic()
     try:
-        server = find(arguments.name)
+        server = look_for(arguments)
     except NotRunningError as error:
         sys.stdout.write(f"{error}\n")
         return 0
     with server:
-        return 0 if stop(server, arguments) else 1
+        return 0 if stop(server, arguments, time.monotonic() - started) else 1
 
 
-def stop(server: Server, arguments: argparse.Namespace) -> bool:
-    """Stop a server, and say what happened; return whether it has ended."""
+def look_for(arguments: argparse.Namespace) -> Server:
+    """Find the server; one that hangs leaves time to stop it."""
+    return find(arguments.name, timeout=min(ANSWER, max(arguments.timeout / 2, ANSWER_MIN)))
+
+
+def stop(server: Server, arguments: argparse.Namespace, spent: float) -> bool:
+    """Stop a server, and say what happened; return whether it has ended.
+
+    Args:
+        server: It.
+        arguments: What the parser of `add_arguments` made.
+        spent: Seconds of the timeout that have passed.
+    """
     pid = server.process.pid
-    if server.stop(arguments.timeout, now=arguments.now):
+    if server.stop(max(0.0, arguments.timeout - spent), now=arguments.now):
         sys.stdout.write(f"{arguments.name}: stopped process {pid}\n")
         return True
     sys.stderr.write(

@@ -19,6 +19,8 @@ from dorrit.process.pidfile import DIRECTORY, path_of
 from dorrit.process.record import Record
 from dorrit.process.status import Status, status_path
 from dorrit.process.status_client import (
+    TIMEOUT,
+    NoAnswerError,
     NoPermissionError,
     NotRunningError,
     StatusError,
@@ -45,6 +47,7 @@ class Server:
         process: It.
         status: What it says of itself; None if it can't be asked, see `silence`.
         silence: Why it can't be asked, or "".
+        hangs: Whether that is because it does not answer.
         pid_file: Path of its pid file, or None.
     """
 
@@ -54,12 +57,14 @@ class Server:
         status: Status | None,
         *,
         silence: str = "",
+        hangs: bool = False,
         pid_file: str | None = None,
     ) -> None:
         """Made by `find`."""
         self.process = process
         self.status = status
         self.silence = silence
+        self.hangs = hangs
         self.pid_file = pid_file
 
     def stop(self, timeout: float, *, now: bool = False) -> bool:
@@ -98,7 +103,7 @@ class Server:
         if not self.process.wait(end - time.monotonic()):
             return False
         if self.pid_file is not None:
-            _wait_for_janitor(self.pid_file)
+            _wait_for_janitor(self.pid_file, min(end, time.monotonic() + SETTLED_WITHIN))
         return True
 
     def _has_taken_it(self, end: float) -> bool:
@@ -117,12 +122,13 @@ class Server:
         self.process.close()
 
 
-def find(target: str, directory: str = DIRECTORY) -> Server:
+def find(target: str, directory: str = DIRECTORY, *, timeout: float = TIMEOUT) -> Server:
     """Find a server that runs.
 
     Args:
         target: Its name, or the absolute path of its socket.
         directory: Where pid files are, and sockets that have no path of their own.
+        timeout: Seconds for it to answer.
 
     Returns:
         The server. The caller closes it.
@@ -132,14 +138,17 @@ def find(target: str, directory: str = DIRECTORY) -> Server:
         StatusError: Whether it runs can't be told, or what runs may be something else.
     """
     if target.startswith("/"):
-        status, process = ask(status_path(target))
+        status, process = ask(status_path(target), timeout)
         return Server(process, status)
     _check_name(target)
-    pid_file = _read(path_of(target, directory))
-    if pid_file is not None and pid_file.is_locked:
-        return _holder(target, directory, pid_file)
     try:
-        return _by_status(target, directory)
+        pid_file = _read(path_of(target, directory))
+    except NoPermissionError as error:
+        return _without_pid_file(target, directory, timeout, error)
+    if pid_file is not None and pid_file.is_locked:
+        return _holder(target, directory, pid_file, timeout)
+    try:
+        return _by_status(target, directory, timeout)
     except NotRunningError as error:
         is_left = error.is_left
     if pid_file is not None and pid_file.pid is not None:
@@ -183,20 +192,32 @@ def _check_name(name: str) -> None:
         )
 
 
-def _by_status(name: str, directory: str) -> Server:
+def _without_pid_file(
+    name: str, directory: str, timeout: float, denied: NoPermissionError
+) -> Server:
+    """Find a server whose pid file only root may read, for the server's own user."""
+    try:
+        return _by_status(name, directory, timeout)
+    except NotRunningError:
+        raise NoPermissionError(
+            f"{denied}; if the server listens elsewhere, give the path of its socket for its name"
+        ) from None
+
+
+def _by_status(name: str, directory: str, timeout: float) -> Server:
     """Find a server without a pid file: one in the foreground."""
     file = UNNAMED[1] if name == UNNAMED[0] else name
     listening = os.fspath(Path(directory) / f"{file}.socket")
     with suppress(StartError):  # who may read the record knows where else it is
         listening = record.read(record.path_of(name, directory)).socket
-    status, process = ask(status_path(listening))
+    status, process = ask(status_path(listening), timeout)
     if name not in {status.name, file}:
         process.close()
         raise StatusError(f"{name}: the server there says that it is {status.name}")
     return Server(process, status)
 
 
-def _holder(name: str, directory: str, file: "_PidFile") -> Server:
+def _holder(name: str, directory: str, file: "_PidFile", timeout: float) -> Server:
     """Return the server that holds the lock of its pid file.
 
     What the file says is a number, which may be another process's by now: what the server has
@@ -213,9 +234,9 @@ def _holder(name: str, directory: str, file: "_PidFile") -> Server:
                 f"{name}: process {file.pid} has ended, and something of it still holds {file.path}"
             ) from None
         opened.callback(process.close)
-        status, silence = None, ""
+        status, silence, hangs = None, "", False
         try:
-            with _by_status(name, directory) as answering:
+            with _by_status(name, directory, timeout) as answering:
                 # It lives, so its pid has been no other's since before `process` was made.
                 if answering.process.pid == file.pid:
                     status = answering.status
@@ -224,7 +245,7 @@ def _holder(name: str, directory: str, file: "_PidFile") -> Server:
         except NotRunningError:
             silence = "its socket has another path, which says more: dorrit status PATH"
         except StatusError as error:
-            silence = str(error)
+            silence, hangs = str(error), isinstance(error, NoAnswerError)
         if status is None and is_shown():
             has_lock = holds_lock(file.pid, file.device, file.inode)
             if not has_lock:
@@ -243,7 +264,7 @@ def _holder(name: str, directory: str, file: "_PidFile") -> Server:
         if process.wait(0):
             raise NotRunningError(f"{name}: not running any more")
         opened.pop_all()
-        return Server(process, status, silence=silence, pid_file=file.path)
+        return Server(process, status, silence=silence, hangs=hangs, pid_file=file.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +305,7 @@ def _is_locked(descriptor: int) -> bool:
     return False
 
 
-def _wait_for_janitor(pid_file: str) -> None:
-    end = time.monotonic() + SETTLED_WITHIN
+def _wait_for_janitor(pid_file: str, end: float) -> None:
     while time.monotonic() < end:
         file = _read(pid_file)
         if file is None or not file.is_locked:

@@ -49,6 +49,10 @@ class NotRunningError(StatusError):
         self.is_left = is_left
 
 
+class NoAnswerError(StatusError):
+    """What listens there does not answer in time: it hangs, or is stopped."""
+
+
 class NoPermissionError(StatusError):
     """Only the server's user and root may ask."""
 
@@ -63,7 +67,8 @@ def query(path: str, timeout: float = TIMEOUT) -> Status:
     Raises:
         NotRunningError: No server answers there.
         NoPermissionError: The server is another user's.
-        StatusError: What answers is no server of dorrit's, or it does not answer in time.
+        NoAnswerError: It does not answer in time.
+        StatusError: What answers is no server of dorrit's.
     """
     status, process = ask(path, timeout)
     process.close()
@@ -184,8 +189,8 @@ def _wrong(path: str, why: str) -> StatusError:
     return StatusError(f"{path}: this is no status of a dorrit server: {why}")
 
 
-def _late(path: str, timeout: float) -> StatusError:
-    return StatusError(f"{path}: no answer within {timeout:g} seconds")
+def _late(path: str, timeout: float) -> NoAnswerError:
+    return NoAnswerError(f"{path}: no answer within {timeout:g} seconds")
 
 
 def connect(path: str, timeout: float) -> socket.socket:
