@@ -12,7 +12,7 @@ from dorrit.api.application import Application
 from dorrit.api.checking import prepare, problems, report
 from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError
-from dorrit.process import check_request, daemon, leaving, privileges, restart
+from dorrit.process import check_request, daemon, leaving, privileges, restart, stacks
 from dorrit.process.handover import Handover
 from dorrit.process.holdings import Holdings, Wanted
 from dorrit.process.launch import Launch
@@ -107,6 +107,8 @@ class Run:
     def run(self) -> int:
         """Run it; return the exit status."""
         handover = self.launch.handover
+        if not self.given.get("no_restart"):
+            self.made.enter_context(stacks.covered_threads())
         try:
             return self.start() if handover is None else self.start_again(handover)
         except StartError:
