@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import socket
 import subprocess
 import sys
@@ -457,3 +458,92 @@ def test_sending_to_a_server_that_has_gone_says_so() -> None:
                 await keep_sending(client)
 
     asyncio.run(main())
+
+
+# Errors that say what to do
+
+
+def echoing() -> Server:
+    app = Server()
+
+    @app.on_message
+    def echo(conn: Connection, message: str | bytes) -> None:
+        conn.send(message)
+
+    return app
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_an_event_loop_runs_the_plain_ones_say_what_to_use(directory: Path) -> None:
+    app = echoing()
+
+    async def main() -> None:
+        with pytest.raises(
+            RuntimeError, match=r"use .async with dorrit\.testing\.serve_async"
+        ) as one:
+            serve(app).__enter__()
+        with pytest.raises(RuntimeError, match="connect_async") as other:
+            connect(directory / "socket").__enter__()
+        for raised in (one, other):
+            assert raised.value.__context__ is None
+        async with serve_async(app) as server, server.connect() as client:
+            await client.send("it was not in the way")
+            assert await client.receive() == "it was not in the way"
+
+    asyncio.run(main())
+    with serve(app) as server, server.connect() as client:
+
+        async def within() -> None:
+            for use in (lambda: client.send("x"), client.receive, client.ping, client.close):
+                with pytest.raises(RuntimeError, match="serve_async"):
+                    use()
+            with pytest.raises(RuntimeError, match="serve_async"):
+                server.run(0)
+
+        asyncio.run(within())
+    gc.collect()
+
+
+@pytest.mark.parametrize("what", ["run", "main"])
+@pytest.mark.filterwarnings("error")
+def test_so_does_a_server_of_its_own(what: str) -> None:
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"use 'async with dorrit.listen\(path, app\)'"):
+            echoing().run([]) if what == "run" else dorrit.main()
+
+    asyncio.run(main())
+
+
+def test_a_socket_that_is_not_there_is_named(directory: Path) -> None:
+    path = directory / "nobody.socket"
+    with pytest.raises(FileNotFoundError, match="No such file") as missing:
+        connect(path).__enter__()
+    assert missing.value.filename == str(path)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        with pytest.raises(ConnectionRefusedError) as refused:
+            connect(path).__enter__()
+    assert refused.value.filename == str(path)
+
+    async def main() -> None:
+        with pytest.raises(ConnectionRefusedError) as refused:
+            await connect_async(path).__aenter__()
+        assert refused.value.filename == str(path)
+
+    asyncio.run(main())
+
+
+def test_what_does_not_come_in_time_is_said_in_one_sentence() -> None:
+    app = Server()
+
+    @app.on_message
+    def said(conn: Connection, message: str) -> None:
+        pass
+
+    with serve(app) as server, server.connect() as client:
+        with pytest.raises(TimeoutError, match=r"^nothing came within 0\.02 s$") as raised:
+            client.receive(timeout=0.02)
+        assert raised.value.__cause__ is None
+        assert raised.value.__suppress_context__
+        with pytest.raises(TimeoutError, match=r"^no pong came within 0 s$"):
+            client.ping(timeout=0)

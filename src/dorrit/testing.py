@@ -16,12 +16,13 @@ import functools
 import os
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from dorrit.api.aio import AsyncLoop
 from dorrit.api.server import Server, application_of
+from dorrit.api.waiting import CONNECT_ASYNC, SERVE_ASYNC, connected, run_async, within
 from dorrit.engine import Connection
 from dorrit.errors import DorritError
 from dorrit.settings import ServerSettings, check, check_together, merge
@@ -161,7 +162,7 @@ class AsyncClient:
             request.headers[name] = value
         self._protocol.send_request(request)
         await self._write()
-        async with asyncio.timeout(PATIENCE):
+        async with within(PATIENCE, "the server did not answer the request"):
             while self._protocol.state.name == "CONNECTING" and not self._protocol.handshake_exc:
                 await self._read()
         refused = self._protocol.handshake_exc
@@ -256,7 +257,7 @@ class AsyncClient:
             TimeoutError: None has come.
         """
         self._check_begun()
-        async with asyncio.timeout(timeout):
+        async with within(timeout, "nothing came"):
             while not self._messages:
                 await self._read()
         return self._messages.pop(0)
@@ -272,7 +273,7 @@ class AsyncClient:
         pongs = self._pongs
         self._protocol.send_ping(b"dorrit.testing")
         await self._write()
-        async with asyncio.timeout(timeout):
+        async with within(timeout, "no pong came"):
             while self._pongs == pongs:
                 await self._read()
 
@@ -286,7 +287,7 @@ class AsyncClient:
         if self._protocol.state.name == "OPEN":
             self._protocol.send_close(code, reason)
             await self._write()
-        async with asyncio.timeout(PATIENCE):
+        async with within(PATIENCE, "the server did not close the connection"):
             with contextlib.suppress(Closed):
                 while not self._reader.at_eof():
                     await self._read()
@@ -408,9 +409,11 @@ class Client:
             Rejected: The server refuses.
             Closed: It ends the connection without an answer.
             TimeoutError: It does not answer.
+            OSError: Nobody listens on the socket, which it names.
+            RuntimeError: An event loop runs here: `connect_async` is for that.
         """
         try:
-            self._runner.run(self._client.__aenter__())
+            self._do(self._client.__aenter__)
         except BaseException:
             self._end()
             raise
@@ -424,9 +427,17 @@ class Client:
     ) -> None:
         """Close the connection in order, with code 1000, if it is open."""
         try:
-            self._runner.run(self._client.__aexit__(kind, error, trace))
+            self._do(self._client.__aexit__, kind, error, trace)
         finally:
             self._end()
+
+    def _do(
+        self,
+        function: Callable[..., Coroutine[Any, Any, Result]],
+        *arguments: Any,  # noqa: ANN401
+    ) -> Result:
+        instead = CONNECT_ASYNC if self._own else SERVE_ASYNC
+        return run_async(self._runner, function, *arguments, instead=instead)
 
     def _end(self) -> None:
         if self._own:
@@ -434,19 +445,19 @@ class Client:
 
     def send(self, message: "str | Buffer") -> None:
         """Send a message; see `AsyncClient.send`."""
-        self._runner.run(self._client.send(message))
+        self._do(self._client.send, message)
 
     def receive(self, timeout: float = PATIENCE) -> str | bytes:
         """Return the next message; see `AsyncClient.receive`."""
-        return self._runner.run(self._client.receive(timeout))
+        return self._do(self._client.receive, timeout)
 
     def ping(self, timeout: float = PATIENCE) -> None:
         """Send a ping and wait for its pong; see `AsyncClient.ping`."""
-        self._runner.run(self._client.ping(timeout))
+        self._do(self._client.ping, timeout)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection in order; see `AsyncClient.close`."""
-        self._runner.run(self._client.close(code, reason))
+        self._do(self._client.close, code, reason)
 
     @property
     def subprotocol(self) -> str | None:
@@ -479,11 +490,11 @@ class Serving:
         """Start it: the start handler runs.
 
         Raises:
-            RuntimeError: It runs already.
+            RuntimeError: It runs already, or an event loop runs here: `serve_async` is for that.
         """
         runner = asyncio.Runner()
         try:
-            runner.run(self._serving.__aenter__())
+            run_async(runner, self._serving.__aenter__, instead=SERVE_ASYNC)
         except BaseException:
             runner.close()
             raise
@@ -499,7 +510,7 @@ class Serving:
         """Stop it in order; clients that do not read any more are cut off."""
         runner = self._runner
         try:
-            runner.run(self._serving.__aexit__(kind, error, trace))
+            run_async(runner, self._serving.__aexit__, kind, error, trace, instead=SERVE_ASYNC)
         finally:
             self._made = None
             runner.close()
@@ -526,7 +537,7 @@ class Serving:
 
     def run(self, seconds: float) -> None:
         """Let the server run for some time though no client does anything."""
-        self._runner.run(asyncio.sleep(seconds))
+        run_async(self._runner, asyncio.sleep, seconds, instead=SERVE_ASYNC)
 
     @property
     def connections(self) -> list[Connection]:
@@ -584,15 +595,4 @@ def connect_async(
     origin: str | None = None,
 ) -> AsyncClient:
     """Return a client of a server that runs elsewhere, for ``async with``; see `connect`."""
-    return AsyncClient(functools.partial(_connected, path), target, headers, subprotocols, origin)
-
-
-async def _connected(path: str | os.PathLike[str]) -> socket.socket:
-    client = socket.socket(socket.AF_UNIX)
-    client.setblocking(False)  # noqa: FBT003 - socket's interface
-    try:
-        await asyncio.get_running_loop().sock_connect(client, os.fspath(path))
-    except BaseException:
-        client.close()
-        raise
-    return client
+    return AsyncClient(functools.partial(connected, path), target, headers, subprotocols, origin)
