@@ -505,7 +505,7 @@ def test_a_keyboard_interrupt_of_a_handler_ends_a_plain_block_in_order(path: Pat
     with pytest.raises(KeyboardInterrupt):
         serve()
     thread.join()
-    assert sorted(map(str, events)) == ["1011", "closed"]
+    assert sorted(map(str, events)) == ["1001", "closed"]
     assert left_in(path.parent) == []
 
 

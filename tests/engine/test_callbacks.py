@@ -31,8 +31,8 @@ def assert_serves(harness: Harness) -> None:
     assert [code for _, code, _ in harness.closed[closed:]] == [1000]
 
 
-def assert_answered_500(client: Client) -> None:
-    assert client.head.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+def assert_answered(client: Client, status: int) -> None:
+    assert client.status == status
     assert b"\r\nConnection: close\r\n" in client.head
     assert not client.reset
     assert b"secret" not in client.head + client.body
@@ -49,7 +49,7 @@ def test_an_exception_in_the_open_callback_is_answered_500(
     client = harness.connect()
     client.send(REQUEST + frame(TEXT, b"never heard"))
     harness.until(lambda: client.ended)
-    assert_answered_500(client)
+    assert_answered(client, 500)
     assert b"never sent" not in client.body
     assert "LookupError: secret" in log.text
     assert 'in callback\n    raise LookupError("secret")' in log.text
@@ -120,12 +120,16 @@ def test_an_exit_in_a_callback_comes_out_of_the_loop(
     with pytest.raises(type(error)) as caught:
         getattr(harness.engine, method)()
     assert caught.value is error
-    harness.until(lambda: client.ended)
     if callback == "open":
-        assert_answered_500(client)
+        harness.until(lambda: client.ended)
+        assert_answered(client, 503)
     else:
+        harness.until(lambda: client.frames)
+        if callback == "message":
+            client.send(close_frame(1000))
+        harness.until(lambda: client.ended)
         assert [received.code for received in client.frames] == [
-            1011 if callback == "message" else 1000
+            1001 if callback == "message" else 1000
         ]
     client.close()
     harness.until(lambda: harness.engine.connections == 0)
@@ -163,10 +167,28 @@ def test_an_exit_in_a_read_callback_loses_no_message_of_the_others(harness: Harn
     with pytest.raises(SystemExit):
         harness.turn(10)
     harness.until(lambda: all(client.frames for client in clients))
-    assert clients[0].frames[0].code == 1011
+    assert clients[0].frames[0] == Received(TEXT, b"0")
+    assert clients[0].frames[1].code == 1001
     assert [client.frames for client in clients[1:]] == [
         [Received(TEXT, b"%d" % number)] for number in range(1, 5)
     ]
+
+
+def test_an_exit_in_a_read_callback_lets_the_client_close_in_order(harness: Harness) -> None:
+    """What was read with the message that exits is not lost: frames are found where they begin."""
+    harness.message_callback = fail_with(SystemExit())
+    client = harness.open()
+    client.send(frame(TEXT, b"one") + frame(TEXT, b"two") + close_frame(1001)[:3])
+    with pytest.raises(SystemExit):
+        harness.turn(10)
+    harness.until(lambda: client.frames)
+    assert client.frames[0].code == 1001
+    client.send(close_frame(1001)[3:])
+    harness.until(lambda: client.ended)
+    assert not client.reset
+    assert [payload for _, _, payload in harness.messages] == [b"one"]
+    assert [code for _, code, _ in harness.closed] == [1001]
+    assert_serves(harness)
 
 
 def test_a_pause_in_the_open_callback_lasts(harness: Harness) -> None:

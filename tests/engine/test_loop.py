@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 
 from dorrit.engine import Connection, queue_message
-from tests.support.frames import REQUEST, TEXT, frame
+from tests.support.frames import REQUEST, TEXT, close_frame, frame
 from tests.support.harness import PATIENCE, Harness, LogRecords
 from tests.support.narrow import NarrowHarness
 
@@ -222,7 +222,7 @@ def test_a_signal_handler_that_raises_ends_run_and_it_can_go_on(harness: Harness
     harness.until(lambda: harness.messages)
 
 
-def test_what_is_no_Exception_ends_run_and_it_can_go_on(harness: Harness) -> None:
+def test_an_exit_ends_run_and_it_can_go_on(harness: Harness) -> None:
     client, other = harness.open(), harness.open()
     other_conn = harness.connection(other)
 
@@ -235,8 +235,11 @@ def test_what_is_no_Exception_ends_run_and_it_can_go_on(harness: Harness) -> Non
     with pytest.raises(SystemExit):
         harness.engine.run()
     assert is_readable(harness), "there is something left to do"
-    harness.until(lambda: other.frames and client.ended)
-    assert [code for _, code, _ in harness.closed] == [1011]
+    harness.until(lambda: other.frames and client.frames)
+    assert client.frames[0].code == 1001
+    client.send(close_frame(1001))
+    harness.until(lambda: client.ended)
+    assert [code for _, code, _ in harness.closed] == [1001]
 
 
 # Other loops around it

@@ -26,6 +26,7 @@ from dorrit.protocol.refusal import (
     Refusal,
     refusal,
 )
+from dorrit.raised import EXITS
 from dorrit.settings import Settings
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -71,8 +72,9 @@ class AsyncLoop(Loop):
         self._due = 0.0
         self._stops = 0
         self._hurried_until: float | None = None
+        self._cancelled: set[asyncio.Task[Any]] = set()
         self._left: set[asyncio.Task[Any]] = set()
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
 
     # In the event loop
 
@@ -103,16 +105,16 @@ class AsyncLoop(Loop):
     def _turn(self) -> None:
         try:
             self.engine.poll()
-        except Exception as error:  # noqa: BLE001 - it is raised where the server is run
+        except EXITS:
+            # A callback's own. The event loop may go on, and the engine then has to be woken.
+            self._arm()
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised where the server is run
             # The engine can't go on. The event loop would log that, and turn for ever.
             self._failure = error
             self._aio.remove_reader(self.engine.fileno())
             self._stopped.set()
             return
-        except BaseException:
-            # A callback's own. The event loop may go on, and the engine then has to be woken.
-            self._arm()
-            raise
         if self.engine.connections == 0:
             self._emptied.set()
         self._arm()
@@ -144,28 +146,50 @@ class AsyncLoop(Loop):
         answer = self.gate.check(conn, request)
         if answer is not None:
             return answer
-        self._opening[conn] = self._spawn("open", self._open(conn))
+        try:
+            self._opening[conn] = self._spawn("open", self._open(conn))
+        except BaseException:  # somebody's task factory
+            self.gate.limit.leave(conn)
+            raise
         return PENDING
 
     async def _open(self, conn: Connection) -> None:
         answer: Refusal | None
         assert self.handlers.open is not None
+        timeout = asyncio.timeout(OPEN_TIMEOUT)
         try:
             if self._aio.get_task_factory() is not None:
                 # A task of Python 3.12's eager factory would answer before the engine knows of it.
                 await asyncio.sleep(0)
-            async with asyncio.timeout(OPEN_TIMEOUT) as timeout:
+            async with timeout:
                 answer = await async_verdict_of(self.handlers.open, conn)
-        except asyncio.CancelledError:
-            answer = refusal(*(STOPPING if self._stops else OPEN_CALLBACK_RAISED))
-        except Exception as error:  # noqa: BLE001 - the user's
-            if timeout.expired() and isinstance(error, TimeoutError):
-                answer = refusal(*OPEN_CALLBACK_TIMEOUT)
-            else:
-                self.engine.check_process("open", error)
-                answer = refusal(*OPEN_CALLBACK_RAISED)
-                self.reports.callback_raised("open", error)
+        except EXITS as error:
+            self.engine.check_process("open", error)
+            self._answer(conn, refusal(*STOPPING))
+            raise
+        except BaseException as error:
+            if asyncio.current_task(self._aio) is None:
+                raise  # GeneratorExit: it was left behind, and is closed by the interpreter
+            answer = self._answer_to(error, timeout)
         self.engine.check_process("open", None)
+        self._answer(conn, answer)
+
+    def _answer_to(self, error: BaseException, timeout: asyncio.Timeout) -> Refusal:
+        """Say what becomes of a client whose open callback has raised."""
+        if timeout.expired() and issubclass(type(error), TimeoutError):
+            return refusal(*OPEN_CALLBACK_TIMEOUT)
+        if self._is_ours(error):
+            return refusal(*STOPPING)
+        self.engine.check_process("open", error)
+        self.reports.callback_raised("open", error)
+        return refusal(*OPEN_CALLBACK_RAISED)
+
+    def _is_ours(self, error: BaseException) -> bool:
+        """Tell whether this is the cancellation of a callback by the server, which stops."""
+        is_cancellation = issubclass(type(error), asyncio.CancelledError)
+        return is_cancellation and asyncio.current_task(self._aio) in self._cancelled
+
+    def _answer(self, conn: Connection, answer: Refusal | None) -> None:
         del self._opening[conn]
         if answer is not None:
             self.gate.limit.leave(conn)
@@ -206,23 +230,37 @@ class AsyncLoop(Loop):
         """Run what an `async` callback has made, and log what it raises."""
 
         async def run() -> None:
-            error: BaseException | None = None
+            mine = asyncio.current_task()
             try:
                 await coroutine
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
+            except EXITS as error:
                 self.engine.check_process(callback, error)
+                raise
+            except BaseException as error:
+                if asyncio.current_task(self._aio) is not mine:
+                    raise  # GeneratorExit: it was left behind, and is closed by the interpreter
+                self.engine.check_process(callback, error)
+                if self._is_ours(error):
+                    raise
+                self.reports.callback_raised(callback, error)
+            else:
+                self.engine.check_process(callback, None)
 
-        task = self._aio.create_task(run())
+        running = run()
+        try:
+            task = self._aio.create_task(running)
+        except BaseException:  # somebody's task factory
+            running.close()
+            coroutine.close()
+            raise
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[Any]) -> None:
             self._tasks.discard(task)
-            error = None if task.cancelled() else task.exception()
-            if isinstance(error, Exception):
-                self.reports.callback_raised(callback, error)
+            self._cancelled.discard(task)
+            coroutine.close()  # if it was cancelled before it began
+            if not task.cancelled():
+                task.exception()  # SystemExit: whoever runs the event loop gets it, too
 
         task.add_done_callback(ended)
         return task
@@ -341,6 +379,7 @@ class AsyncLoop(Loop):
             len(tasks),
             names_of(tasks),
         )
+        self._cancelled.update(tasks)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=self._last_words())
@@ -369,6 +408,7 @@ class AsyncLoop(Loop):
         if hasattr(self, "_aio") and not self._aio.is_closed():
             self.detach()
             for task in self._running():
+                self._cancelled.add(task)
                 task.cancel()
         super().close()
 

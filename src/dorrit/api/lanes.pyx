@@ -15,6 +15,7 @@ from dorrit.api.eager import beginner
 from dorrit.engine import was_closed_here
 from dorrit.engine.results import check_result
 from dorrit.protocol.closing import CloseCode
+from dorrit.raised import EXITS
 
 # What the tasks are called.
 TASK_NAME = "dorrit"
@@ -126,7 +127,9 @@ cdef class Lanes:
         message = None      # the callback's alone: it may be large
         try:
             lane.task = self.start(coroutine)
-        except Exception as error:      # somebody's task factory
+        except EXITS:
+            raise
+        except BaseException as error:  # somebody's task factory
             coroutine.close()
             self.lanes.pop(conn, None)
             self.fail(conn, lane, error)
@@ -149,7 +152,15 @@ cdef class Lanes:
         elif self.on_close_is_async:
             lane = self.lanes[conn] = Lane()
             lane.closing = (code, reason)
-            lane.task = self.start(self._run_close(conn, lane))
+            coroutine = self._run_close(conn, lane)
+            try:
+                lane.task = self.start(coroutine)
+            except EXITS:
+                raise
+            except BaseException:       # somebody's task factory
+                coroutine.close()
+                self.lanes.pop(conn, None)
+                raise
         else:
             return self.on_close(conn, code, reason)   # whose result the engine looks at
 
@@ -159,7 +170,11 @@ cdef class Lanes:
             while True:
                 try:
                     await self.on_message(conn, message)
-                except (Exception, asyncio.CancelledError) as error:    # the user's
+                except EXITS:
+                    raise
+                except BaseException as error:      # the user's
+                    if self.is_left(lane):
+                        raise
                     self.engine.check_process("message", error)
                     self.fail(conn, lane, error)
                 # A callback that closes its connection wants to hear nothing more of it.
@@ -178,10 +193,10 @@ cdef class Lanes:
         except BaseException as error:
             # SystemExit ends the server, in order: the close callback will be wanted.
             del self.lanes[conn]
+            if self.is_left(lane):
+                raise
             self.notice()
             self.engine.check_process("message", error)
-            if self.loop.is_closed():
-                raise   # it was left behind then
             if lane.closing is not None:
                 self.take_close(conn, *lane.closing)
             raise
@@ -204,14 +219,16 @@ cdef class Lanes:
                     check_result("on_close", result)
             if lane.task is not None:
                 self.engine.check_process("close", None)
-        except (Exception, asyncio.CancelledError) as error:    # the user's
-            self.engine.check_process("close", error)
-            self.uncancel(error)
-            self.reports.callback_raised("close", error)
-        except BaseException as error:
+        except EXITS as error:
             self.notice()
             self.engine.check_process("close", error)
             raise
+        except BaseException as error:      # the user's
+            if self.is_left(lane):
+                raise
+            self.engine.check_process("close", error)
+            self.uncancel(error)
+            self.reports.callback_raised("close", error)
         finally:
             del self.lanes[conn]
 
@@ -220,14 +237,20 @@ cdef class Lanes:
         self.uncancel(error)
         lane.waiting = None
         lane.size = 0
-        self.reports.callback_raised("message", error)
         self.engine.fail(conn, INTERNAL_ERROR, "")
+        self.reports.callback_raised("message", error)
         return 0
+
+    cdef bint is_left(self, Lane lane) except -1:
+        """Whether nobody runs the lane any more: what has been raised in it is the GeneratorExit of
+        the interpreter, which closes coroutines that are left."""
+        return self.loop.is_closed() or (
+            lane.task is not None and asyncio.current_task(self.loop) is not lane.task)
 
     cdef int uncancel(self, error) except -1:
         """Lets the task that was cancelled go on: what it has to do still, it does."""
         task = asyncio.current_task(self.loop)
-        if isinstance(error, asyncio.CancelledError) and task is not None:
+        if task is not None and issubclass(type(error), asyncio.CancelledError):
             while task.cancelling() > 0:
                 task.uncancel()
         return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from dorrit.errors import StartError
+from dorrit.raised import EXITS, exc_info, summary_of
 
 _loading = False
 
@@ -61,7 +62,9 @@ def load(server: str) -> ModuleType:
         raise StartError(f"{server} can't be loaded: {error}") from None
     except StartError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever the server's own code raises
+    except EXITS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the server's own code raises
         _explain(error)
         raise StartError(f"{server} can't be loaded: {_summary(error)}") from None
 
@@ -78,9 +81,9 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _explain(error: Exception) -> None:
+def _explain(error: BaseException) -> None:
     """Print the traceback of the server's own code; there is none if it can't even be read."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(exc_info(error)[2])
     own = [
         frame
         for frame in frames
@@ -90,8 +93,17 @@ def _explain(error: Exception) -> None:
         return
     sys.stderr.write("Traceback (most recent call last):\n")
     sys.stderr.write("".join(traceback.format_list(own)))
-    sys.stderr.write("".join(traceback.format_exception_only(error)))
+    sys.stderr.write("".join(_last_lines(error)))
 
 
-def _summary(error: Exception) -> str:
-    return traceback.format_exception_only(error)[-1].strip().replace("\n", " ")
+def _summary(error: BaseException) -> str:
+    return _last_lines(error)[-1].strip().replace("\n", " ")
+
+
+def _last_lines(error: BaseException) -> list[str]:
+    try:
+        return traceback.format_exception_only(error)
+    except EXITS:
+        raise
+    except BaseException:  # noqa: BLE001 - its text is code of the user's, too
+        return [f"{summary_of(error)}\n"]

@@ -2,25 +2,27 @@
 
 import logging
 import os
-import traceback
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from typing import Any, Final
 
 import dorrit
+from dorrit import raised
 from dorrit.api.application import Application
 from dorrit.api.checking import prepare, problems, report
 from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError
-from dorrit.process import check_request, daemon, leaving, privileges, restart, stacks
+from dorrit.process import check_request, daemon, leaving, privileges, restart
 from dorrit.process.handover import Handover
 from dorrit.process.holdings import Holdings, Wanted
 from dorrit.process.launch import Launch
 from dorrit.process.limits import raise_descriptor_limit
-from dorrit.process.log import NO_SYSLOG, Log
+from dorrit.process.log import Log
 from dorrit.process.privileges import Identity
 from dorrit.process.signals import Handlers
 from dorrit.process.status import Status
+from dorrit.raised import EXITS
 from dorrit.settings import Settings, merge
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -100,25 +102,27 @@ class Run:
         self.made = made
         self.settings: Settings = merge(given, {})
         self.launch: Launch = Launch.current()
-        self.log: Log = Log(self.settings.log_level, self.settings.log_format)
+        self.log: Log = Log(self.settings.log_level)
         self.handlers: Handlers = Handlers(self.log.reopen)
         self.readiness: daemon.Readiness | None = None
 
     def run(self) -> int:
         """Run it; return the exit status."""
         handover = self.launch.handover
-        if not self.given.get("no_restart"):
-            self.made.enter_context(stacks.covered_threads())
         try:
             return self.start() if handover is None else self.start_again(handover)
         except StartError:
             if handover is not None:
                 self._keep_record()
             raise
-        except Exception:
+        except EXITS:
+            raise
+        except BaseException as error:
             self._keep_record()
             # A daemon's stderr leads nowhere.
-            logger.critical("the server ends, for a reason that it does not know", exc_info=True)
+            raised.log(
+                logging.CRITICAL, "the server ends, for a reason that it does not know", error
+            )
             raise
 
     def patience(self) -> float:
@@ -144,8 +148,6 @@ class Run:
         self._init()
         try:
             self.handlers.install(daemon=False)
-            if self.settings.log is not None:
-                self.log.use_file(self.settings.log, identity)
             self._prepare_limits(identity)
             wanted = Wanted(
                 name=self.application.name,
@@ -176,8 +178,6 @@ class Run:
         if self.is_daemon:
             self.log.use_syslog(handover.name)
             self.log.leave_terminal()
-            self.log.take_prints()
-        self._use_file_again()
         try:
             return self._start_again(handover)
         except StartError as error:
@@ -202,9 +202,6 @@ class Run:
         if not self.given.get("no_restart"):
             self._arm(handover)  # its start may crash as well
         self._load()
-        if self._use_file_again():
-            for line in handover.report():
-                logger.error("%s", line)
         by_root = os.geteuid() == 0
         identity = privileges.resolve(
             self.settings.user if by_root else None, self.settings.group if by_root else None
@@ -227,43 +224,30 @@ class Run:
         """Load the server, whose code may have settings of its own."""
         self.application, self.settings = prepare(self.load, self.given)
         self.log.set_level(self.settings.log_level)
-        self.log.set_layout(self.settings.log_format)
-
-    def _use_file_again(self) -> bool:
-        """Have the log go to its file after a crash; return whether it does so from now on.
-
-        It may be known only when the server has been loaded, whose code names it.
-        """
-        path = self.settings.log
-        if path is None or path == self.log.path:
-            return False
-        try:
-            self.log.use_file(path)
-        except StartError as error:
-            logger.error("%s", error)  # noqa: TRY400 - no reason not to serve
-            return False
-        self.log.leave_terminal()
-        return True
 
     def _init(self) -> None:
         """Run ``ws_init_func`` (R7), which may set the server's name."""
         self.loop_type = loop_type(self.application, self.settings)
         try:
             self.application.init(self.settings.config_file)
-        except Exception as error:
+        except EXITS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's
             if self.launch.handover is None:
-                traceback.print_exc()
+                sys.stderr.write(raised.traceback_of(error))
             else:
-                logger.exception("ws_init_func raised")
-            raise StartError(f"ws_init_func raised {type(error).__name__}: {error}") from None
+                raised.log(logging.ERROR, "ws_init_func raised", error)
+            raise StartError(f"ws_init_func raised {raised.summary_of(error)}") from None
 
     def _exit(self) -> bool:
         """Run ``ws_exit_func``, once, after a ``ws_init_func`` that did not raise (R8)."""
         try:
             with leaving.ended_in_children():
                 self.application.exit()
-        except Exception:
-            logger.exception("ws_exit_func raised")
+        except EXITS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's
+            raised.log(logging.ERROR, "ws_exit_func raised", error)
             return False
         return not self.stop_failed
 
@@ -277,8 +261,7 @@ class Run:
 
     def _detach(self) -> None:
         """Become a daemon (R22). Only that returns."""
-        if self.settings.log is None and not self.log.use_syslog(self.holdings.name):
-            logger.warning("%s", NO_SYSLOG)
+        self.log.use_syslog(self.holdings.name)
         self.readiness = daemon.detach()
         self.holdings.own()
         self.handlers.install(daemon=True)
@@ -333,7 +316,6 @@ class Run:
             )
 
         self._start(loop)
-        self.log.take_root()
         restarter = None
         try:
             holdings.listener.listen()
@@ -361,19 +343,21 @@ class Run:
         try:
             with leaving.ended_in_children():
                 loop.start()
-        except StartError:
+        except (StartError, *EXITS):
             raise
-        except Exception as error:
-            logger.exception("the start handler raised")
-            raise StartError(f"on_start raised {type(error).__name__}: {error}") from None
+        except BaseException as error:  # noqa: BLE001 - the user's
+            raised.log(logging.ERROR, "the start handler raised", error)
+            raise StartError(f"on_start raised {raised.summary_of(error)}") from None
 
     def _stop(self, loop: Loop) -> None:
         """Run the stop handler."""
         try:
             with leaving.ended_in_children():
                 loop.finish()
-        except Exception:
-            logger.exception("the stop handler raised")
+        except EXITS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's
+            raised.log(logging.ERROR, "the stop handler raised", error)
             self.stop_failed = True
 
     def _say_ready(self, loop: Loop) -> None:
@@ -384,9 +368,6 @@ class Run:
         if self.readiness is not None:
             self.log.leave_terminal()
             self.readiness.ready()
-            self.log.take_prints()
-        elif self.settings.log is not None:
-            self.log.leave_terminal()
         notifier = self.launch.notifier
         notifier.ready(listening, main_pid=os.getpid() if self.is_daemon else None)
         interval = notifier.watchdog_interval()

@@ -21,6 +21,7 @@ from dorrit.protocol.refusal import (
     TOO_MANY_HANDSHAKES,
     refusal,
 )
+from dorrit.raised import EXITS
 
 
 cdef extern from "<sys/uio.h>" nogil:
@@ -125,7 +126,9 @@ cdef class Acceptor(Agenda):
                 answer = refusal(*PEER_REFUSED)
                 self.reports.refused(answer)
                 connection.refuse(answer.response())
-        except Exception as error:
+        except EXITS:
+            raise
+        except BaseException as error:
             self.give_up(connection, error)
         return connection
 
@@ -136,7 +139,9 @@ cdef class Acceptor(Agenda):
         cdef Connection oldest = <Connection>self.table[descriptor]
         try:
             read(oldest)
-        except Exception as error:
+        except EXITS:
+            raise
+        except BaseException as error:
             self.give_up(oldest, error)
         return 0
 
@@ -234,7 +239,7 @@ cdef class Acceptor(Agenda):
 
     cdef int give_up(self, Connection connection, object error) except -1:
         """Memory ran out, or the engine has a fault: that costs this connection, and no other."""
-        if DORRIT_INVARIANTS and not isinstance(error, MemoryError):
+        if DORRIT_INVARIANTS and not issubclass(type(error), MemoryError):
             raise error
         connection.lose()
         self.reports.engine_failed(error)

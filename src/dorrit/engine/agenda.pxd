@@ -85,6 +85,8 @@ cdef class Agenda:
     cdef bint is_lost                       # this is another one, forked in a callback
     cdef object farewell                    # what that one ends with
     cdef object end_child                   # ends it with that, if nobody takes exceptions
+    cdef object exit                        # what a message callback leaves the loop with, or None
+    cdef bint is_interrupted                # one of the two: the turn does not end as usual
 
     cdef int poller                         # descriptor; -1 once the engine is closed
     cdef int waker                          # descriptor: a byte written here ends the engine's sleep
@@ -126,6 +128,7 @@ cdef class Agenda:
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept
     cdef void wake(self) noexcept
     cpdef int check_process(self, str callback, error) except -1
+    cdef int callback_raised(self, str callback, error) except -1
 
 
 cdef inline uint32_t fragment_size(Agenda agenda, size_t length) noexcept:

@@ -14,6 +14,8 @@ from dorrit.engine.references cimport references_add, references_free, reference
 import os
 from collections import OrderedDict
 
+from dorrit.raised import is_exit
+
 
 cdef extern from "poller.h" nogil:
     int dorrit_poller_remove(int poller, int descriptor)
@@ -162,14 +164,13 @@ cdef class Agenda:
             error: What it has raised, or `None`.
 
         Raises:
-            SystemExit: It is such a process. What was no `Exception` goes on its way instead. In an
-                event loop the process has ended by then.
+            SystemExit, KeyboardInterrupt: It is such a process. In an event loop it has ended by then.
         """
         if self.forks_before == forks:
             return 0
-        self.is_lost = True
+        self.is_lost = self.is_interrupted = True
         if self.farewell is None:
-            if error is not None and not isinstance(error, Exception):
+            if error is not None and is_exit(error):
                 self.farewell = error
             else:
                 self.farewell = SystemExit(1)
@@ -180,6 +181,14 @@ cdef class Agenda:
         if self.end_child is not None:
             self.end_child(self.farewell)   # it does not return
         raise self.farewell
+
+    cdef int callback_raised(self, str callback, error) except -1:
+        """Takes what a function of the user has raised: it is logged, unless it ends the server."""
+        self.check_process(callback, error)
+        if is_exit(error):
+            raise error
+        self.reports.callback_raised(callback, error)
+        return 0
 
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept:
         cdef uint64_t deadline = dorrit_monotonic_milliseconds() + milliseconds + DEADLINE_STEP - 1

@@ -12,4 +12,5 @@ cdef class Calls(Timekeeper):
     cdef int check_usable(self) except -1
     cdef int call_watcher(self, int descriptor) except -1
     cdef int wake_up(self) except -1
+    cdef int handle_signals(self) except -1
     cdef int make_calls(self) except -1

@@ -84,9 +84,8 @@ cdef class Calls(Timekeeper):
         try:
             function()
             self.check_process("watching", None)
-        except Exception as error:
-            self.check_process("watching", error)
-            self.reports.callback_raised("watching", error)
+        except BaseException as error:
+            self.callback_raised("watching", error)
         return 0
 
     cdef int wake_up(self) except -1:
@@ -94,8 +93,16 @@ cdef class Calls(Timekeeper):
         self.woken = False
         while read_descriptor(self.woken_end, thrown_away, sizeof(thrown_away)) > 0:
             pass
-        PyErr_CheckSignals()
+        self.handle_signals()
         return self.make_calls()
+
+    cdef int handle_signals(self) except -1:
+        """Runs the handlers of signals that have come, which may be the user's."""
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            self.callback_raised("signal", error)
+        return 0
 
     cdef int make_calls(self) except -1:
         """Makes the calls that there are; those that they ask for have their turn next time."""
@@ -107,7 +114,6 @@ cdef class Calls(Timekeeper):
                 self.check_process("call_soon_threadsafe", None)
                 if result is not None:
                     check_result("the function of call_soon_threadsafe", result)
-            except Exception as error:
-                self.check_process("call_soon_threadsafe", error)
-                self.reports.callback_raised("call_soon_threadsafe", error)
+            except BaseException as error:
+                self.callback_raised("call_soon_threadsafe", error)
         return 0

@@ -7,7 +7,7 @@ and run the close callbacks, until nothing of either is left.
 """
 
 cimport cython
-from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.exc cimport PyErr_SetFromErrno
 from cpython.ref cimport Py_DECREF
 from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
@@ -27,6 +27,7 @@ from dorrit.engine.writer cimport flush
 
 from dorrit.engine.reports import Reports
 from dorrit.protocol.refusal import MAX_HEAD, STOPPING, refusal
+from dorrit.raised import EXITS
 
 
 cdef extern from "poller.h" nogil:
@@ -229,8 +230,8 @@ cdef class Engine(Calls):
         self.turn(0)
 
     def run(self) -> None:
-        """Serves until `stop` is called. An exception that is no `Exception`, from a callback or a
-        signal handler, ends it too; then it can be called again."""
+        """Serves until `stop` is called. SystemExit and KeyboardInterrupt, from a callback or a
+        signal handler, end it too; then it can be called again."""
         try:
             while not self.stopping:
                 self.turn(self.sleep())
@@ -424,7 +425,7 @@ cdef class Engine(Calls):
         if count < 0:
             if errno != EINTR:
                 PyErr_SetFromErrno(OSError)
-            PyErr_CheckSignals()
+            self.handle_signals()
             count = 0
         self.in_turn = True
         try:
@@ -442,15 +443,23 @@ cdef class Engine(Calls):
             raise
         finally:
             self.in_turn = False
-            # An exception came in between, or what was resumed has been read only now. (The parent of a
-            # process that a callback has forked knows for itself.)
-            if self.is_lost:
-                pass
+            # An exception came in between, or what was resumed has been read only now.
+            if self.is_interrupted:
+                self.end_interrupted()
             elif self.dirty.length > 0 or self.ended.length > 0 or self.resumed.length > 0:
                 self.wake()
         if DORRIT_INVARIANTS:
             check_invariants(self)
         return 0
+
+    cdef int end_interrupted(self) except -1:
+        """Ends a turn that does not end as usual."""
+        if self.is_lost:
+            return 0    # the parent of a process that a callback has forked knows for itself
+        self.is_interrupted = False
+        self.wake()
+        error, self.exit = self.exit, None
+        raise error
 
     cdef int take_event(self, dorrit_poller_event *event) except -1:
         cdef Connection connection
@@ -474,7 +483,9 @@ cdef class Engine(Calls):
                     connection.queue.bytes >= FLUSHED_AT_ONCE
                     and not connection.watched_for_writing):
                 flush(connection)
-        except Exception as error:
+        except EXITS:
+            raise
+        except BaseException as error:
             self.give_up(connection, error)
         return 0
 
@@ -493,7 +504,9 @@ cdef class Engine(Calls):
                     if self.on_read is not None:
                         self.on_read()
                         self.check_process("message", None)
-            except Exception as error:
+            except EXITS:
+                raise
+            except BaseException as error:
                 self.give_up(connection, error)
         return 0
 
@@ -506,8 +519,8 @@ cdef class Engine(Calls):
         return 0
 
     cdef int settle_all(self) except -1:
-        """Settles though callbacks raise what is no Exception: R11 has the others run all the same.
-        The first one then goes on its way."""
+        """Settles though callbacks exit: R11 has the others run all the same. The first exit then goes
+        on its way."""
         first = None
         while self.dirty.length > 0 or self.ended.length > 0:
             try:
@@ -528,7 +541,9 @@ cdef class Engine(Calls):
                 # One that could not write all, earlier in this turn, waits for the poller.
                 if not connection.watched_for_writing:
                     flush(connection)
-            except Exception as error:
+            except EXITS:
+                raise
+            except BaseException as error:
                 self.give_up(connection, error)
         return 0
 
@@ -542,9 +557,8 @@ cdef class Engine(Calls):
                 if result is not None:
                     check_result("on_close" if self.text_as_str else "ws_close_callback",
                                  result, self.text_as_str)
-            except Exception as error:
-                self.check_process("close", error)
-                self.reports.callback_raised("close", error)
+            except BaseException as error:
+                self.callback_raised("close", error)
         return 0
 
 

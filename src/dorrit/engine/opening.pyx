@@ -6,7 +6,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memmove
 
-from dorrit.engine.agenda cimport SCRATCH_SIZE, quarters
+from dorrit.engine.agenda cimport SCRATCH_SIZE, Agenda, quarters
 from dorrit.engine.connection cimport OPEN
 from dorrit.engine.frame cimport Frame, frame_is_raw, frame_raw, frame_release
 from dorrit.engine.queue cimport queue_at, queue_replace
@@ -19,10 +19,12 @@ from dorrit.protocol.handshake import accept_response, parse_request
 from dorrit.protocol.refusal import (
     HANDSHAKE_DEADLINE,
     OPEN_CALLBACK_RAISED,
+    STOPPING,
     Refusal,
     head_too_large,
     refusal,
 )
+from dorrit.raised import is_exit
 
 
 cdef extern from "<string.h>" nogil:
@@ -113,10 +115,11 @@ cdef int refuse(Connection connection, object answer) except -1:
 
 
 cdef int refuse_for(Connection connection, error) except -1:
-    """An open callback has raised, or what it has said can't be made an answer: that is a 500."""
+    """An open callback has raised, or what it has said can't be made an answer: that is a 500, or a
+    503 if it ends the server."""
     connection.kept_request = None
-    refuse(connection, refusal(*OPEN_CALLBACK_RAISED))
-    return report(connection.agenda, "open", error)
+    refuse(connection, refusal(*(STOPPING if is_exit(error) else OPEN_CALLBACK_RAISED)))
+    return connection.agenda.callback_raised("open", error)
 
 
 cdef int upgrade(Connection connection, bytes head) except -1:
@@ -199,11 +202,3 @@ cdef int do_as_told(Connection connection, object answer) except -1:
             agenda.ping_interval or agenda.idle_timeout, agenda.idle_timeout or agenda.ping_interval))
     return 0
 
-
-cdef int report(Agenda agenda, str callback, error) except -1:
-    """Logs what a callback raised. What is no Exception (SystemExit, KeyboardInterrupt) is meant for
-    the whole program: it goes on its way."""
-    if not isinstance(error, Exception):
-        raise error
-    agenda.reports.callback_raised(callback, error)
-    return 0

@@ -48,11 +48,12 @@ from dorrit.engine.frame cimport (
     DORRIT_OPCODE_PING,
     DORRIT_OPCODE_TEXT,
 )
-from dorrit.engine.opening cimport read_head, report
+from dorrit.engine.opening cimport read_head
 from dorrit.engine.receiving cimport receive
 from dorrit.engine.results cimport check_result
 
 from dorrit.protocol.closing import CloseCode
+from dorrit.raised import is_exit
 
 
 cdef extern from "Python.h":
@@ -96,6 +97,7 @@ cdef uint16_t POLICY_VIOLATION = CloseCode.POLICY_VIOLATION
 cdef uint16_t MESSAGE_TOO_BIG = CloseCode.MESSAGE_TOO_BIG
 cdef uint16_t INTERNAL_ERROR = CloseCode.INTERNAL_ERROR
 cdef uint16_t NO_STATUS = CloseCode.NO_STATUS_RCVD
+cdef object GOING_AWAY = int(CloseCode.GOING_AWAY)
 
 WHAT_IS_WRONG = {
     DORRIT_FRAME_RESERVED_BITS: "a reserved bit is set",
@@ -430,8 +432,7 @@ cdef int take_result(Connection connection, PyObject *returned) except -1:
     try:
         check_result("on_message" if is_handler else "ws_read_callback", result, is_handler)
     except BaseException as error:
-        connection.fail(INTERNAL_ERROR, "", True)
-        report(connection.agenda, "message" if is_handler else "read", error)
+        take_error(connection, error)
     return 0
 
 
@@ -443,10 +444,23 @@ cdef int callback_raised(Connection connection) except -1:
     try:
         raise_what_is_set()
     except BaseException as error:
-        callback = "message" if connection.agenda.text_as_str else "read"
-        connection.agenda.check_process(callback, error)
+        take_error(connection, error)
+    return 0
+
+
+cdef int take_error(Connection connection, error) except -1:
+    """A callback has raised: the connection is closed with 1011, or with 1001 if the server ends."""
+    cdef Agenda agenda = connection.agenda
+    callback = "message" if agenda.text_as_str else "read"
+    agenda.check_process(callback, error)
+    if not is_exit(error):
         connection.fail(INTERNAL_ERROR, "", True)
-        report(connection.agenda, callback, error)
+        return agenda.callback_raised(callback, error)
+    # What has been read with this message is not lost: the exit waits for the end of the turn.
+    if agenda.exit is None:
+        agenda.exit = error
+    agenda.is_interrupted = True
+    connection.close(GOING_AWAY, "")
     return 0
 
 

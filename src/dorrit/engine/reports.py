@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from dorrit import raised
+
 logger: logging.Logger = logging.getLogger("dorrit")
 
 BURST: Final = 10
@@ -64,8 +66,12 @@ class Reports:
         if allowance is None:
             allowance = self._allowances[kind] = Allowance(self._clock)
         addition = allowance.take()
-        if addition is not None:
-            logger.log(level, "%s%s", text, addition, exc_info=error)
+        if addition is None:
+            return
+        if error is None:
+            logger.log(level, "%s%s", text, addition)
+        else:
+            raised.log(level, text + addition, error)
 
     def refused(self, answer: Refused) -> None:
         """Report a handshake that got an HTTP error; its text is printable already."""
@@ -113,7 +119,7 @@ class Reports:
 
         Clients may find out how to cause it, so this is bounded too, for each kind of error.
         """
-        name = type(error).__name__
+        name = raised.name_of(error)
         self._write(
             f"{callback} raised {name}",
             logging.ERROR,
@@ -159,7 +165,7 @@ class Reports:
 
     def engine_failed(self, error: BaseException) -> None:
         """Report that a connection was given up, since memory ran out or the engine has a fault."""
-        if isinstance(error, MemoryError):
+        if issubclass(type(error), MemoryError):
             self._write("out of memory", logging.ERROR, "memory ran out: a connection is given up")
         else:
-            logger.critical("a fault in dorrit: a connection is given up", exc_info=error)
+            raised.log(logging.CRITICAL, "a fault in dorrit: a connection is given up", error)

@@ -13,6 +13,7 @@ from dorrit.engine.opening cimport refuse_late
 from dorrit.engine.results cimport check_result
 
 from dorrit.protocol.closing import CloseCode
+from dorrit.raised import EXITS
 
 
 cdef extern from "sockets.h" nogil:
@@ -77,9 +78,8 @@ cdef class Timekeeper(Acceptor):
                     self.check_process("periodic", None)
                     if result is not None:
                         check_result("the periodic function", result, self.text_as_str)
-                except Exception as error:
-                    self.check_process("periodic", error)
-                    self.reports.callback_raised("periodic", error)
+                except BaseException as error:
+                    self.callback_raised("periodic", error)
                 finally:
                     timer.due = dorrit_monotonic_milliseconds() + timer.interval
         return 0
@@ -101,7 +101,9 @@ cdef class Timekeeper(Acceptor):
             if connection.deadline != 0 and connection.deadline <= now:
                 try:
                     self.end_late(connection)
-                except Exception as error:
+                except EXITS:
+                    raise
+                except BaseException as error:
                     self.give_up(connection, error)
             if connection.deadline != 0 and connection.deadline < self.deadline_first:
                 self.deadline_first = connection.deadline

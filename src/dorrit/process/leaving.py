@@ -13,12 +13,13 @@ import queue
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
 from typing import Final, NoReturn
 
 from dorrit.errors import StartError
+from dorrit.raised import traceback_of
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
@@ -90,39 +91,51 @@ def _threads() -> list[threading.Thread]:
 # Forked processes
 
 
-@contextmanager
-def ended_in_children() -> Iterator[None]:
+class ended_in_children:  # noqa: N801 - it is used as a function
     """End a process that was forked off this one in the block, and would leave it.
 
     What the block has made is its parent's: the process ends without undoing any of it.
     """
-    pid = os.getpid()
-    try:
-        yield
-    except BaseException as error:
-        if os.getpid() != pid:
+
+    # A generator would not do: contextlib sets attributes of the exception, which may refuse that.
+
+    def __enter__(self) -> None:
+        """Note which process this is."""
+        self._pid = os.getpid()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process if it is another one."""
+        if os.getpid() == self._pid:
+            return
+        if error is not None:
             end_child(error)
-        raise
-    if os.getpid() != pid:
         logger.error("a process that the server's code has forked ends: it must not go on as one")
         end(1)
 
 
 def end_child(error: BaseException) -> NoReturn:
     """End a process that was forked off this one, with what it would be left with."""
-    if not isinstance(error, SystemExit):
-        traceback.print_exception(error)
-    elif error.code is not None and not isinstance(error.code, int):
+    if not issubclass(type(error), SystemExit):  # whatever it says that it is
+        sys.stderr.write(traceback_of(error))
+    elif (
+        isinstance(error, SystemExit) and error.code is not None and not isinstance(error.code, int)
+    ):
         sys.stderr.write(f"{error.code}\n")
     end(status_of(error))
 
 
 def status_of(error: BaseException) -> int:
     """Return the exit status of a process that this ends."""
+    if not issubclass(type(error), StartError | SystemExit):  # whatever it says that it is
+        return 1
     if isinstance(error, StartError):
         return error.status
-    if not isinstance(error, SystemExit):
-        return 1
+    assert isinstance(error, SystemExit)
     # As sys.exit has it: "Most systems require it to be in the range 0-127", and what is no number
     # is printed instead.
     if error.code is None or isinstance(error.code, int):
