@@ -28,6 +28,8 @@ from dorrit.setting_readers import (
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
+LOG_FORMATS: Final = ("text", "json")
+
 ADDRESS_HEADERS: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 """The header fields in which web servers pass on a client's address."""
 
@@ -118,6 +120,15 @@ SETTINGS: Final = (
     Setting(
         "log_level", None, "LEVEL", "info", str, one_of(*LOG_LEVELS),
         f"what to log: {', '.join(LOG_LEVELS[:-1])} or {LOG_LEVELS[-1]}, each with those after it",
+    ),
+    Setting(
+        "log", None, "FILE", None, str | os.PathLike, absolute_path,
+        "absolute path of the file to write the log to; it is opened anew at SIGHUP",
+        unset="stderr, and syslog for a daemon",
+    ),
+    Setting(
+        "log_format", None, "FORMAT", "text", str, one_of(*LOG_FORMATS),
+        "what a record of the log looks like: text, or json, one object on each line",
     ),
     Setting(
         "origin", None, "ORIGIN", (), str, read_origin,
@@ -270,6 +281,8 @@ class Settings:
     no_restart: bool = False
     config_file: str | None = None
     log_level: str = "info"
+    log: str | None = None
+    log_format: str = "text"
     origin: tuple[str, ...] = ()
     trust: str | None = None
     allow_peer: tuple[str, ...] = ()
@@ -310,6 +323,8 @@ class ServerSettings(TypedDict, total=False):
     no_restart: bool
     config_file: str | os.PathLike[str] | None
     log_level: str
+    log: str | os.PathLike[str] | None
+    log_format: str
     origin: str | Sequence[str]
     trust: str | None
     allow_peer: str | int | Sequence[str | int]

@@ -7,6 +7,7 @@ import pytest
 
 from dorrit.api.serving import Run
 from dorrit.errors import StartError
+from dorrit.settings import Settings
 from tests.support.harness import LogRecords
 
 
@@ -21,11 +22,14 @@ def test_a_daemon_that_cannot_start_again_says_so_in_its_log(
     monkeypatch.setattr(Run, "_start_again", fail)
     run = Run.__new__(Run)
     no_log: Any = types.SimpleNamespace(
-        use_syslog=said.append, leave_terminal=lambda: said.append("leaves the terminal")
+        use_syslog=said.append,
+        leave_terminal=lambda: said.append("leaves the terminal"),
+        take_prints=lambda: said.append("takes prints"),
     )
     run.log = no_log
+    run.settings = Settings()
     handover: Any = types.SimpleNamespace(daemon=True, name="chat")
     with pytest.raises(StartError, match="the file has gone"):
         run.start_again(handover)
-    assert said == ["chat", "leaves the terminal"]
+    assert said == ["chat", "leaves the terminal", "takes prints"]
     assert "the server can't go on after a crash: the file has gone" in log.text

@@ -120,6 +120,16 @@ def thread(example: Snippet) -> None:
         assert [one.receive(), other.receive()] == ["done", "done"]
 
 
+def logged(example: Snippet, servers: Servers) -> None:
+    file = servers.directory / "chat.py"
+    file.write_text(example.text)
+    run = servers.start(*servers.command(f"{file}:app")).until_listening()
+    client = servers.connect()
+    client.send("hello\nforged")
+    run.until_logged("INFO chat: somebody said hello\n| forged\n")
+    assert servers.stop(run) == 0
+
+
 def long_work(example: Snippet) -> None:
     app = example.app()
     with serve(app) as server, server.connect("/") as client:
@@ -267,6 +277,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "Accept large messages, and limit them": large_messages,
     "Compress messages": compressed,
     "Write it as a class": as_a_class,
+    "Log": logged,
     "Read a configuration file": config_file,
     "Serve within a program of asyncio": guest,
     "Serve within any other loop": guest,

@@ -123,6 +123,36 @@ def test_R28_R29_in_the_foreground_the_same_process_serves_again(
     assert [path.name for path in foreground.directory.iterdir() if "socket" in path.name] == []
 
 
+OVERFLOWING = """
+import asyncio, faulthandler
+from dorrit import Server
+
+app = Server("overflow")
+
+def overflow():
+    faulthandler._stack_overflow()
+
+@app.on_message
+async def said(conn, message):
+    if message == "crash":
+        await asyncio.to_thread(overflow)
+    conn.send(message)
+"""
+
+
+def test_R28_an_overflow_of_a_threads_stack_is_a_crash_as_any_other(foreground: Servers) -> None:
+    file = foreground.directory / "overflow.py"
+    file.write_text(OVERFLOWING)
+    words = [interpreter_for_nobody(), "-m", "dorrit", "serve", f"{file}:app", "-x"]
+    server = foreground.start(*words, "-l", foreground.path, env=ENVIRONMENT).until_listening()
+    for restarts in (1, 2):
+        crash(server.path)
+        assert ask(server.path, "again") == "again"
+        assert server.err.count("crashed: SIGSEGV") == restarts
+        assert server.err.count(f'File "{file}", line 8 in overflow') == restarts
+    assert foreground.stop(server) == 0
+
+
 @pytest.fixture
 def log() -> Iterator[LogDaemon]:
     with log_daemon() as made:

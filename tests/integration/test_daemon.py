@@ -522,9 +522,10 @@ def test_status_by_name_finds_a_socket_elsewhere(daemons: Daemons) -> None:
 
 
 def test_R24_R26_a_daemon_that_nobody_starts_has_no_pid_file(
-    daemons: Daemons, directory: Path
+    daemons: Daemons, log: LogDaemon, directory: Path
 ) -> None:
     daemon = daemons()
+    log.identities = (daemon.name,)
     own = directory / "own"
     own.mkdir()
     os.chown(own, NOBODY.pw_uid, NOGROUP)

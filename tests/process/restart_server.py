@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dorrit.process import restart
+from dorrit.process import restart, stacks
 from dorrit.process.backoff import wait_after_crash
 from dorrit.process.command import Command
 from dorrit.process.handover import Handover
@@ -72,6 +72,50 @@ def in_another_thread() -> None:
     thread = threading.Thread(target=null_dereference)
     thread.start()
     thread.join()
+
+
+def overflow_in_thread() -> None:
+    thread = threading.Thread(target=stack_overflow)
+    thread.start()
+    thread.join()
+
+
+def overflow_in_thread_of_a_subclass() -> None:
+    class Thread(threading.Thread):
+        def run(self) -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            stack_overflow()
+
+    thread = Thread(daemon=True)
+    thread.start()
+    thread.join()
+
+
+def overflow_in_to_thread() -> None:
+    import asyncio
+
+    asyncio.run(asyncio.to_thread(stack_overflow))
+
+
+def overflow_in_executor() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(abs, range(100)):
+            pass
+        pool.submit(stack_overflow).result()
+
+
+def overflow_in_bare_thread() -> None:
+    import _thread
+
+    _thread.start_new_thread(stack_overflow, ())
+    threading.Event().wait()
+
+
+def overflow_in_thread_that_blocks_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # which it inherits
+    overflow_in_thread()
 
 
 # ---- The server ----------------------------------------------------------------------------------
@@ -181,7 +225,8 @@ def main() -> None:
     parser.add_argument("--wait", action="store_true")
     parser.add_argument("--user", type=int)
     parser.add_argument("--daemon", action="store_true")
-    Server(parser.parse_args()).run()
+    with stacks.covered_threads():
+        Server(parser.parse_args()).run()
 
 
 if __name__ == "__main__":

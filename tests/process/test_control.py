@@ -287,10 +287,8 @@ def test_only_root_may_read_the_pid_file_but_the_servers_user_may_ask(
         """
         from dorrit.process.control import find
         become_nobody()
-        try:
-            find("chat", sys.argv[1])
-        except StartError as error:
-            print(error.status, error)
+        with find("chat", sys.argv[1]) as server:
+            print(server.pid_file, server.status.name)
         """,
         directory,
     )

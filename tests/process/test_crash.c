@@ -124,6 +124,31 @@ static void crash_in_threads(void)
     pthread_join(thread, NULL);
 }
 
+static void *descend_on_a_given_stack(void *given)
+{
+    void *memory = dorrit_crash_give_stack();
+    require(memory != NULL, "give");
+    require(dorrit_crash_give_stack() == NULL, "give a second one");
+    if (given != NULL) {
+        descend(0);
+    }
+    dorrit_crash_take_stack(memory);
+    stack_t now;
+    require(sigaltstack(NULL, &now) == 0 && (now.ss_flags & SS_DISABLE) != 0, "take");
+    return NULL;
+}
+
+/* Many threads have had a stack, and one of them overflows its own. */
+static void crash_in_thread_by_overflow(void)
+{
+    for (int i = 0; i <= 100; i++) {
+        pthread_t thread;
+        require(pthread_create(&thread, NULL, descend_on_a_given_stack, i < 100 ? NULL : &thread)
+                    == 0, "thread");
+        pthread_join(thread, NULL);
+    }
+}
+
 /* A child that crashes; then this process ends as the child has. */
 static void crash_in_child(void)
 {
@@ -249,6 +274,8 @@ int main(int count, char **arguments)
         descend(0);
     } else if (strcmp(way, "threads") == 0) {
         crash_in_threads();
+    } else if (strcmp(way, "stack-of-thread") == 0) {
+        crash_in_thread_by_overflow();
     } else if (strcmp(way, "child") == 0) {
         crash_in_child();
         return 0;

@@ -80,6 +80,10 @@ def test_R28_an_overflow_of_the_stack_runs_the_command_again(program: str) -> No
     assert expect_next(program, "stack", signal.SIGSEGV) == ""
 
 
+def test_R28_an_overflow_of_a_threads_stack_does_if_it_was_given_another(program: str) -> None:
+    assert expect_next(program, "stack-of-thread", signal.SIGSEGV) == ""
+
+
 def test_R28_threads_that_crash_together_run_the_command_once(program: str) -> None:
     for _ in range(20):
         assert expect_next(program, "threads", signal.SIGSEGV) == ""

@@ -349,7 +349,7 @@ def test_R27_closing_does_not_mind_that_the_name_is_gone(path: Path) -> None:
 def test_R27_a_name_that_cannot_be_removed_any_more_is_logged(directory: Path) -> None:
     told = run_python(
         """
-        sys.stderr = sys.stdout
+        os.dup2(1, 2)
         log.Log("info")
         made = Listener(sys.argv[1])
         unlink, os.unlink = os.unlink, None     # what Path.unlink calls
@@ -366,7 +366,7 @@ def test_R27_a_name_that_cannot_be_removed_any_more_is_logged(directory: Path) -
 def test_R27_that_it_cannot_be_removed_without_privileges_is_no_surprise(directory: Path) -> None:
     told = run_python(
         """
-        sys.stderr = sys.stdout
+        os.dup2(1, 2)
         log.Log("info")
         made = Listener(sys.argv[1])
         become_nobody()

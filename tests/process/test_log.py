@@ -6,18 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from dorrit.logger import logger
 from dorrit.process.log import Log
 from dorrit.settings import LOG_LEVELS
 from tests.support.children import run_python
 from tests.support.log_daemon import DEV_LOG, FACILITY_DAEMON, log_daemon, no_log_daemon
-
-logger = logging.getLogger("dorrit")
 
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     before = list(logger.handlers), logger.level, logger.propagate
     yield
+    if logger.sink is not None:
+        logger.sink.__self__.close()
     logger.handlers[:] = before[0]
     logger.setLevel(before[1])
     logger.propagate = before[2]
@@ -68,7 +69,7 @@ def test_R23_with_syslog_only_bad_news_goes_to_the_terminal() -> None:
         told = run_python(
             """
             logger = logging.getLogger("dorrit")
-            sys.stderr = sys.stdout
+            os.dup2(1, 2)
             made = log.Log("info")
             logger.info("before")
             made.use_syslog("chat")

@@ -57,6 +57,14 @@ class LogDaemon:
             texts.append(text)
         return texts
 
+    def drain(self) -> None:
+        """Throw away what waits."""
+        self.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.socket.recv(1 << 16)
+        self.socket.settimeout(PATIENCE)
+
     @property
     def is_silent(self) -> bool:
         self.socket.setblocking(False)

@@ -58,6 +58,8 @@ settings: ServerSettings = {
     "no_restart": False,
     "config_file": None,
     "log_level": "debug",
+    "log": Path("/var/log/chat.log"),
+    "log_format": "json",
     "origin": ["https://example.org", "same"],
     "trust": "X-Forwarded-For",
     "allow_peer": ["www-data", 33],

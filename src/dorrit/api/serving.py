@@ -13,12 +13,12 @@ from dorrit.api.application import Application
 from dorrit.api.checking import prepare, problems, report
 from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError
-from dorrit.process import check_request, daemon, leaving, privileges, restart
+from dorrit.process import check_request, daemon, leaving, privileges, restart, stacks
 from dorrit.process.handover import Handover
 from dorrit.process.holdings import Holdings, Wanted
 from dorrit.process.launch import Launch
 from dorrit.process.limits import raise_descriptor_limit
-from dorrit.process.log import Log
+from dorrit.process.log import NO_SYSLOG, Log
 from dorrit.process.privileges import Identity
 from dorrit.process.signals import Handlers
 from dorrit.process.status import Status
@@ -102,13 +102,15 @@ class Run:
         self.made = made
         self.settings: Settings = merge(given, {})
         self.launch: Launch = Launch.current()
-        self.log: Log = Log(self.settings.log_level)
+        self.log: Log = Log(self.settings.log_level, self.settings.log_format)
         self.handlers: Handlers = Handlers(self.log.reopen)
         self.readiness: daemon.Readiness | None = None
 
     def run(self) -> int:
         """Run it; return the exit status."""
         handover = self.launch.handover
+        if not self.given.get("no_restart"):
+            self.made.enter_context(stacks.covered_threads())
         try:
             return self.start() if handover is None else self.start_again(handover)
         except StartError:
@@ -148,6 +150,8 @@ class Run:
         self._init()
         try:
             self.handlers.install(daemon=False)
+            if self.settings.log is not None:
+                self.log.use_file(self.settings.log, identity)
             self._prepare_limits(identity)
             wanted = Wanted(
                 name=self.application.name,
@@ -178,6 +182,8 @@ class Run:
         if self.is_daemon:
             self.log.use_syslog(handover.name)
             self.log.leave_terminal()
+            self.log.take_prints()
+        self._use_file_again()
         try:
             return self._start_again(handover)
         except StartError as error:
@@ -202,6 +208,9 @@ class Run:
         if not self.given.get("no_restart"):
             self._arm(handover)  # its start may crash as well
         self._load()
+        if self._use_file_again():
+            for line in handover.report():
+                logger.error("%s", line)
         by_root = os.geteuid() == 0
         identity = privileges.resolve(
             self.settings.user if by_root else None, self.settings.group if by_root else None
@@ -224,6 +233,23 @@ class Run:
         """Load the server, whose code may have settings of its own."""
         self.application, self.settings = prepare(self.load, self.given)
         self.log.set_level(self.settings.log_level)
+        self.log.set_layout(self.settings.log_format)
+
+    def _use_file_again(self) -> bool:
+        """Have the log go to its file after a crash; return whether it does so from now on.
+
+        It may be known only when the server has been loaded, whose code names it.
+        """
+        path = self.settings.log
+        if path is None or path == self.log.path:
+            return False
+        try:
+            self.log.use_file(path)
+        except StartError as error:
+            logger.error("%s", error)  # noqa: TRY400 - no reason not to serve
+            return False
+        self.log.leave_terminal()
+        return True
 
     def _init(self) -> None:
         """Run ``ws_init_func`` (R7), which may set the server's name."""
@@ -261,7 +287,8 @@ class Run:
 
     def _detach(self) -> None:
         """Become a daemon (R22). Only that returns."""
-        self.log.use_syslog(self.holdings.name)
+        if self.settings.log is None and not self.log.use_syslog(self.holdings.name):
+            logger.warning("%s", NO_SYSLOG)
         self.readiness = daemon.detach()
         self.holdings.own()
         self.handlers.install(daemon=True)
@@ -316,6 +343,7 @@ class Run:
             )
 
         self._start(loop)
+        self.log.take_root()
         restarter = None
         try:
             holdings.listener.listen()
@@ -368,6 +396,9 @@ class Run:
         if self.readiness is not None:
             self.log.leave_terminal()
             self.readiness.ready()
+            self.log.take_prints()
+        elif self.settings.log is not None:
+            self.log.leave_terminal()
         notifier = self.launch.notifier
         notifier.ready(listening, main_pid=os.getpid() if self.is_daemon else None)
         interval = notifier.watchdog_interval()

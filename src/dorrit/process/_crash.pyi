@@ -66,6 +66,16 @@ def use_stack() -> None:
         OSError: There is no memory, or the thread is on its alternate stack just now.
     """
 
+def give_stack() -> int:
+    """Give this thread one that is its own, unless it has one.
+
+    Returns:
+        What `take_stack` takes; 0 if none was given.
+    """
+
+def take_stack(given: int) -> None:
+    """Take back from this thread, which is about to end, what it was given; of 0 nothing."""
+
 @final
 class Disposition:
     """What happens on a signal: what sigaction(2) tells, to be put back as it was."""

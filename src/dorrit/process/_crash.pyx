@@ -54,6 +54,8 @@ cdef extern from "crash.h" nogil:
     int dorrit_crash_catch(int number)
     void dorrit_crash_handler(int number)
     int dorrit_crash_use_stack()
+    void *dorrit_crash_give_stack()
+    void dorrit_crash_take_stack(void *memory)
 
 
 HANDLER = <uintptr_t>dorrit_crash_handler
@@ -164,6 +166,14 @@ def catch(int number):
 def use_stack():
     if dorrit_crash_use_stack() == -1:
         PyErr_SetFromErrno(OSError)
+
+
+def give_stack():
+    return <uintptr_t>dorrit_crash_give_stack()
+
+
+def take_stack(uintptr_t given):
+    dorrit_crash_take_stack(<void *>given)
 
 
 cdef class Disposition:

@@ -197,21 +197,66 @@ int dorrit_crash_catch(int number)
     return sigaction(number, &action, NULL);
 }
 
+/* Below each stack is a page that can't be touched: what overflows it must not write on. */
+static size_t guard_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void *map_stack(void)
+{
+    void *made = mmap(NULL, guard_bytes() + STACK_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (made == MAP_FAILED) {
+        return NULL;
+    }
+    (void)mprotect(made, guard_bytes(), PROT_NONE);
+    return made;
+}
+
+static int use(void *memory)
+{
+    const stack_t stack = {.ss_sp = (char *)memory + guard_bytes(), .ss_size = STACK_BYTES};
+    return sigaltstack(&stack, NULL);
+}
+
 int dorrit_crash_use_stack(void)
 {
     static void *memory = NULL;
-    const size_t guard = (size_t)sysconf(_SC_PAGESIZE);
-    if (memory == NULL) {
-        void *made = mmap(NULL, guard + STACK_BYTES, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (made == MAP_FAILED) {
-            return -1;
-        }
-        (void)mprotect(made, guard, PROT_NONE);
-        memory = made;
+    if (memory == NULL && (memory = map_stack()) == NULL) {
+        return -1;
     }
-    const stack_t stack = {.ss_sp = (char *)memory + guard, .ss_size = STACK_BYTES};
-    return sigaltstack(&stack, NULL);
+    return use(memory);
+}
+
+void *dorrit_crash_give_stack(void)
+{
+    stack_t now;
+    if (sigaltstack(NULL, &now) == -1 || (now.ss_flags & SS_DISABLE) == 0) {
+        return NULL;
+    }
+    void *memory = map_stack();
+    if (memory != NULL && use(memory) == -1) {
+        munmap(memory, guard_bytes() + STACK_BYTES);
+        return NULL;
+    }
+    return memory;
+}
+
+void dorrit_crash_take_stack(void *memory)
+{
+    if (memory == NULL) {
+        return;
+    }
+    stack_t now;
+    if (sigaltstack(NULL, &now) == 0 && now.ss_sp == (char *)memory + guard_bytes()) {
+        /* macOS looks at the size all the same. */
+        const stack_t none = {.ss_flags = SS_DISABLE, .ss_size = STACK_BYTES};
+        if (sigaltstack(&none, NULL) == -1) {
+            return; /* it is in use just now */
+        }
+    }
+    munmap(memory, guard_bytes() + STACK_BYTES);
 }
 
 /* ---- After the fault: async-signal-safe from here on ------------------------------------------ */

@@ -65,4 +65,12 @@ void dorrit_crash_handler(int number);
  * stays. Returns 0, or -1 with errno set. */
 int dorrit_crash_use_stack(void);
 
+/* Gives the calling thread one of its own, until it is taken. A thread that has one keeps that.
+ * Returns what to take; NULL: none was given, for want of memory or because there is one. */
+void *dorrit_crash_give_stack(void);
+
+/* Takes back from the calling thread, at its end, what it was given; NULL: nothing. If it has
+ * another one by now it keeps that. */
+void dorrit_crash_take_stack(void *memory);
+
 #endif

@@ -199,9 +199,8 @@ def prepare(
     handover and those that the process was started with, and with no others. A child that the
     server forks is not restarted when it crashes.
 
-    To be called in the main thread, whose stack may then overflow, too. A fault in another thread
-    is handled as well, an overflow of its stack is not: that ends the process. What was prepared
-    before is replaced.
+    To be called in the main thread, whose stack may then overflow, too; for those of other threads
+    see `dorrit.process.stacks`. What was prepared before is replaced.
 
     Args:
         handover: What the next image gets.

@@ -1,10 +1,19 @@
-"""The log of a daemon: syslog(3), under the server's name (R23)."""
+"""The log of a daemon: the system's, under the server's name (R23).
 
+syslog(3) waits for ever if the log daemon hangs, and everybody with it. So messages are written
+here as it writes them, to a socket that does not block.
+"""
+
+import errno
 import logging
 import os
 import socket
 import syslog
+import time
 from typing import Final
+
+from dorrit.process.layout import printable
+from dorrit.process.outlet import Outlet, file_of
 
 PRIORITIES: Final = (
     (logging.CRITICAL, syslog.LOG_CRIT),
@@ -14,8 +23,6 @@ PRIORITIES: Final = (
 )
 """The lowest level of each priority, highest first; what is below all of them is LOG_DEBUG."""
 
-OPTIONS: Final = syslog.LOG_PID | syslog.LOG_NDELAY
-
 LINE_MAX: Final = 2000
 """Characters of the longest line. RFC 5424 section 6.1: a receiver "SHOULD be able to accept
 messages of up to and including 2048 octets in length", and what does not fit in a datagram would be
@@ -24,60 +31,114 @@ lost."""
 ADDRESSES: Final = ("/dev/log", "/var/run/log", "/var/run/syslog")
 """Where syslogd listens: on Linux, on FreeBSD, on macOS."""
 
-CONTINUED: Final = "| "
-"""Begins each line of a record but its first."""
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # fmt: skip
+"""RFC 3164 section 4.1.2, "English language abbreviation"; strftime(3) would take the locale's."""
+
+GONE: Final = frozenset(
+    {
+        errno.ECONNREFUSED, errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.EDESTADDRREQ,
+        errno.EBADF, errno.ENOTSOCK,
+    }
+)  # fmt: skip
+"""Errors that mean: look for another log daemon."""
 
 
-class SyslogHandler(logging.Handler):
-    """Sends records to syslog, facility daemon, with the process's pid.
+class Syslog(Outlet):
+    """Sends records to the system's log, facility daemon, with the process's pid.
 
-    Each line of a record, such as those of a traceback, is a message of its own. Text in an
-    exception may be a client's: so characters that a terminal does not print are escaped, and all
-    lines of a record but the first are marked, that they can't be taken for records. The
-    connection of syslog(3) is one for the whole process, so there can be one such handler, and a
-    server that calls openlog itself changes the name under which dorrit logs.
+    Each line of a record, such as those of a traceback, is a message of its own.
+
+    Attributes:
+        identity: The server's name, printable.
     """
 
+    stamped = False  # the log daemon has them
+    longest = LINE_MAX
+
     def __init__(self, identity: str) -> None:
-        """Open the connection.
+        """Connect.
 
         Args:
             identity: The server's name.
         """
         super().__init__()
-        self.identity: str = _printable(identity)
-        self.reopen()
+        self.identity: str = printable(identity)
+        self._socket: socket.socket | None = None
+        self._file: tuple[int, int] | None = None
+        self.is_there: bool = self._connect()
+
+    def _connect(self) -> bool:
+        self.close()
+        for address in ADDRESSES:
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                log = socket.socket(socket.AF_UNIX, kind)
+                log.setblocking(False)  # noqa: FBT003 - socket's interface
+                try:
+                    log.connect(address)
+                except OSError as error:
+                    log.close()
+                    if error.errno != errno.EPROTOTYPE:
+                        break
+                else:
+                    self._socket = log
+                    self._file = file_of(log.fileno())
+                    return True
+        return False
 
     def reopen(self) -> None:
         """Connect again: the log daemon may have been replaced (SIGHUP)."""
-        self.acquire()
-        try:
-            syslog.closelog()
-            syslog.openlog(self.identity, OPTIONS, syslog.LOG_DAEMON)
-        finally:
-            self.release()
+        self._connect()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send a record. It is lost if no log daemon listens; that is no error."""
-        try:
-            priority = _priority(record.levelno)
-            first, *others = self.format(record).split("\n")
-            syslog.syslog(priority, _cut(_printable(first)))
-            for line in others:
-                syslog.syslog(priority, _cut(CONTINUED + _printable(line)))
-        except Exception:  # noqa: BLE001 - whatever a record's arguments raise
-            self.handleError(record)
+    def send(self, level: int, lines: list[str]) -> bool:
+        """Send lines, each as a message, as syslog(3) does (RFC 3164)."""
+        moment = time.localtime()
+        date = (
+            f"{MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2} "
+            f"{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
+        )
+        # RFC 3164 section 4.1.1: "multiplying the Facility number by 8 and adding the ...
+        # Severity".
+        start = f"<{syslog.LOG_DAEMON | _priority(level)}>{date} {self.identity}[{os.getpid()}]: "
+        return all(
+            self._send_line((start + line).encode(errors="backslashreplace")) for line in lines
+        )
+
+    def _send_line(self, message: bytes) -> bool:
+        for _ in range(2):
+            if (self._socket is None or file_of(self._socket.fileno()) != self._file) and (
+                not self._connect()
+            ):
+                return False
+            log = self._socket
+            assert log is not None
+            if log.type == socket.SOCK_STREAM:
+                message = message.rstrip(b"\0") + b"\0"
+            try:
+                if not self.wait(log.fileno()):
+                    return False
+                if log.send(message) == len(message):
+                    return True
+                self.close()  # half a message in a stream: the next one begins in a new one
+            except OSError as error:
+                if error.errno not in GONE:
+                    return False
+                self.close()
+        return False
 
     def close(self) -> None:
         """Close the connection."""
-        syslog.closelog()
-        super().close()
+        log, self._socket = self._socket, None
+        if log is None:
+            return
+        if file_of(log.fileno()) == self._file:
+            log.close()
+        else:
+            log.detach()  # the server's code has closed it, and the number is another's
 
 
 def crash_line(identity: str) -> tuple[int, str] | None:
     """Return where a line for syslogd can be written with write(2), and what it has to begin with.
-
-    syslog(3) must not be called by the handler of a signal.
 
     Args:
         identity: The server's name; printable.
@@ -86,7 +147,6 @@ def crash_line(identity: str) -> tuple[int, str] | None:
         A descriptor that does not block and is closed on exec, which the caller owns; None if no
         syslogd listens.
     """
-    # RFC 3164 section 4.1.1: "multiplying the Facility number by 8 and adding the ... Severity".
     start = f"<{syslog.LOG_DAEMON | syslog.LOG_CRIT}>{identity}[{os.getpid()}]: "
     for address in ADDRESSES:
         log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -105,24 +165,3 @@ def _priority(level: int) -> int:
         if level >= lowest:
             return priority
     return syslog.LOG_DEBUG
-
-
-def _printable(text: str) -> str:
-    r"""Return a text with everything that a terminal does not print as ``\xNN`` or ``\uNNNN``.
-
-    That includes lone surrogates, which UTF-8 can't encode, and marks that reverse the direction.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        # Not the codec unicode_escape: it is a module, which can't always be found any more when
-        # root's privileges are gone.
-        character if character.isprintable() else ascii(character)[1:-1]
-        for character in text
-    )
-
-
-def _cut(line: str) -> str:
-    if len(line) <= LINE_MAX:
-        return line
-    return f"{line[:LINE_MAX]}... ({len(line)} characters)"
