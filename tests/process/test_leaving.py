@@ -124,6 +124,15 @@ PLACES = {
     "@app.on_open\ndef opened(conn):\n    app.call_soon_threadsafe(called)\n",
 }
 
+TASK = """
+@app.on_open
+async def opened(conn):
+    app.task = asyncio.create_task(forks())
+async def forks():
+    await asyncio.sleep(0)
+    fork(HOW)
+"""
+
 
 @pytest.mark.parametrize("how", ["exits", "raises", "says why", "returns"])
 @pytest.mark.parametrize("place", PLACES)
@@ -156,6 +165,23 @@ def test_a_process_that_a_handler_forks_ends_alone_and_the_server_goes_on(
         assert "has forked a process, which ends now" in run.err
     if how == "says why":
         assert "for this reason" in run.err
+
+
+@pytest.mark.parametrize("how", ["exits", "raises", "returns"])
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_so_does_one_that_a_task_forks_when_it_comes_back_to_the_event_loop(
+    servers: Servers, kind: str, how: str
+) -> None:
+    file = servers.directory / "forks.py"
+    file.write_text(FORKS + TASK.replace("HOW", repr(how)))
+    run = servers.start(*servers.command(f"{file}:app", "--event-loop", kind)).until_listening()
+    client = servers.connect()
+    until(lambda: any(line.startswith("child") for line in run.said), "the end of the child")
+    assert client.ask("x") == "x"
+    assert servers.stop(run) == 0
+    # The loop of uvloop goes on in spite of a SystemExit.
+    status = 7 if how == "exits" and kind == "asyncio" else 1
+    assert run.said == [f"child {status}", "closed True", "stop True"]
 
 
 @pytest.mark.parametrize("how", ["exits", "raises", "returns"])

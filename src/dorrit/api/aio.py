@@ -17,6 +17,7 @@ from dorrit.api.loop import Loop
 from dorrit.engine import PENDING, Connection, Timer
 from dorrit.engine.results import check_result
 from dorrit.errors import StartError
+from dorrit.process import children
 from dorrit.process.leaving import end_child
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import (
@@ -93,6 +94,7 @@ class AsyncLoop(Loop):
             end_child,
         )
         self._aio.add_reader(self.engine.fileno(), self._turn)
+        children.hold(self)
         self._arm()
 
     def detach(self) -> None:
@@ -298,7 +300,7 @@ class AsyncLoop(Loop):
         """Run the start callback and begin to call periodic functions; no client is there yet."""
         self.begin()
         if self.handlers.start is not None:
-            await _run("on_start", self.handlers.start)
+            await self._run("start", self.handlers.start)
         self.application.start_periodic(self)
 
     async def arun(self) -> None:
@@ -401,11 +403,29 @@ class AsyncLoop(Loop):
     async def afinish(self) -> None:
         """Run the stop callback. What it raises goes to the caller."""
         if self.handlers.stop is not None:
-            await _run("on_stop", self.handlers.stop)
+            await self._run("stop", self.handlers.stop)
+
+    async def _run(self, callback: str, function: Callable[[], Any]) -> None:
+        """Call a plain or an `async` callback; a process that it has forked ends with it."""
+        error: BaseException | None = None
+        try:
+            await _run(f"on_{callback}", function)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self.engine.check_process(callback, error)
+
+    def let_go(self) -> None:
+        """Have a process that was forked in a task end when it comes back to the event loop."""
+        with contextlib.suppress(RuntimeError):  # the loop's debugging: another thread has forked
+            self._aio.call_soon(self._turn)
 
     def close(self) -> None:
         """Cut off what is left, and free everything."""
-        if hasattr(self, "_aio") and not self._aio.is_closed():
+        # A process that was forked has the same poller in its event loop: it must not take the
+        # server out of that.
+        if hasattr(self, "_aio") and not self._aio.is_closed() and not self.engine.is_forked:
             self.detach()
             for task in self._running():
                 self._cancelled.add(task)

@@ -10,6 +10,7 @@ from dorrit.api.application import Application
 from dorrit.api.loop import Loop
 from dorrit.api.server import Server, application_of
 from dorrit.engine import Connection
+from dorrit.process import children
 from dorrit.process.listener import Listener
 from dorrit.settings import ServerSettings, check_together, merge
 
@@ -56,6 +57,8 @@ class Guest:
         self._loop = loop
         try:
             self._listen(loop)
+            assert self._listener is not None
+            children.hold(self._listener)
         except BaseException:
             await self.__aexit__(
                 None, None, None

@@ -13,7 +13,15 @@ from dorrit.api.application import Application
 from dorrit.api.checking import prepare, problems, report
 from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError
-from dorrit.process import check_request, daemon, leaving, privileges, restart, stacks
+from dorrit.process import (
+    check_request,
+    children,
+    daemon,
+    leaving,
+    privileges,
+    restart,
+    stacks,
+)
 from dorrit.process.handover import Handover
 from dorrit.process.holdings import Holdings, Wanted
 from dorrit.process.launch import Launch
@@ -161,6 +169,7 @@ class Run:
                 command=self.launch.command if self.is_daemon else None,
             )
             self.holdings = self.made.enter_context(Holdings(wanted))
+            self._hide_from_children()
             if self.is_daemon:
                 self._detach()
             self._drop(identity)
@@ -195,6 +204,7 @@ class Run:
         for line in handover.report():
             logger.error("%s", line)
         self.holdings = self.made.enter_context(Holdings.adopt(handover, daemon=self.is_daemon))
+        self._hide_from_children()
         delay = handover.delay()
         if delay > 0:
             line = restart.waiting(delay, handover.restarts)
@@ -277,6 +287,11 @@ class Run:
             return False
         return not self.stop_failed
 
+    def _hide_from_children(self) -> None:
+        """Have the processes that the server's code forks hold nothing of the server."""
+        for thing in (self.holdings, self.launch.notifier, self.log):
+            children.hold(thing)
+
     def _prepare_limits(self, identity: Identity) -> None:
         for warning in (
             identity.warning,
@@ -290,6 +305,7 @@ class Run:
         if self.settings.log is None and not self.log.use_syslog(self.holdings.name):
             logger.warning("%s", NO_SYSLOG)
         self.readiness = daemon.detach()
+        children.hold(self.readiness)
         self.holdings.own()
         self.handlers.install(daemon=True)
         self.launch.inherited.close()
@@ -327,6 +343,7 @@ class Run:
         group = privileges.group_name(identity.gid)
         loop = self.made.enter_context(closing(self.loop_type(self.application, self.settings)))
         engine = loop.engine
+        engine.stay()
         self.made.enter_context(self.handlers.connected(loop.stop, engine.wakeup_descriptor))
 
         def describe() -> Status:

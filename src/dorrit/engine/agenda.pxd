@@ -53,6 +53,8 @@ cdef unsigned int forks
 
 
 cdef class Agenda:
+    cdef object __weakref__
+
     # Settings, fixed for the engine's life.
     cdef readonly uint32_t buffer_size      # bytes (R30)
     cdef size_t message_max                 # bytes of the largest message that is accepted
@@ -82,6 +84,7 @@ cdef class Agenda:
     cdef object is_busy                     # whether a message of a connection is being handled
 
     cdef unsigned int forks_before          # of the process that it belongs to
+    cdef bint stays                         # in that process, whatever that forks
     cdef bint is_lost                       # this is another one, forked in a callback
     cdef object farewell                    # what that one ends with
     cdef object end_child                   # ends it with that, if nobody takes exceptions
@@ -122,6 +125,7 @@ cdef class Agenda:
     cdef void add_ended(self, object connection) noexcept
     cdef void add_resumed(self, object connection) noexcept
     cdef void give_back(self) noexcept
+    cdef int let_go(self) except -1
     cdef int make_room(self) except -1
     cdef int write_now(self, object connection) except -1
     cdef int cut_oldest_lingerer(self) except -1

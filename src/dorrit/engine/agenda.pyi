@@ -12,6 +12,8 @@ class Agenda:
     @property
     def connections(self) -> int:
         """Connections that have a descriptor, in whatever state."""
+    def stay(self) -> None:
+        """Leave nothing to a process that is forked off this one, by whom and whenever."""
     def own(self) -> None:
         """Make the calling process the one that it belongs to, if no callback has forked it."""
     @property

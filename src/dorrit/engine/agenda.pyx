@@ -13,12 +13,16 @@ from dorrit.engine.references cimport references_add, references_free, reference
 
 import os
 from collections import OrderedDict
+from weakref import WeakSet
 
 from dorrit.raised import is_exit
 
 
 cdef extern from "poller.h" nogil:
     int dorrit_poller_remove(int poller, int descriptor)
+
+cdef extern from "sockets.h" nogil:
+    int dorrit_shutdown(int descriptor)
 
 cdef extern from *:
     """
@@ -31,13 +35,19 @@ cdef extern from *:
     """
     void DORRIT_TRIM() noexcept nogil
 
-def _count_fork():
-    """Notes, in a process that was forked, that it is another one."""
+agendas = WeakSet()
+
+
+def _let_go():
+    """Notes, in a process that was forked, that it is another one, and that connections are its
+    parent's."""
     global forks
     forks += 1
+    for agenda in tuple(agendas):
+        (<Agenda>agenda).let_go()
 
 
-os.register_at_fork(after_in_child=_count_fork)
+os.register_at_fork(after_in_child=_let_go)
 
 
 cdef class Agenda:
@@ -53,6 +63,7 @@ cdef class Agenda:
         self.output = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         if self.input == NULL or self.output == NULL:
             raise MemoryError
+        agendas.add(self)
 
     def __dealloc__(self):
         # A connection in the table holds a reference to its agenda, and an engine that is closed has
@@ -89,11 +100,12 @@ cdef class Agenda:
         cdef PyObject *connection = self.table[descriptor]
         self.table[descriptor] = NULL
         self.connections -= 1
-        # Closing takes it out of the poller, but not while a process that a callback has forked holds
-        # a copy: then it would be reported for ever.
-        # Such a process lets its parent's poller alone, which is the same one.
+        # Closing takes it out of the poller and tells the client, but not while a process that was
+        # forked holds a copy: then it would be reported for ever, and the client wait as long.
+        # Such a process lets its parent's poller alone, which is the same one, and its sockets.
         if self.forks_before == forks:
             dorrit_poller_remove(self.poller, descriptor)
+            dorrit_shutdown(descriptor)
         # POSIX leaves it open whether EINTR closes the descriptor; Linux and the BSDs do close it,
         # and a second close could hit somebody else's.
         close(descriptor)
@@ -126,6 +138,10 @@ cdef class Agenda:
             self.held_most = held
             DORRIT_TRIM()
 
+    cdef int let_go(self) except -1:
+        """Closes the copies of its descriptors, in a process that was forked: the `Engine` does."""
+        return 0
+
     cdef int make_room(self) except -1:
         """Ends connections until what is under way is within the limit: the `Acceptor` does."""
         return 0
@@ -144,6 +160,11 @@ cdef class Agenda:
         return len(self.lingerers)
 
     # Processes
+
+    def stay(self) -> None:
+        """Stays in this process: one that is forked off it, by whom and when ever, has no copies of its
+        descriptors. Otherwise one that is forked between two turns may take it over, see `own`."""
+        self.stays = True
 
     def own(self) -> None:
         """Makes the calling process the one that it belongs to, if it was not forked in a callback."""

@@ -73,6 +73,9 @@ cdef class Calls(Timekeeper):
         self.wake()
 
     cdef int check_usable(self) except -1:
+        if self.is_lost:
+            raise RuntimeError(
+                "this process was forked off the server's, whose connections it has not")
         if self.poller < 0:
             raise RuntimeError("the engine is closed")
         return 0

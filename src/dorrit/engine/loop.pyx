@@ -16,7 +16,7 @@ from posix.unistd cimport close as close_descriptor
 
 from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, forks
 from dorrit.engine.calls cimport Calls
-from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
+from dorrit.engine.connection cimport CLOSED, HANDSHAKING, OPEN, Connection
 from dorrit.engine.invariants cimport check_invariants
 from dorrit.engine.opening cimport decide
 from dorrit.engine.reader cimport read, read_stash
@@ -40,6 +40,7 @@ cdef extern from "poller.h" nogil:
         DORRIT_POLLER_EVENTS_MAX
 
     int dorrit_poller_open()
+    void dorrit_poller_let_go(int poller)
     int dorrit_poller_add(int poller, int descriptor)
     int dorrit_poller_remove(int poller, int descriptor)
     int dorrit_poller_wait(
@@ -287,6 +288,7 @@ cdef class Engine(Calls):
         self.on_read = on_read
         self.is_busy = is_busy
         self.end_child = end_child
+        self.stay()
 
     def has_room(self, Connection connection) -> bool:
         """Whether at most half of what may wait for a client does, or it is over."""
@@ -377,6 +379,34 @@ cdef class Engine(Calls):
         self.timers = []
         self.watched = {}
         self.listener = -1
+        self.close_descriptors()
+
+    cdef int let_go(self) except -1:
+        """In a process that was forked: what there is of connections and descriptors is its parent's.
+        The copies are closed, and nothing else is done to them: a socket that is shut down is so for
+        the parent, and the poller is the same one. Nobody hears of it."""
+        cdef size_t number
+        cdef Connection connection
+        if not self.stays and not self.in_turn:
+            return 0
+        self.is_lost = True
+        for number in range(self.table_size):
+            if self.table[number] != NULL:
+                connection = <Connection>self.table[number]
+                connection.state = CLOSED
+                connection.descriptor = -1
+                close_descriptor(<int>number)
+        # The references are kept for good: dropping the last one might run the user's code.
+        self.table_size = 0
+        self.connections = 0
+        self.listener = -1
+        if self.poller >= 0:
+            dorrit_poller_let_go(self.poller)
+            self.poller = -1
+        self.close_descriptors()
+        return 0
+
+    cdef void close_descriptors(self) noexcept:
         for descriptor in (self.poller, self.waker, self.woken_end, self.spare):
             if descriptor >= 0:
                 close_descriptor(descriptor)

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from dorrit.errors import StartError
+from dorrit.process import children
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
@@ -91,6 +92,12 @@ class Readiness:
         _flush()  # what was printed before comes first
         line = " ".join(message.splitlines()).encode(errors="backslashreplace")
         self._say(b"%d %b" % (status, line))
+
+    def let_go(self) -> None:
+        """Say nothing, in a process that was forked off this one."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _say(self, word: bytes) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -164,7 +171,7 @@ def _set_handler(number: int, handler: Any) -> None:  # noqa: ANN401 - as signal
 
 
 def _fork() -> int:
-    with warnings.catch_warnings():
+    with children.heirs(), warnings.catch_warnings():
         # Python 3.12 warns of a fork with threads; so do we, in words for the server's author.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()

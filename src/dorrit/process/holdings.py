@@ -220,6 +220,15 @@ class Holdings:
         if self.janitor is not None:
             self.janitor.finish(told=not self._record_stays)
 
+    def let_go(self) -> None:
+        """Leave them to their owner, in a process that was forked off that."""
+        self.listener.let_go()
+        self.status_socket.let_go()
+        if self.pid_file is not None:
+            self.pid_file.lock.let_go()
+        if self.janitor is not None:
+            self.janitor.let_go()
+
     def __enter__(self) -> Self:
         """Return them."""
         return self

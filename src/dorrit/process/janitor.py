@@ -134,6 +134,12 @@ class Janitor:
             except OSError:  # it is gone
                 return True
 
+    def let_go(self) -> None:
+        """Leave it to the server, in a process that was forked off that."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
 
 @contextmanager
 def _file(path: str) -> Iterator[tuple[tuple[str, str, str, str], list[int]]]:

@@ -1,8 +1,8 @@
 """Leaving: how a process ends though something of the server's own code would hold it up.
 
 The interpreter waits for every thread that is no daemon before it ends, also for those of
-executors, and has no bound for that. A process that a callback has forked would come back into its
-parent's loop.
+executors, and the module multiprocessing waits for its processes; neither has a bound for that. A
+process that a callback has forked would come back into its parent's loop.
 """
 
 import atexit
@@ -16,10 +16,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from dorrit.errors import StartError
+from dorrit.process import children
 from dorrit.raised import traceback_of
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
@@ -27,7 +31,7 @@ HURRIED: Final = 0.2
 """Seconds that threads have after a second signal: those that only wait for work end in them."""
 
 
-# Threads
+# Threads and processes
 
 
 class _Event(enum.Enum):
@@ -38,17 +42,19 @@ class _Event(enum.Enum):
 def leave_in_time(seconds: Callable[[], float], status: int) -> bool:
     """Have the process end in so many seconds, even if threads of the server's code go on.
 
-    To be called last, in the main thread; the caller then leaves the interpreter in the ordinary
-    way. From here on a signal that stops a server has the process end at once.
+    Nor are processes waited for that it has made by the module multiprocessing; they are
+    terminated. To be called last, in the main thread; the caller then leaves the interpreter in the
+    ordinary way. From here on a signal that stops a server has the process end at once.
 
     Args:
-        seconds: Says what threads have left, when signals have their new handlers.
+        seconds: Says what they have left, when signals have their new handlers.
         status: The exit status.
 
     Returns:
-        Whether there are such threads. If not, nothing was done.
+        Whether there are such threads or processes. If not, nothing was done.
     """
-    if not _threads():
+    global _when_left  # noqa: PLW0603 - a process ends once
+    if not _threads() and not _processes():
         return False
     # "a put() or get() call can be interrupted by another put() call in the same thread without
     # deadlocking": signal handlers call it.
@@ -61,6 +67,11 @@ def leave_in_time(seconds: Callable[[], float], status: int) -> bool:
         if threads := _threads():
             names = ", ".join(sorted(thread.name for thread in threads))
             logger.error("the process does not wait for threads that have not ended: %s", names)
+        if processes := _processes():
+            names = ", ".join(sorted(process.name for process in processes))
+            logger.error("processes that have not ended are terminated: %s", names)
+            for process in processes:
+                process.terminate()
         end(status)
 
     watcher = threading.Thread(target=watch, name="dorrit-leaving", daemon=True)
@@ -70,13 +81,28 @@ def leave_in_time(seconds: Callable[[], float], status: int) -> bool:
         watcher.join()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: events.put(_Event.TOLD_AGAIN))
+        if signal.getsignal(number) not in {signal.SIG_IGN, children.ignore}:
+            children.set_handler(number, lambda *_: events.put(_Event.TOLD_AGAIN))
     left = max(seconds(), HURRIED)
     watcher.start()
-    # The interpreter calls this when it has waited for the threads.
-    atexit.register(ended)
+    _when_left = ended
     return True
+
+
+_when_left: Callable[[], None] | None = None
+
+
+@atexit.register
+def _leave() -> None:
+    """Note that nothing is left to wait for.
+
+    The interpreter calls this when it has waited for the threads, and last of all that was
+    registered: it was so first. If multiprocessing was even before, it has its turn here.
+    """
+    if _when_left is not None:
+        if (util := sys.modules.get("multiprocessing.util")) is not None:
+            util._exit_function()  # noqa: SLF001 - does nothing when called again
+        _when_left()
 
 
 def _threads() -> list[threading.Thread]:
@@ -86,6 +112,12 @@ def _threads() -> list[threading.Thread]:
         for thread in threading.enumerate()
         if not thread.daemon and thread is not threading.main_thread()
     ]
+
+
+def _processes() -> list["BaseProcess"]:
+    """Return those that multiprocessing waits for."""
+    module = sys.modules.get("multiprocessing")
+    return [] if module is None else module.active_children()
 
 
 # Forked processes

@@ -175,6 +175,14 @@ class Listener:
         if self.lock is not None:
             self.lock.close()
 
+    def let_go(self) -> None:
+        """Leave the socket to its owner, in a process that was forked off that."""
+        self._identity = None
+        self._socket.close()
+        self.descriptor = -1
+        if self.lock is not None:
+            self.lock.let_go()
+
     def _unlink(self) -> None:
         try:
             # While the socket is open its inode is in use, so nobody else's can have its number.

@@ -149,6 +149,12 @@ class Lock:
             os.close(self.descriptor)
             self.descriptor = -1
 
+    def let_go(self) -> None:
+        """Leave it to its holder, in a process that was forked off that."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
     def __enter__(self) -> Self:
         """Return the lock."""
         return self

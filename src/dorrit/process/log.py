@@ -221,6 +221,12 @@ class Log:
             logging.root.setLevel(self._root_level)
         self._stderr.close()
 
+    def let_go(self) -> None:
+        """Leave what a crash is told on to the server, in a process that was forked off it."""
+        if self._crash_line is not None:
+            os.close(self._crash_line[0])
+            self._crash_line = None
+
 
 def _is_default(handler: logging.Handler) -> bool:
     """Tell whether this is what ``logging.basicConfig()`` makes, without arguments."""

@@ -127,6 +127,10 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
+    def let_go(self) -> None:
+        """Leave the word to the server, in a process that was forked off that."""
+        self.close()
+
     def _send(self, *lines: str, patience: float = 0.0) -> None:
         if self._socket is None or self.address is None:
             return

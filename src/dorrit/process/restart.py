@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from dorrit.process import _crash
+from dorrit.process import _crash, children
 from dorrit.process.command import VARIABLE, Command
 from dorrit.process.handover import (
     FATAL,
@@ -170,6 +170,10 @@ class Restarter:
                     os.close(descriptor)
         self._state = self._traceback = -1
 
+    def let_go(self) -> None:
+        """Let a forked child crash on its own, and not write its traceback into our file."""
+        self.disarm()
+
     def _uninstall(self) -> None:
         before = _dispositions()
         faulthandler.disable()
@@ -221,6 +225,7 @@ def prepare(
     if _armed is not None:
         _armed.disarm()
     _armed = Restarter(handover, command, tuple(files), report, prefix)
+    children.hold(_armed)
     return _armed
 
 
@@ -300,12 +305,3 @@ def release_signals() -> None:
 
 def _dispositions() -> Mapping[signal.Signals, _crash.Disposition]:
     return {number: _crash.disposition(number) for number in SIGNALS}
-
-
-def _in_forked_child() -> None:
-    """Let a forked child crash on its own, and not write its traceback into our file."""
-    if _armed is not None:
-        _armed.disarm()
-
-
-os.register_at_fork(after_in_child=_in_forked_child)

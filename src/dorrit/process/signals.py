@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, Self
 
+from dorrit.process import children
+
 logger: logging.Logger = logging.getLogger("dorrit")
 
 HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -20,7 +22,7 @@ class Handlers:
     """The server's handlers of SIGTERM, SIGINT and SIGHUP, in the main thread, until it is closed.
 
     A foreground server is stopped by SIGINT (Ctrl-C), too, and by the end of its terminal. A daemon
-    has none, and ignores SIGINT.
+    has none, and ignores SIGINT. No child has these handlers (`dorrit.process.children`).
 
     Attributes:
         received: The last signal that was to stop the server, or None.
@@ -37,7 +39,6 @@ class Handlers:
         self.stops: int = 0
         self._reopen = reopen
         self._stop: Callable[[], None] | None = None
-        self._before: dict[signal.Signals, Any] = {}
         self._blocked: set[signal.Signals] = set()
 
     def install(self, *, daemon: bool) -> None:
@@ -49,7 +50,7 @@ class Handlers:
             daemon: The process is a daemon.
         """
         self._set(signal.SIGTERM, self._handle_stop)
-        self._set(signal.SIGINT, signal.SIG_IGN if daemon else self._handle_stop)
+        self._set(signal.SIGINT, children.ignore if daemon else self._handle_stop)
         if daemon:
             self._set(signal.SIGHUP, self._handle_hangup)
         elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -58,8 +59,7 @@ class Handlers:
             self._set(signal.SIGHUP, self._handle_stop if has_terminal else self._handle_hangup)
 
     def _set(self, number: signal.Signals, handler: Any) -> None:  # noqa: ANN401 - signal's type
-        before = signal.signal(number, handler)
-        self._before.setdefault(number, before)
+        children.set_handler(number, handler)
         # execve(2): "The signal mask is preserved": whoever started the server may have blocked it.
         if number in signal.pthread_sigmask(signal.SIG_UNBLOCK, {number}):
             self._blocked.add(number)
@@ -95,10 +95,7 @@ class Handlers:
 
     def close(self) -> None:
         """Put back what was there before."""
-        for number, handler in self._before.items():
-            # None: it was not set from Python, so Python can't set it again.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._before.clear()
+        children.reset_handlers()
         signal.pthread_sigmask(signal.SIG_BLOCK, self._blocked)
         self._blocked.clear()
 

@@ -173,7 +173,11 @@ class StatusSocket:
             with suppress(OSError):
                 if _identity_of(self.path) == self._identity:
                     Path(self.path).unlink()
-            self._identity = None
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Leave the name to the server, in a process that was forked off that."""
+        self._identity = None
         self._socket.close()
         if self._spare >= 0:
             os.close(self._spare)

@@ -95,6 +95,11 @@ int dorrit_shutdown_writing(int descriptor)
     return shutdown(descriptor, SHUT_WR);
 }
 
+int dorrit_shutdown(int descriptor)
+{
+    return shutdown(descriptor, SHUT_RDWR);
+}
+
 uint64_t dorrit_monotonic_milliseconds(void)
 {
     struct timespec now = {0};

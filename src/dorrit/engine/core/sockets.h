@@ -25,6 +25,9 @@ ssize_t dorrit_send(int descriptor, struct iovec *vectors, int count);
 /* Ends the outgoing direction: the peer reads everything sent before, and then the end. */
 int dorrit_shutdown_writing(int descriptor);
 
+/* Ends both directions, for every process that has a copy of the descriptor. */
+int dorrit_shutdown(int descriptor);
+
 /* Milliseconds of a clock that never goes back; its zero is arbitrary. Does not fail. */
 uint64_t dorrit_monotonic_milliseconds(void);
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 /* epoll_ctl(2) of EPOLLERR and EPOLLHUP: "epoll_wait(2) will always report for this event; it is
  * not necessary to set it in events". A connection whose reading is paused and whose peer has
@@ -16,6 +17,11 @@ static const uint64_t writing_bit = UINT64_C(1) << 33;
 int dorrit_poller_open(void)
 {
     return epoll_create1(EPOLL_CLOEXEC);
+}
+
+void dorrit_poller_let_go(int poller)
+{
+    close(poller);
 }
 
 static int control(int poller, int operation, int descriptor, bool reading, bool writing)

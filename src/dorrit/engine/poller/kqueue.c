@@ -30,6 +30,12 @@ int dorrit_poller_open(void)
     return poller;
 }
 
+void dorrit_poller_let_go(int poller)
+{
+    /* "The queue is not inherited by a child": the number may be another file's. */
+    (void)poller;
+}
+
 /* With no room for events, the first change that fails ends the call with its errno. */
 static int change(int poller, struct kevent *changes, int count)
 {

@@ -28,6 +28,10 @@ enum { DORRIT_POLLER_EVENTS_MAX = 256 };
 /* A new poller's descriptor, close-on-exec. The caller closes it. */
 int dorrit_poller_open(void);
 
+/* Gives up a poller that a process has inherited, if it has: fork(2) copies it or not, as the system
+ * likes. The poller itself is its parent's. */
+void dorrit_poller_let_go(int poller);
+
 /* Begins to watch `descriptor`, for reading only. */
 int dorrit_poller_add(int poller, int descriptor);
 
