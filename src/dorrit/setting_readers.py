@@ -67,6 +67,20 @@ def absolute_path(text: str) -> str:
     return file_name(text)
 
 
+def url_path(text: str) -> str:
+    """Read the path of a URL, as requests have it."""
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} is no path of a URL: it must begin with /")
+    # RFC 3986 section 3.3; a query and a fragment are no part of it.
+    if "?" in text or "#" in text:
+        raise ValueError(f"{text!r} is no path of a URL: it must have no query and no fragment")
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(
+            f"{text!r} is no path of a URL: what is not visible ASCII must be percent-encoded"
+        )
+    return text
+
+
 def file_name(text: str) -> str:
     """Read the name of a file."""
     if not text or "\0" in text:

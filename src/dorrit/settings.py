@@ -21,6 +21,7 @@ from dorrit.setting_readers import (
     one_of_in_any_case,
     seconds,
     text_of,
+    url_path,
     user_name,
     whole_number,
     zero_or,
@@ -150,6 +151,11 @@ SETTINGS: Final = (
         "accept only connections of processes of this user, a name or a number, such as the web "
         "server's (www-data), refuse others with 403; may be given more than once",
         unset="every user who may connect to the socket", repeatable=True,
+    ),
+    Setting(
+        "health", None, "PATH", None, str, url_path,
+        "answer a plain GET of this path, such as /health, with 200, or 503 while the server "
+        "stops, and without a line in the log: for the checks of a load balancer",
     ),
     Setting(
         "rfc", None, None, default=False, accepts=bool, read=bool,
@@ -286,6 +292,7 @@ class Settings:
     origin: tuple[str, ...] = ()
     trust: str | None = None
     allow_peer: tuple[str, ...] = ()
+    health: str | None = None
     rfc: bool = False
     max_message: int = 1024 * 1024
     deflate: bool = False
@@ -328,6 +335,7 @@ class ServerSettings(TypedDict, total=False):
     origin: str | Sequence[str]
     trust: str | None
     allow_peer: str | int | Sequence[str | int]
+    health: str | None
     rfc: bool
     max_message: int
     deflate: bool

@@ -16,7 +16,7 @@ import pytest
 
 import dorrit
 from dorrit.engine import reports
-from dorrit.process import syslog
+from dorrit.process import layout
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 from tests.support.harness import LogRecords
 
@@ -133,20 +133,20 @@ FRAMES = (
     frame(CLOSE, b"x"),
 )
 
-MAY_BE_SAID = {"Origin": 'the origin "', "Host": "the request's Host, \""}
+MAY_BE_SAID = {"Origin": "the origin ", "Host": "the request's Host, "}
 """Where a secret is allowed, if it looks like what belongs there, and what stands before it."""
 
 
 class Everything(logging.Handler):
-    """Collects all records of the process, as text and as they go to syslogd."""
+    """Collects all records of the process, in each form in which they leave it."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
-        self.lines += [text, " ".join(map(str, record.args or ())), syslog._printable(text)]
+        for lines_of in (layout.text_lines, layout.json_lines):
+            self.lines += lines_of(record, True, 100_000)
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from dorrit.cli.dev import OWN
+from dorrit.dev import grace_of
+from dorrit.dev.supervisor import GRACE
+from dorrit.settings import SETTINGS, text_of
+
 PATIENCE = 60.0
 
 SERVER = """
@@ -338,6 +343,95 @@ def test_the_options_of_serve_are_passed_on(server: Path) -> None:
         # R5: a payload "larger than the buffer size less 5".
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
+
+
+ALL_SERVED = """
+import dorrit
+
+app = dorrit.Server("walk")
+
+@app.on_open
+def opened(conn):
+    conn.send(str(conn.request.client))
+
+@app.on_message
+async def said(conn, message):
+    conn.send(message)
+"""
+
+# Of each option a value with which a client may still come in, if it is not the default.
+VALUES = {
+    "user": str(os.geteuid()),
+    "group": str(os.getegid()),
+    "config_file": "/dev/null",
+    "log_level": "debug",
+    "origin": "same",
+    "trust": "X-Real-IP",
+    # The front is not of this user, and passes all the same.
+    "allow_peer": "65534",
+    "health": "/health",
+    "deflate_takeover": "both",
+    "deflate_window_bits": "9",
+    "max_head": "1024",
+    "max_message": "1000",
+    "max_message_rate": "1000",
+    "slow_clients": "close",
+    "max_pending_bytes": "100000",
+    "ping_interval": "20",
+    "idle_timeout": "60",
+    "event_loop": "asyncio",
+}
+
+
+def test_each_option_of_serve_is_taken_and_is_no_hindrance(tmp_path: Path) -> None:
+    path = tmp_path / "server.py"
+    path.write_text(ALL_SERVED)
+    options = []
+    for setting in SETTINGS:
+        if setting.name in OWN:
+            continue
+        if setting.metavar is None:
+            options.append(setting.option)
+        elif setting.name in VALUES or setting.default not in (None, ()):
+            value = VALUES.get(setting.name, text_of(setting.default))
+            options.append(f"{setting.option}={value}")
+    given = {option.partition("=")[0] for option in options}
+    assert given >= {"--origin", "--allow-peer", "--trust", "--health", "--deflate", "--rfc"}
+    # Together, and those that the front has to know one by one as well.
+    alone = [[option] for option in options if option.partition("=")[0] in (
+        "--origin", "--allow-peer", "--health", "--handshake-timeout")]  # fmt: skip
+    for chosen in [options, *alone]:
+        with Dev(f"{path}:app", "--port", "0", *chosen) as dev:
+            port = dev.open_port()
+            origin = Origin(f"http://127.0.0.1:{port}")
+            with connect(f"ws://127.0.0.1:{port}/", origin=origin) as client:
+                assert client.recv(PATIENCE) == ("127.0.0.1" if chosen is options else "None")
+                client.send("x" * 900)
+                assert client.recv(PATIENCE) == "x" * 900
+            if "--health=/health" in chosen:
+                asking = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+                with contextlib.closing(asking):
+                    asking.request("GET", "/health")
+                    assert asking.getresponse().read() == b"ok\n"
+
+
+def test_pages_of_an_origin_that_is_named_may_connect_and_others_may_not(tmp_path: Path) -> None:
+    path = tmp_path / "server.py"
+    path.write_text(ALL_SERVED)
+    with Dev(f"{path}:app", "--port", "0", "--origin", "http://localhost:5173") as dev:
+        url = f"ws://127.0.0.1:{dev.open_port()}/"
+        with connect(url, origin=Origin("http://localhost:5173")) as client:
+            assert client.recv(PATIENCE) == "None"
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url, origin=Origin("http://localhost:5174"))
+        assert refused.value.response.status_code == 403
+        assert "--origin" in dev.wait_for("refused: 403").string
+
+
+def test_a_server_has_the_time_to_stop_that_it_was_told() -> None:
+    assert grace_of({}) == GRACE
+    assert grace_of({"stop_grace": 20.0}) > 30
+    assert grace_of({"stop_timeout": 1.0, "stop_grace": 0.0}) > 1
 
 
 def test_a_directory_is_served_instead_of_the_page(server: Path, tmp_path: Path) -> None:

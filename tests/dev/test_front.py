@@ -16,6 +16,7 @@ from websockets.typing import Origin
 
 from dorrit.dev import front as front_module
 from dorrit.dev.front import HEAD_LIMIT, Front, FrontSettings
+from dorrit.protocol.display import quoted
 from tests.dev.conftest import EchoServer, Running, StartFront
 
 PATIENCE = 60.0
@@ -117,7 +118,7 @@ def test_a_path_that_the_test_page_does_not_have_is_answered_404(start_front: St
     response, body = get(front, "/../front.py")
     assert response.status == 404
     assert body == b"404 Not Found: the test page is at /\n"
-    assert front.said == ["'GET /../front.py HTTP/1.1' refused: 404 the test page is at /"]
+    assert front.said == ["GET /../front.py refused: 404 the test page is at /"]
 
 
 def test_head_has_the_headers_and_no_body(start_front: StartFront) -> None:
@@ -227,11 +228,13 @@ def test_a_host_header_that_names_another_site_is_refused(
     request = f"GET / HTTP/1.1\r\nHost: {host.format(port=front.front.port)}\r\n\r\n"
     with raw_client(front) as client:
         client.sendall(request.encode())
-        answer = read_until(client, b"are served\n")
+        answer = read_until(client, b"http://NAME:PORT\n")
     assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
-    assert b"the Host header is " in answer
+    assert b"the Host header is another, and only 127.0.0.1:" in answer
+    assert b"for another name, give its pages: dorrit dev ... --origin" in answer
     assert len(front.said) == 1
-    assert "refused: 403 the Host header is" in front.said[0]
+    assert "GET / refused: 403 the Host header is another" in front.said[0]
+    assert quoted("host", host.format(port=front.front.port).partition("\r")[0]) in front.said[0]
 
 
 def test_a_request_without_a_host_header_is_refused(start_front: StartFront) -> None:
@@ -273,11 +276,102 @@ def test_an_upgrade_that_another_sites_page_asks_for_is_refused(
     origin = origin.format(port=front.front.port)
     with raw_client(front) as client:
         client.sendall(upgrade_request(front, f"Origin: {origin}"))
-        answer = read_until(client, b"own pages may\n")
+        answer = read_until(client, b"localhost:5173\n")
     assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
-    assert ascii(origin).encode() in answer
+    assert b"to let others, name them: dorrit dev ... --origin http://localhost:5173" in answer
     assert len(front.said) == 1
-    assert f"refused: 403 a page of {origin!r} asked for the upgrade" in front.said[0]
+    assert "GET /chat refused: 403 a page of another origin asked for the upgrade" in front.said[0]
+    assert quoted("origin", origin) in front.said[0]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "origin"),
+    [
+        (["http://localhost:5173"], "http://localhost:5173"),
+        (["http://localhost:*"], "http://localhost:3000"),
+        (["https://a.example", "null"], "null"),
+        (["https://a.example", "same"], "http://127.0.0.1:{port}"),
+    ],
+)
+def test_an_upgrade_of_an_origin_that_the_server_was_told_passes(
+    start_front: StartFront,
+    start_echo: Callable[[], EchoServer],
+    accepted: list[str],
+    origin: str,
+) -> None:
+    start_echo()
+    front = start_front(origins=accepted)
+    with connect(front.url, origin=Origin(origin.format(port=front.front.port))) as client:
+        client.send("hello")
+        assert client.recv(PATIENCE) == "hello"
+    with raw_client(front) as other:
+        other.sendall(upgrade_request(front, "Origin: http://evil.example"))
+        assert read_until(other, b"\r\n").startswith(b"HTTP/1.1 403 ")
+
+
+def test_the_hosts_of_these_origins_are_served_on_any_port_and_no_others(
+    start_front: StartFront,
+) -> None:
+    # Who can make one of these names resolve to 127.0.0.1 was let in by the option.
+    front = start_front(origins=["https://myapp.test", "http://*.dev.test:*", "https://*", "same"])
+    for host in ("myapp.test", f"MYAPP.test:{front.front.port}", "a.dev.test:1"):
+        assert get(front, host=host)[0].status == 200
+    for host in ("evil.example", "dev.test", "myapp.test.evil.example", "x.myapp.test", "*", "a b"):
+        assert get(front, host=host)[0].status == 403
+
+
+def test_what_checks_the_servers_health_gets_its_answer(start_front: StartFront) -> None:
+    front = start_front(health="/health")
+    with raw_server(front.socket_path) as listener, raw_client(front) as client:
+        client.sendall(f"GET /health HTTP/1.1\r\nHost: {front.authority}\r\n\r\n".encode())
+        server, _address = listener.accept()
+        with server:
+            assert read_until(server, b"\r\n\r\n").startswith(b"GET /health HTTP/1.1\r\n")
+            server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+        assert read_until(client, b"\r\n\r\nok\n")
+
+
+def test_a_head_that_takes_longer_than_the_server_allows_is_answered_408(
+    start_front: StartFront,
+) -> None:
+    front = start_front(head_timeout=0.05)
+    with raw_client(front) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n")
+        assert read_until(client, b"\r\n").startswith(b"HTTP/1.1 408 ")
+
+
+SECRET = "s3cr3tT0ken"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"GET /x?{SECRET} HTTP/1.1\r\nHost: {{}}",
+        f"GET /?{SECRET} HTTP/1.1\r\nHost: evil.example",
+        f"GET /?{SECRET} HTTP/1.1\r\nHost: a {SECRET}",
+        f"GET /?{SECRET} {SECRET} HTTP/1.1\r\nHost: {{}}",
+        f"GET /?{SECRET} HTTP/{SECRET}\r\nHost: {{}}",
+        f"GET /?{SECRET} HTTP/3.0\r\nHost: {{}}",
+        f"{SECRET}",
+        f"{SECRET} / HTTP/1.1\r\nHost: {{}}",
+        f"POST /?{SECRET} HTTP/1.1\r\nHost: {{}}\r\nCookie: {SECRET}",
+        f"GET / HTTP/1.1\r\nHost: {{}}\r\nUpgrade: websocket\r\nOrigin: https://u:{SECRET}@a",
+        f"GET / HTTP/1.1\r\nHost: {{}}\r\nUpgrade: websocket\r\nOrigin: https://a/{SECRET}",
+        f"GET /y HTTP/1.1\r\nHost: {{}}\r\n{SECRET}: {SECRET}\r\nAuthorization: {SECRET}",
+        f"GET /y HTTP/1.1\r\nHost: {{}}\r\n{SECRET}",
+        f"GET / HTTP/1.1\r\nHost: {{}}\r\nX: {SECRET * 7000}",
+    ],
+)
+def test_no_secret_of_a_client_is_said_nor_repeated(start_front: StartFront, said: str) -> None:
+    front = start_front()
+    with raw_client(front) as client:
+        client.sendall(said.format(front.authority).encode() + b"\r\n\r\n")
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+    assert b" 200 " in answer or b" 4" in answer or b" 5" in answer
+    assert SECRET.encode() not in answer
+    assert SECRET not in "\n".join(front.said)
 
 
 def test_of_two_origins_both_must_be_the_fronts(front: Running) -> None:
@@ -327,14 +421,24 @@ def test_R1_the_request_is_forwarded_as_it_came_with_the_address_added(
 ) -> None:
     front = start_front()
     odd = ["cOOKie:  a=\xe9; b=2 ", "X-Odd:", "Sec-WebSocket-Extensions: permessage-deflate"]
-    forged = ["X-Forwarded-For: 203.0.113.7", "x-FORWARDED-proto:https"]
+    forged = [
+        "X-Forwarded-For: 203.0.113.7",
+        "x-FORWARDED-proto:https",
+        "X-Real-IP: 203.0.113.7",
+        "forwarded: for=203.0.113.7",
+    ]
     with raw_server(front.socket_path) as listener, raw_client(front) as client:
         client.sendall(upgrade_request(front, *forged, *odd))
         server, _address = listener.accept()
         with server:
             server.settimeout(PATIENCE)
             received = read_until(server, b"\r\n\r\n")
-    added = ["X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http"]
+    added = [
+        "X-Forwarded-For: 127.0.0.1",
+        "X-Forwarded-Proto: http",
+        "X-Real-IP: 127.0.0.1",
+        "Forwarded: for=127.0.0.1;proto=http",
+    ]
     assert received == upgrade_request(front, *odd, *added)
 
 

@@ -287,7 +287,7 @@ CHECKS: dict[str, Callable[..., None]] = {
 
 def test_there_is_a_test_for_every_example() -> None:
     assert [each.heading for each in snippets(HOW_TO, "python")] == list(CHECKS)
-    assert {each.language for each in snippets(HOW_TO)} == {"console", "python", "nginx"}
+    assert {each.language for each in snippets(HOW_TO)} == {"console", "python", "nginx", "haproxy"}
 
 
 @pytest.mark.parametrize("heading", list(CHECKS))

@@ -69,6 +69,7 @@ settings: ServerSettings = {
     "deflate_takeover": "none",
     "deflate_window_bits": 15,
     "deflate_from": 128,
+    "health": "/health",
     "handshake_timeout": 10,
     "max_head": 65536,
     "max_handshakes": 1024,

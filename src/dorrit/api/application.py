@@ -226,6 +226,7 @@ def make_engine(
         idle_timeout=settings.idle_timeout,
         rfc=settings.rfc,
         deflate=deflate_policy(settings),
+        health=settings.health,
         max_message=settings.max_message,
         max_frame_rate=settings.max_message_rate,
         max_head=settings.max_head,

@@ -78,7 +78,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _passed_on(arguments: argparse.Namespace) -> list[str]:
     """Return the settings of the server as options of ``dorrit serve``."""
     own = {"user": os.geteuid(), "group": os.getegid()}  # the developer's files are to be read
-    return options_of(own | given(arguments))
+    settings = given(arguments)
+    if "allow_peer" in settings:
+        # The front stands where the web server will, and runs as the developer.
+        settings["allow_peer"] = (*settings["allow_peer"], str(os.geteuid()))
+    return options_of(own | settings)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,11 +97,13 @@ def run(arguments: argparse.Namespace) -> int:
     # Here, so that `dorrit serve` does not load an HTTP server that it has no use for.
     from dorrit.dev import run as run_server  # noqa: PLC0415
 
-    config_file = given(arguments).get("config_file")
+    told = given(arguments)
+    config_file = told.get("config_file")
     return run_server(
         arguments.server,
         port=arguments.port,
         static=arguments.static,
         config_file=Path(config_file) if config_file else None,
         options=_passed_on(arguments),
+        told=told,
     )

@@ -11,12 +11,15 @@ For development only. What a web server would do in production is done here by a
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from dorrit.dev.front import Front, FrontSettings
-from dorrit.dev.supervisor import Supervisor
+from dorrit.dev.front import HEAD_TIMEOUT, Front, FrontSettings
+from dorrit.dev.supervisor import GRACE, Supervisor
 from dorrit.dev.watch import Watcher, source_directories
+from dorrit.settings import Settings
 
 __all__ = ["run"]
 
@@ -37,6 +40,16 @@ def serve_command(server: str, socket_path: Path, options: Sequence[str]) -> lis
     return [sys.executable, "-P", "-m", "dorrit", "serve", server, *foreground, *options]
 
 
+def grace_of(told: Mapping[str, Any]) -> float:
+    """Return the seconds that the server has to stop, which are more if it was told so."""
+    if "stop_timeout" not in told and "stop_grace" not in told:
+        return GRACE
+    default = Settings()
+    seconds: float = told.get("stop_timeout", default.stop_timeout)
+    seconds += told.get("stop_grace", default.stop_grace)
+    return GRACE + seconds
+
+
 def run(
     server: str,
     *,
@@ -44,6 +57,7 @@ def run(
     static: Path | None = None,
     config_file: Path | None = None,
     options: Sequence[str] = (),
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Run ``server`` behind a small HTTP front on 127.0.0.1 until it is interrupted.
 
@@ -53,6 +67,7 @@ def run(
         static: A directory to serve instead of the test page.
         config_file: A file whose change restarts the server as well.
         options: Further options for ``dorrit serve``.
+        told: The settings that stand in the options, of which some concern the front as well.
 
     Returns:
         The exit status: 0 after SIGINT or SIGTERM; 1 if the port cannot be had; the server's own
@@ -63,7 +78,12 @@ def run(
     # library of the directories that mkdtemp makes.
     with tempfile.TemporaryDirectory(prefix="dorrit-dev-", ignore_cleanup_errors=True) as private:
         socket_path = Path(private, "server.socket")
-        supervisor = Supervisor(serve_command(server, socket_path, options), socket_path, say=say)
+        supervisor = Supervisor(
+            serve_command(server, socket_path, options),
+            socket_path,
+            say=say,
+            grace=grace_of(told),
+        )
         try:
             front = Front(
                 port,
@@ -72,6 +92,9 @@ def run(
                     static=static,
                     say=say,
                     is_server_expected=supervisor.is_running,
+                    origins=told.get("origin", ()),
+                    health=told.get("health"),
+                    head_timeout=told.get("handshake_timeout", HEAD_TIMEOUT),
                 ),
             )
         except OSError as error:

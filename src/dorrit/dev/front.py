@@ -16,7 +16,7 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +25,8 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from dorrit.dev.splice import splice
+from dorrit.protocol.display import quoted, target_for_log
+from dorrit.protocol.origin import Origins
 
 ADDRESS = "127.0.0.1"
 
@@ -45,8 +47,8 @@ PAGE = {
 """The test page: path, file and media type."""
 
 
-SHOWN = 300
-"""Characters of a refusal that are shown in the terminal."""
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"))
+"""Those that are shown in the terminal; there, as in the log, stands nothing secret of clients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,10 @@ class FrontSettings:
     to serve instead of the test page. ``say`` takes a line for the user, in any thread. An upgrade
     waits ``server_wait`` seconds for a server that does not answer, as long as
     ``is_server_expected`` holds.
+
+    The others are what the server has been told, and the front has to know as well: pages of which
+    ``origins`` may connect, besides the front's own; the path where it says how it is; and the
+    seconds that a client may be silent before its request is complete.
     """
 
     socket_path: Path
@@ -64,6 +70,9 @@ class FrontSettings:
     static: Path | None = None
     is_server_expected: Callable[[], bool] = lambda: True
     server_wait: float = SERVER_WAIT
+    origins: Sequence[str] = ()
+    health: str | None = None
+    head_timeout: float = HEAD_TIMEOUT
 
 
 def _with_forwarded_headers(head: bytes, address: str) -> bytes:
@@ -72,11 +81,16 @@ def _with_forwarded_headers(head: bytes, address: str) -> bytes:
     Lines of these names that the client sent are dropped: a server trusts its front, and the front
     must not let a client say who it is. All other bytes stay as they are.
     """
-    replaced = (b"x-forwarded-for", b"x-forwarded-proto")
+    replaced = (b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip", b"forwarded")
     lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in replaced]
-    added = [b"X-Forwarded-For: " + address.encode("ascii"), b"X-Forwarded-Proto: http"]
-    return b"\r\n".join([*kept, *added, b"", b""])
+    added = (
+        f"X-Forwarded-For: {address}",
+        "X-Forwarded-Proto: http",
+        f"X-Real-IP: {address}",
+        f"Forwarded: for={address};proto=http",
+    )
+    return b"\r\n".join([*kept, *(line.encode("ascii") for line in added), b"", b""])
 
 
 def _plain_response(status: HTTPStatus, text: str) -> bytes:
@@ -107,14 +121,16 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     sys_version = ""
     # TCP_NODELAY: a small frame shall not wait for the acknowledgement of the one before it.
     disable_nagle_algorithm = True
-    timeout = HEAD_TIMEOUT
+    is_parsed = False
+
+    def setup(self) -> None:
+        """Take the time that a request may have."""
+        super().setup()
+        self.connection.settimeout(self.server.settings.head_timeout)
 
     def handle(self) -> None:
         """Answer the one request of this connection."""
-        try:
-            head, early = self._read_head()
-        except TimeoutError:
-            return
+        head, early = self._read_head()
         if not head:
             return
         self.connection.settimeout(None)
@@ -123,11 +139,15 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.rfile.close()
         self.rfile = io.BytesIO(head)
         self.raw_requestline = self.rfile.readline()
-        if not self.parse_request() or not self._is_host_right():
+        self.is_parsed = self.parse_request()
+        if not self.is_parsed or not self._is_host_right():
             return
+        health = self.server.settings.health
         if "websocket" in self._tokens("Upgrade"):
             if self._is_origin_right():
                 self._pass_on(head, early)
+        elif health is not None and self.path.partition("?")[0] == health:
+            self._pass_on(head, early)
         elif self.command in {"GET", "HEAD"}:
             self._serve_file()
         else:
@@ -147,7 +167,13 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
                     )
                 )
                 return b"", b""
-            data = self.connection.recv(65536)
+            try:
+                data = self.connection.recv(65536)
+            except TimeoutError:
+                if received:
+                    text = "the request did not arrive in time"
+                    self.wfile.write(_plain_response(HTTPStatus.REQUEST_TIMEOUT, text))
+                return b"", b""
             if not data:
                 return b"", b""
             received += data
@@ -163,13 +189,17 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
         A page of another site reaches 127.0.0.1 with a name of its own in ``Host`` (DNS rebinding).
         """
-        hosts: list[str] = self.headers.get_all("Host", [])
-        if len(hosts) == 1 and hosts[0].strip().lower() in self.server.hosts:
+        hosts = [host.strip() for host in self.headers.get_all("Host", [])]
+        if len(hosts) == 1 and (
+            hosts[0].lower() in self.server.hosts or self.server.origins.names_host(hosts[0])
+        ):
             return True
-        self.send_error(
+        self._refuse(
             HTTPStatus.FORBIDDEN,
-            f"the Host header is {', '.join(map(ascii, hosts)) or 'missing'}, "
-            f"and only {', '.join(self.server.hosts)} are served",
+            f"the Host header {'is another' if hosts else 'is missing'}, and only "
+            f"{', '.join(self.server.hosts)} are served; for another name, give its pages: "
+            "dorrit dev ... --origin http://NAME:PORT",
+            f" (it is {', '.join(quoted('host', host) for host in hosts[:2])})" if hosts else "",
         )
         return False
 
@@ -180,14 +210,18 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         only for certain sites SHOULD verify the |Origin| field is an origin they expect." Without
         the header the client is no browser, and may do what it likes anyway.
         """
-        origins: list[str] = self.headers.get_all("Origin", [])
+        origins = [origin.strip() for origin in self.headers.get_all("Origin", [])]
         own = {f"http://{host}" for host in self.server.hosts}
-        if all(origin.strip().lower() in own for origin in origins):
+        if all(
+            origin.lower() in own or self.server.origins.allows(origin, self.headers["Host"])
+            for origin in origins
+        ):
             return True
-        self.send_error(
+        self._refuse(
             HTTPStatus.FORBIDDEN,
-            f"a page of {', '.join(map(ascii, origins))} asked for the upgrade, "
-            "and only this front's own pages may",
+            "a page of another origin asked for the upgrade, and only this front's own pages may; "
+            "to let others, name them: dorrit dev ... --origin http://localhost:5173",
+            f" (it is {', '.join(quoted('origin', origin) for origin in origins[:2])})",
         )
         return False
 
@@ -195,7 +229,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         """Hand the request to the server, and carry what follows both ways."""
         backend = self._connect()
         if backend is None:
-            self.send_error(
+            self._refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "the server does not answer on its socket; the terminal of `dorrit dev` says why",
             )
@@ -271,16 +305,29 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer with a status and a line of plain text, and tell the user the same."""
+        """Answer with a status and a line of plain text; the library calls this."""
         status = HTTPStatus(code)
         text = ": ".join(part for part in (message, explain) if part)
+        # What the parser says of a malformed request has a part of it.
+        self._refuse(status, text if self.is_parsed else status.description or status.phrase)
+
+    def _refuse(self, status: HTTPStatus, text: str, seen: str = "") -> None:
+        """Answer with a status and a line of plain text, and tell the user the same.
+
+        Args:
+            status: Of the answer.
+            text: A sentence of ours.
+            seen: What else the user is told, of what the client has sent.
+        """
         response = _plain_response(status, text)
         if self.command == "HEAD":
             response = response[: response.index(b"\r\n\r\n") + 4]
+        request = "a malformed request"
+        if self.is_parsed:
+            method = self.command if self.command in METHODS else "a request for"
+            request = f"{method} {target_for_log(self.path)}"
         # First the user, then the client: who asks because of the answer finds the line there.
-        self.server.settings.say(
-            f"{self.requestline[:SHOWN]!a} refused: {status.value} {text[:SHOWN]}"
-        )
+        self.server.settings.say(f"{request} refused: {status.value} {text}{seen}")
         self.wfile.write(response)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
@@ -295,6 +342,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, port: int, settings: FrontSettings) -> None:
         self.settings = settings
+        self.origins = Origins(settings.origins)
         handler = functools.partial(_Handler, directory=settings.static)
         super().__init__((ADDRESS, port), handler)
         bound: int = self.server_address[1]

@@ -72,6 +72,8 @@ cdef class Agenda:
     cdef bint text_as_str                   # messages are str or bytes, without a flag
     cdef bint keeps_requests                # as long as their connections
 
+    cdef object health                      # the path of the health check; None: there is none
+
     # What the user wants to hear, see Engine.
     cdef object on_open
     cdef object on_message
@@ -95,6 +97,7 @@ cdef class Agenda:
     cdef int waker                          # descriptor: a byte written here ends the engine's sleep
     cdef bint woken                         # there is such a byte
     cdef bint in_turn                       # a turn of the loop is under way; it ends with a flush
+    cdef bint shutting_down                 # no client is taken any more
     cdef uint64_t deadline_first            # no deadline is earlier; UINT64_MAX: there is none
 
     # Descriptor → connection. Owns one reference for each connection that has a descriptor.

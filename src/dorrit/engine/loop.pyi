@@ -41,6 +41,7 @@ class Engine(Calls):
         max_handshakes: int = 1024,
         max_buffered: int = ...,
         deflate: Policy | None = None,
+        health: str | None = None,
     ) -> None:
         """Make an engine that has no clients yet.
 
@@ -78,6 +79,7 @@ class Engine(Calls):
             max_buffered: Bytes of messages under way, queued or incomplete, for all clients
                 together; then the client with most of them is closed with 1013. 0: any number.
             deflate: Messages may be compressed. None: never.
+            health: The path of which a plain GET is answered 200, or 503 in a shutdown; None: none.
         """
     @property
     def wakeup_descriptor(self) -> int:

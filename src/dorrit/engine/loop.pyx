@@ -101,6 +101,7 @@ cdef class Engine(Calls):
         max_buffered: Bytes of messages under way, queued or incomplete, for all clients together; then
             the client with most of them is closed with 1013. 0: any number.
         deflate: A `dorrit.protocol.deflate.Policy`: messages may be compressed. `None`: never.
+        health: The path of which a plain GET is answered 200, or 503 in a shutdown; `None`: none.
     """
 
     cdef bint stopping
@@ -132,6 +133,7 @@ cdef class Engine(Calls):
         max_handshakes: int = 1024,
         max_buffered: int = 256 * 1024 * 1024,
         deflate=None,
+        health=None,
     ):
         if self.poller >= 0:
             raise RuntimeError("an engine is set up once")
@@ -153,6 +155,7 @@ cdef class Engine(Calls):
         self.max_handshakes = max_handshakes
         self.buffered_max = max_buffered
         self.deflate = deflate
+        self.health = health
         self.deflate_from = 0 if deflate is None else deflate.smallest
         self.max_connections = max_connections
         self.handshake_timeout = milliseconds_of(handshake_timeout)
@@ -348,7 +351,17 @@ cdef class Engine(Calls):
             elif connection.state == OPEN:
                 connection.close(code, reason)
             elif connection.state == HANDSHAKING:
-                connection.lose()
+                self.answer_at_last(connection)
+
+    cdef int answer_at_last(self, Connection connection) except -1:
+        """A client's request may have come and wait to be read: it hears that the server stops."""
+        try:
+            read(connection)
+        except Exception as error:
+            self.give_up(connection, error)
+        if connection.state == HANDSHAKING:
+            connection.lose()
+        return 0
 
     def end_shutdown(self) -> None:
         """Cuts off the connections that are left, and runs the close callbacks."""

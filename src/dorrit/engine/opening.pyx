@@ -16,6 +16,7 @@ from dorrit.protocol.deflate import deflate_of
 from dorrit.protocol.diagnosis import diagnose
 from dorrit.protocol.extensions import parse_extensions
 from dorrit.protocol.handshake import accept_response, parse_request
+from dorrit.protocol.health import health_response
 from dorrit.protocol.refusal import (
     HANDSHAKE_DEADLINE,
     OPEN_CALLBACK_RAISED,
@@ -127,11 +128,14 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     cdef Agenda agenda = connection.agenda
     try:
         request = parse_request(head)
-    except Refusal as answer:
-        return refuse(connection, answer)
-    try:
+        if agenda.shutting_down:
+            raise refusal(*STOPPING)
         terms = negotiate(agenda, request)
     except Refusal as answer:
+        if agenda.health is not None:
+            response = health_response(head, agenda.health, stopping=agenda.shutting_down)
+            if response is not None:
+                return connection.refuse(response)      # that is no refusal: nothing is logged
         return refuse(connection, answer)
     connection.leave_handshake()
     connection.state = OPEN

@@ -20,7 +20,6 @@ cdef class Timer:
 
 cdef class Timekeeper(Acceptor):
     cdef list timers
-    cdef bint shutting_down
 
     cdef int sleep(self) noexcept
     cdef int run_timers(self) except -1

@@ -43,6 +43,7 @@ __all__ = [
     "Request",
     "accept_response",
     "parse_request",
+    "plain_request",
     "refusal",
 ]
 
@@ -158,13 +159,34 @@ def parse_request(head: bytes) -> Request:
     if not _TARGET.fullmatch(target):
         raise bad_request("the request target is no path or http address, or has a fragment")
     fields = _parse_fields(head, line.end())
-    values: dict[str, list[str]] = {}
-    for name, value in fields:
-        values.setdefault(name.lower(), []).append(value)
+    values = _by_name(fields)
     _check_framing(values, has_host=minor != "0")
     _check_upgrade(values, is_http_1_0=minor == "0")
     _check_subprotocols(values)
     return Request(method, target, Headers(fields), _check_websocket(values))
+
+
+def plain_request(head: bytes) -> tuple[str, str] | None:
+    """Return method and target of a request that is well-formed and asks for no upgrade, or None.
+
+    HTTP/1.0 will do, and no Host either: that is how load balancers ask.
+
+    Args:
+        head: As `parse_request` takes it.
+    """
+    head = head.removeprefix(_CRLF)
+    line = _REQUEST_LINE.match(head)
+    if line is None or line[3] != b"1":
+        return None
+    try:
+        _check_size(head)
+        values = _by_name(_parse_fields(head, line.end()))
+        _check_framing(values, has_host=False)
+    except Refusal:
+        return None
+    if "upgrade" in values or "sec-websocket-key" in values:
+        return None
+    return line[1].decode("ascii"), line[2].decode("ascii")
 
 
 def _wrong_with_request_line(head: bytes) -> str:
@@ -233,6 +255,13 @@ def _parse_fields(head: bytes, start: int) -> list[tuple[str, str]]:
     if not parsed.complete or len(parsed.fields) != head.count(b"\r\n", start) - 1:
         raise bad_request(_MALFORMED_FIELD)
     return parsed.fields
+
+
+def _by_name(fields: list[tuple[str, str]]) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for name, value in fields:
+        values.setdefault(name.lower(), []).append(value)
+    return values
 
 
 def _check_framing(values: dict[str, list[str]], *, has_host: bool) -> None:
