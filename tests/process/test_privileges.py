@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ NOBODY = 65534
 
 BEGINNING = f"""\
 import json, os, sys, threading
+from dataclasses import replace
 from dorrit.errors import StartError
 from dorrit.process import privileges
 from dorrit.process.privileges import Identity, drop, resolve
@@ -138,7 +138,7 @@ def test_R33_names_and_numbers_mean_the_same() -> None:
 
 
 def test_R33_a_number_without_a_name_is_accepted() -> None:
-    assert resolve("54321", "65432") == Identity(54321, 65432, (65432,), None, None)
+    assert resolve("54321", "65432") == Identity(54321, 65432, (65432,), None, None, 65432)
     assert resolve(str(LARGEST), str(LARGEST)).uid == LARGEST
 
 
@@ -269,7 +269,8 @@ def test_R26_naming_another_user_or_group_needs_root() -> None:
         become_nobody()
         me = resolve(None, None)
         print(me.uid, me.gid, me.groups, me.user)
-        assert me == resolve("nobody", None) == resolve(str(NOBODY), str(NOBODY))
+        assert me == resolve("nobody", None)
+        assert me == replace(resolve(str(NOBODY), str(NOBODY)), socket_group=None)
         print(refused(resolve, "daemon", None))
         print(refused(resolve, "0", None))
         print(refused(resolve, None, "daemon"))
@@ -278,12 +279,12 @@ def test_R26_naming_another_user_or_group_needs_root() -> None:
     ).splitlines()
     instead = "start the server as root or"
     as_user = f"{instead} as that user, or leave out -u"
-    with_group = f"{instead} with that group, or leave out -g"
+    with_group = f"{instead} as a member of that group, or leave out -g"
     assert told == [
         f"{NOBODY} {NOBODY} ({NOBODY},) nobody",
         f"-u daemon: only root can change to another user; {as_user}",
         f"-u 0: only root can change to another user; {as_user}",
-        f"-g daemon: only root can change to another group; {with_group}",
+        f"-g daemon: this user is not in that group; {with_group}",
         "-u no-such-user: there is no such user; give a name or a number",
     ]
 
@@ -301,10 +302,13 @@ def test_R26_root_may_stay_root_and_is_warned() -> None:
 
 @pytest.mark.parametrize("capability", ["setgid", "setuid"])
 def test_R26_what_the_system_does_not_allow_is_an_error(capability: str) -> None:
-    told = run("print(refused(drop, resolve(None, None)))", "setpriv",
-               f"--bounding-set=-{capability}")  # fmt: skip
+    told = run("print(refused(drop, Identity(NOBODY, NOBODY, (NOBODY, 7), 'nobody', None)))",
+               "setpriv", f"--bounding-set=-{capability}")  # fmt: skip
     assert told.startswith(f"can't become nobody ({NOBODY}) with group ")
     assert "Operation not permitted; the server must not go on" in told
+    told = run("print(refused(resolve, None, None))", "setpriv", f"--bounding-set=-{capability}")
+    assert told.startswith(f"can't become nobody ({NOBODY}) with group ")
+    assert f"this root lacks the capability CAP_{capability.upper()}: give it that" in told
 
 
 def test_R26_a_step_that_did_nothing_is_noticed() -> None:
@@ -345,7 +349,8 @@ def test_R26_a_way_back_is_noticed() -> None:
     # All ids are right, but the process has kept the capability to change them.
     told = run(
         """
-        privileges._Capabilities.clear = lambda self: None
+        privileges.Capabilities.clear = lambda self: None
+        privileges.check_threads = lambda *_: None
         print(refused(drop, resolve(None, "65432")))
         """,
         *RICH,
@@ -422,7 +427,50 @@ def test_R26_capabilities_that_cannot_be_given_up_are_an_error() -> None:
     assert told == "capabilities were not dropped; the server must not go on\n"
 
 
-def test_R26_without_proc_capabilities_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert privileges._has_capabilities() is True
-    monkeypatch.setattr(privileges, "Path", lambda _: Path("/nowhere"))
-    assert privileges._has_capabilities() is None
+EARLY = """
+begin, end = threading.Event(), threading.Event()
+def early():
+    begin.set()
+    end.wait()
+threading.Thread(target=early, name="early", daemon=True).start()
+begin.wait()
+"""
+"""What a server's file may do when it is loaded."""
+
+
+def test_R26_a_thread_that_keeps_capabilities_is_named_and_nothing_goes_on() -> None:
+    told = run(
+        f"""
+        become_nobody()
+        {textwrap.indent(EARLY, " " * 8).strip()}
+        print(refused(drop, resolve(None, None)))
+        """,
+        *RICH,
+    )
+    assert told.startswith("privileges were not dropped in threads that run already: early (")
+    assert "in an on_start handler" in told
+
+
+def test_R26_a_thread_that_keeps_capabilities_is_noticed_by_who_has_none() -> None:
+    # The server's code has given them up, but in one thread.
+    told = run(
+        f"""
+        become_nobody()
+        {textwrap.indent(EARLY, " " * 8).strip()}
+        privileges.Capabilities().clear()
+        print(refused(drop, resolve(None, None)))
+        """,
+        *RICH,
+    )
+    assert told.startswith("privileges were not dropped in threads that run already: early (")
+
+
+def test_R26_threads_of_root_are_no_hindrance() -> None:
+    told = run(
+        f"""
+        {textwrap.indent(EARLY, " " * 8).strip()}
+        drop(resolve(None, None))
+        print("dropped")
+        """
+    )
+    assert told == "dropped\n"

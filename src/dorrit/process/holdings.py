@@ -1,6 +1,7 @@
 """What a server holds in the file system from its start to its end: socket, pid file, locks."""
 
 import os
+import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -70,6 +71,20 @@ class Wanted:
             )
         return path
 
+    @property
+    def socket_group(self) -> int:
+        """The group of the sockets; -1: as the system makes them."""
+        named = self.identity.socket_group
+        if named is not None:
+            return named
+        try:
+            directory_mode = Path(self.path).parent.stat().st_mode
+        except OSError:  # which is said when the socket is made
+            return -1
+        # inode(7): in a directory with the set-group-ID bit, a file has the directory's group. That
+        # is its owner's wish.
+        return -1 if directory_mode & stat.S_ISGID else self.identity.gid
+
 
 class Holdings:
     """The listening socket, and what stands beside it.
@@ -101,7 +116,7 @@ class Holdings:
             # The pid file first, since its lock is the name's, and gone last.
             if daemon is not None and os.geteuid() == 0:
                 self.pid_file = made.enter_context(PidFile(self.name))
-            uid, gid = wanted.identity.uid, wanted.identity.gid
+            uid, gid = wanted.identity.uid, wanted.socket_group
             if wanted.given is None:
                 self.listener: Listener = made.enter_context(Listener(path, uid, gid))
             else:

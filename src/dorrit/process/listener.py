@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from dorrit.errors import StartError
+from dorrit.process.capabilities import lacks
 from dorrit.process.directories import check_directory
 from dorrit.process.lock import HeldError, Lock
 from dorrit.process.ownership import change_owner
@@ -28,6 +29,8 @@ UMASK: Final = 0o007
 
 LOCK_SUFFIX: Final = ".lock"
 """What the name of the file of the socket's lock ends with."""
+
+EFFECTIVE: Final = os.access in os.supports_effective_ids
 
 KINDS: Final = {
     stat.S_IFREG: "a regular file",
@@ -219,8 +222,10 @@ def _check_writable(directory: Path) -> None:
     number = 0
     if not stat.S_ISDIR(directory.stat().st_mode):
         number = errno.ENOTDIR
-    elif not os.access(directory, os.W_OK | os.X_OK):
-        number = errno.EACCES
+    elif not os.access(directory, os.W_OK | os.X_OK, effective_ids=EFFECTIVE):
+        # access(2) has an errno of its own, which Python does not tell.
+        read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
     if number:
         raise OSError(number, os.strerror(number))
 
@@ -271,7 +276,15 @@ def _remove_stale(path: str) -> None:
         raise StartError(f"{path}: there is {kind}, not a socket; it was left as it is")
     if _answers(path):
         raise StartError(f"{path}: a server answers there; stop it first, or choose another path")
-    Path(path).unlink()
+    try:
+        Path(path).unlink()
+    except PermissionError as error:
+        why = str(error.strerror)
+        if Path(path).parent.stat().st_mode & stat.S_ISVTX:
+            why += ": it is another user's, in a directory with the sticky bit"
+            if os.geteuid() == 0 and lacks("CAP_FOWNER"):
+                why += ", and root lacks the capability CAP_FOWNER"
+        raise StartError(f"{path}: what a server has left there can't be removed: {why}") from None
 
 
 def _answers(path: str) -> bool:
@@ -299,8 +312,15 @@ def _answers(path: str) -> bool:
 
 def _why(error: OSError, path: str) -> str:
     directory = Path(path).parent
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+    if error.errno == errno.EACCES:
+        if os.geteuid() == 0 and lacks("CAP_DAC_OVERRIDE"):
+            return (
+                f"{error.strerror}: root lacks the capability CAP_DAC_OVERRIDE, so {directory} "
+                "must be its own"
+            )
         return f"{error.strerror}: {directory} must be writable for the server's user"
+    if error.errno == errno.EOVERFLOW:
+        return f"{error.strerror}: its user has no number outside this user namespace"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return f"{error.strerror}: {directory} must be a directory"
     return str(error.strerror)

@@ -224,7 +224,10 @@ def _take(descriptor: int, path: str, *, late: bool) -> bool:
         return False
     if not _is_ours(descriptor):
         if late:
-            raise StartError(f"{path}: another user makes it again and again")
+            raise StartError(
+                f"{path}: another user makes it again and again, or the file system gives what is "
+                "made there to another user"
+            )
         Path(path).unlink()  # whoever wants the lock waits for us, so it is still this one
         return False
     os.fchmod(descriptor, MODE)  # whatever the umask

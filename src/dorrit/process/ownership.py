@@ -1,11 +1,15 @@
 """Gives a socket that root has just made to the server's user, and nothing else by mistake."""
 
+import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from dorrit.errors import StartError
+from dorrit.process.capabilities import lacks
 
 DESCRIPTORS: Final = "/proc/self/fd"
 """Where Linux lets a file be named by a descriptor that is open for nothing but that (O_PATH)."""
@@ -24,7 +28,7 @@ def change_owner(path: str, uid: int, gid: int) -> None:
         gid: The group; likewise.
 
     Raises:
-        StartError: It is not the socket any more, or it can't be given away safely.
+        StartError: It is not the socket any more, or it can't be given away, or not safely.
         OSError: The system refuses.
     """
     if hasattr(os, "O_PATH") and Path(DESCRIPTORS).is_dir():
@@ -33,7 +37,8 @@ def change_owner(path: str, uid: int, gid: int) -> None:
             status = os.fstat(descriptor)
             _check_is_ours(path, status)
             if _differs(status, uid, gid):
-                os.chown(f"{DESCRIPTORS}/{descriptor}", uid, gid)
+                with _explained(path, uid, gid):
+                    os.chown(f"{DESCRIPTORS}/{descriptor}", uid, gid)
         finally:
             os.close(descriptor)
         return
@@ -52,7 +57,23 @@ def change_owner(path: str, uid: int, gid: int) -> None:
             f"root alone can write: chown root {directory} and chmod go-w {directory}, or start "
             "the server as its user"
         )
-    os.chown(path, uid, gid, follow_symlinks=False)
+    with _explained(path, uid, gid):
+        os.chown(path, uid, gid, follow_symlinks=False)
+
+
+@contextmanager
+def _explained(path: str, uid: int, gid: int) -> Iterator[None]:
+    """Say of a refusal what it is that was refused."""
+    try:
+        yield
+    except OSError as error:
+        who = " and ".join(
+            f"{what} {number}" for what, number in (("user", uid), ("group", gid)) if number != -1
+        )
+        why = f"{error.strerror}"
+        if error.errno == errno.EPERM and os.geteuid() == 0 and lacks("CAP_CHOWN"):
+            why += ": root lacks the capability CAP_CHOWN"
+        raise StartError(f"{path}: the socket can't be given to {who}: {why}") from None
 
 
 def _check_is_ours(path: str, status: os.stat_result) -> None:
@@ -61,7 +82,10 @@ def _check_is_ours(path: str, status: os.stat_result) -> None:
         or status.st_uid != os.geteuid()
         or status.st_nlink != 1  # another name of it may be of somebody else's choice
     ):
-        raise StartError(f"{path}: somebody has put something else in the place of the socket")
+        raise StartError(
+            f"{path}: somebody has put something else in the place of the socket, or the file "
+            "system gives what is made there to another user"
+        )
 
 
 def _differs(status: os.stat_result, uid: int, gid: int) -> bool:

@@ -12,23 +12,18 @@ import os
 import pwd
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from dorrit.errors import StartError
-
-if TYPE_CHECKING:
-    from ctypes import CDLL
+from dorrit.process import capabilities
+from dorrit.process.capabilities import Capabilities, check_threads, has_any
 
 NOBODY: Final = "nobody"
 """Both defaults when started as root."""
 
 LARGEST: Final = 2**32 - 2
 """The largest user or group id. One more is (uid_t)-1, by which setresuid(2) means no change."""
-
-CAPABILITY_SETS: Final = (b"CapInh", b"CapPrm", b"CapEff", b"CapAmb")
-"""In /proc/PID/status. The bounding set is left: without privileges it is good for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,8 @@ class Identity:
         groups: All group ids, `gid` first: the supplementary ones are those of the user.
         user: The user's name, or None if that id has none.
         home: The user's home directory, or None if the id has no name.
+        socket_group: The group that was named for the socket, or None. Who is not root can give it
+            to any group that he is in.
     """
 
     uid: int
@@ -48,6 +45,7 @@ class Identity:
     groups: tuple[int, ...]
     user: str | None
     home: str | None
+    socket_group: int | None = None
 
     @property
     def warning(self) -> str | None:
@@ -63,7 +61,10 @@ def resolve(user: str | None, group: str | None) -> Identity:
     A word is taken as a name if there is such a name, and else as a number, as chown(1) does.
     Started as root, both default to ``nobody``; where no group has that name (Debian calls it
     ``nogroup``), to the primary group of the user ``nobody``. Root itself may be chosen with
-    ``-u``; see `Identity.warning`. Started by another user, both default to the current ones.
+    ``-u``; see `Identity.warning`. Started by another user, both default to the current ones; the
+    group may be any that this user is in, and then is the socket's.
+
+    The user id 0 need not have any privilege. What is not to be changed takes none.
 
     Args:
         user: The value of ``-u``, or None.
@@ -71,16 +72,60 @@ def resolve(user: str | None, group: str | None) -> Identity:
 
     Raises:
         StartError: There is no such user or group, or it is another one than the current and the
-            process is not root.
+            process is not root, or root without the capabilities for it.
     """
     if os.geteuid() != 0:
         return _current(user, group)
     uid, entry = _user(NOBODY if user is None else user)
     gid = _default_group() if group is None else _group(group)
+    named = None if group is None else gid
     if entry is None:
-        return Identity(uid, gid, (gid,), None, None)
-    others = sorted(set(os.getgrouplist(entry.pw_name, gid)) - {gid})
-    return Identity(uid, gid, (gid, *others), entry.pw_name, entry.pw_dir)
+        identity = Identity(uid, gid, (gid,), None, None, named)
+    else:
+        others = sorted(set(os.getgrouplist(entry.pw_name, gid)) - {gid})
+        identity = Identity(uid, gid, (gid, *others), entry.pw_name, entry.pw_dir, named)
+    return _possible(identity)
+
+
+def _possible(identity: Identity) -> Identity:
+    """Return who root can become; for who stays root, with the groups that can't be given up.
+
+    Raises:
+        StartError: Root can't become that here.
+    """
+    changes_user = _user_ids() != {identity.uid}
+    changes_group = _group_ids() != {identity.gid}
+    may_set_groups = capabilities.may_set_groups() and not capabilities.lacks("CAP_SETGID")
+    if not may_set_groups and not changes_user and not changes_group:
+        return replace(identity, groups=_current_groups())
+    instead = "or stay who it is (-u root -g root)"
+    if not capabilities.has_user(identity.uid):
+        raise StartError(
+            f"can't become {_described(identity)}: this user namespace has no such user (see "
+            f"/proc/self/uid_map): choose another with -u, {instead}"
+        )
+    for gid in identity.groups:
+        if not capabilities.has_group(gid):
+            raise StartError(
+                f"can't become {_described(identity)}: this user namespace has no group {gid} (see "
+                f"/proc/self/gid_map): choose another with -u and -g, {instead}"
+            )
+    changes_groups = changes_group or set(_current_groups()) != set(identity.groups)
+    needed = ["CAP_SETUID", "CAP_CHOWN"] if changes_user else []
+    needed += ["CAP_SETGID"] if changes_groups else []
+    lacking = [name for name in needed if capabilities.lacks(name)]
+    if lacking:
+        plural = "capabilities" if len(lacking) > 1 else "capability"
+        raise StartError(
+            f"can't become {_described(identity)}: this root lacks the {plural} "
+            f"{' and '.join(lacking)}: give it that, start the server as that user, {instead}"
+        )
+    if changes_groups and not may_set_groups:
+        raise StartError(
+            f"can't become {_described(identity)}: setgroups(2) is denied in this user namespace "
+            f"(see /proc/self/setgroups): map its groups by newgidmap(1), {instead}"
+        )
+    return identity
 
 
 def group_name(gid: int) -> str:
@@ -105,11 +150,12 @@ def drop(identity: Identity) -> None:
     root = os.geteuid() == 0
     user_ids, group_ids = _user_ids(), _group_ids()
     unchanged = (user_ids, group_ids) == ({identity.uid}, {identity.gid})
-    if not root and unchanged and _has_capabilities() is False:
+    if not root and unchanged and has_any() is False:
+        check_threads(identity.uid, identity.gid, identity.groups)
         return
-    capabilities = _Capabilities()
+    own = Capabilities()
     try:
-        if root:
+        if root and set(_current_groups()) | {identity.gid} != set(identity.groups):
             # The first group is the effective one on FreeBSD: setgroups(2) there sets that too.
             os.setgroups(identity.groups)
         _set_group_ids(identity.gid)
@@ -123,9 +169,12 @@ def drop(identity: Identity) -> None:
     if sys.platform != "darwin":
         # There, getgroups(2) asks the directory service for the groups that the user is in.
         _verify("groups", set(os.getgroups()) | {identity.gid}, set(identity.groups))
+    if identity.uid != 0:
+        own.clear()
+    # Before anything is tried: where one thread can and another can't, the C library aborts.
+    check_threads(identity.uid, identity.gid, identity.groups)
     if identity.uid == 0:
         return
-    capabilities.clear()
     _verify_no_way_back(
         (user_ids | {0}) - {identity.uid}, (group_ids | {0}) - {identity.gid}, identity
     )
@@ -140,16 +189,22 @@ def _current(user: str | None, group: str | None) -> Identity:
             f"-u {user}: only root can change to another user; start the server as root or as that "
             "user, or leave out -u"
         )
-    if group is not None and _group(group) != gid:
+    groups = _current_groups()
+    named = None if group is None else _group(group)
+    if named is not None and named not in groups:
         raise StartError(
-            f"-g {group}: only root can change to another group; start the server as root or with "
-            "that group, or leave out -g"
+            f"-g {group}: this user is not in that group; start the server as root or as a member "
+            "of that group, or leave out -g"
         )
-    groups = (gid, *sorted(set(os.getgroups()) - {gid}))
     entry = _entry(uid)
     if entry is None:
-        return Identity(uid, gid, groups, None, None)
-    return Identity(uid, gid, groups, entry.pw_name, entry.pw_dir)
+        return Identity(uid, gid, groups, None, None, named)
+    return Identity(uid, gid, groups, entry.pw_name, entry.pw_dir, named)
+
+
+def _current_groups() -> tuple[int, ...]:
+    gid = os.getegid()
+    return (gid, *sorted(set(os.getgroups()) - {gid}))
 
 
 def check_user(user: str | None) -> None:
@@ -328,54 +383,3 @@ def _set_environment(identity: Identity) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = identity.user
-
-
-class _Capabilities:
-    """What is left of capabilities(7), which are given up. There are none but on Linux.
-
-    setresuid(2) clears the permitted, effective and ambient ones of root; not the inheritable ones,
-    which container runtimes may set, and none of a process that was no root.
-    """
-
-    def __init__(self) -> None:
-        """Load what is needed, while it can be read: the interpreter may be in root's home."""
-        self._library: CDLL | None = None
-        if sys.platform != "linux":
-            return
-        # Only here, since it may fail: libffi wants memory that is writable and executable, which
-        # a sandbox may refuse. That matters only if some capability is left.
-        try:
-            import ctypes  # noqa: PLC0415
-        except (ImportError, OSError, MemoryError):
-            return
-        self._library = ctypes.CDLL(None)
-        # Two words each: _LINUX_CAPABILITY_VERSION_3 and the thread, 0 for this one; effective,
-        # permitted and inheritable, twice. Ambient ones go with these: "no capability can ever be
-        # ambient if it is not both permitted and inheritable".
-        self._header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-        self._none = (ctypes.c_uint32 * 6)()
-
-    def clear(self) -> None:
-        """Give them up.
-
-        Raises:
-            StartError: Some are left.
-        """
-        if sys.platform != "linux" or _has_capabilities() is False:
-            return
-        if (
-            self._library is None
-            or self._library.capset(self._header, self._none) != 0
-            or _has_capabilities()
-        ):
-            raise StartError("capabilities were not dropped; the server must not go on")
-
-
-def _has_capabilities() -> bool | None:
-    """Tell whether the process has any; None if that can't be seen, for want of /proc."""
-    try:
-        lines = Path("/proc/self/status").read_bytes().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(b":", 1) for line in lines if b":" in line)
-    return any(int(fields.get(name, b"0"), 16) for name in CAPABILITY_SETS)
