@@ -319,6 +319,27 @@ static void removed_descriptor_is_silent_though_a_child_holds_it(void)
     close(poller);
 }
 
+static void a_child_that_lets_go_of_a_poller_leaves_it_to_its_parent(void)
+{
+    const int poller = opened();
+    const struct pair pair = connected();
+    CHECK_EQUAL(dorrit_poller_add(poller, pair.here), 0);
+    const pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        dorrit_poller_let_go(poller);
+        close(pair.here);
+        _exit(fcntl(poller, F_GETFD) == -1 ? 0 : 1);
+    }
+    int status;
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+    CHECK_EQUAL(write(pair.there, "x", 1), 1);
+    CHECK_EQUAL(ready(poller, pair.here), READABLE);
+    close_pair(pair);
+    close(poller);
+}
+
 static void time_out(void)
 {
     const int poller = opened();
@@ -502,6 +523,7 @@ int main(void)
     RUN(closed_descriptor_leaves_by_itself);
     RUN(removed_descriptor_is_silent);
     RUN(removed_descriptor_is_silent_though_a_child_holds_it);
+    RUN(a_child_that_lets_go_of_a_poller_leaves_it_to_its_parent);
     RUN(time_out);
     RUN(event_ends_a_wait);
     RUN(signal_ends_a_wait);

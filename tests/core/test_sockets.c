@@ -168,6 +168,25 @@ static void shut_down_is_one_way(void)
     CHECK_EQUAL(errno, EBADF);
 }
 
+/* What a process that was forked may hold. */
+static void shut_down_ends_both_ways_for_every_copy(void)
+{
+    int ends[2];
+    char found[8];
+    connected(ends);
+    const int copy = dup(ends[0]);
+    CHECK(copy >= 0);
+    CHECK_EQUAL(write(ends[0], "last", 4), 4);
+    CHECK_EQUAL(dorrit_shutdown(ends[0]), 0);
+    CHECK_EQUAL(read(ends[1], found, sizeof found), 4);
+    CHECK_EQUAL(read(ends[1], found, sizeof found), 0);
+    CHECK_EQUAL(read(copy, found, sizeof found), 0);
+    close(copy);
+    close_pair(ends);
+    CHECK_EQUAL(dorrit_shutdown(ends[0]), -1);
+    CHECK_EQUAL(errno, EBADF);
+}
+
 static void clock_does_not_go_back(void)
 {
     uint64_t last = dorrit_monotonic_milliseconds();
@@ -236,6 +255,7 @@ int main(void)
     RUN(never_waits);
     RUN(broken_pipe_is_an_error_and_no_signal);
     RUN(shut_down_is_one_way);
+    RUN(shut_down_ends_both_ways_for_every_copy);
     RUN(clock_does_not_go_back);
     RUN(peer_is_who_connected);
     RUN(what_has_no_peer_has_no_credentials);

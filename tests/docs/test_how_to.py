@@ -1,6 +1,7 @@
 """Each example of the how-to does what is said about it."""
 
 import asyncio
+import hashlib
 import inspect
 import re
 import signal
@@ -254,6 +255,19 @@ def guest(example: Snippet, servers: Servers) -> None:
     assert not servers.path.exists()
 
 
+def processes(example: Snippet, servers: Servers) -> None:
+    file = servers.directory / "digest.py"
+    file.write_text(example.text)
+    run = servers.start(*servers.command(f"{file}:app")).until_listening()
+    expected = hashlib.pbkdf2_hmac("sha256", b"hello", b"salt", 10_000).hex()
+    clients = [servers.connect() for _ in range(3)]
+    for client in clients:
+        client.send("hello")
+    assert [client.text() for client in clients] == [expected] * 3
+    assert servers.stop(run) == 0
+    assert "Traceback" not in run.err
+
+
 def with_pytest(example: Snippet, servers: Servers) -> None:
     (servers.directory / "test_echo.py").write_text(example.text)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error"]
@@ -271,6 +285,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "Do something periodically": periodic,
     "Call in from another thread": thread,
     "Run what takes long": long_work,
+    "Run other processes": processes,
     "Deal with slow clients": slow,
     "Send a lot": send_a_lot,
     "Send a lot at the start": send_a_lot_at_the_start,

@@ -438,3 +438,36 @@ def test_R22_so_it_is_in_a_daemon(directory: Path, plain_program: PlainProgram) 
         finally:
             end(daemon.pid, made)
             daemons.close()
+
+
+# In a program that has a server as its guest
+
+GUEST = """
+import asyncio, os, sys
+import dorrit
+
+async def main():
+    async with dorrit.listen(sys.argv[1], on_message=lambda conn, said: conn.send(said)) as guest:
+        print("ready", flush=True)
+        while not guest.connections:
+            await asyncio.sleep(0.01)
+        child = os.fork()
+        if child == 0:
+            sys.exit(3 if not guest.connections else 4)
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+            await asyncio.sleep(0.01)
+        print("child", os.waitstatus_to_exitcode(ended[1]), flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_one_that_leaves_the_block_of_a_guest_leaves_the_guest_alone(servers: Servers) -> None:
+    run = servers.start(sys.executable, "-c", GUEST, servers.path)
+    run.until_said("ready")
+    client = servers.connect()
+    run.until_said("child 3")
+    assert client.ask("still there?") == "still there?"
+    assert servers.connect().ask("and for others?") == "and for others?"
+    assert servers.path.exists()
