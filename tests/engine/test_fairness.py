@@ -1,6 +1,7 @@
 """One client does not take what others need: its part of a turn, of memory and of descriptors."""
 
 import socket
+import zlib
 from collections import Counter
 
 import pytest
@@ -10,7 +11,7 @@ from dorrit.protocol.deflate import Policy
 from tests.attacks.attackers import DEFLATING, bomb
 from tests.engine.test_accept import listening
 from tests.support.descriptors import descriptors
-from tests.support.frames import CLOSE, PING, REQUEST, TEXT, frame
+from tests.support.frames import BINARY, CLOSE, PING, REQUEST, TEXT, frame
 from tests.support.harness import Client, Harness
 
 FRAMES_PER_TURN = 256
@@ -153,3 +154,50 @@ def test_one_bomb_of_each_client_is_inflated_in_a_turn() -> None:
             said = Counter(conn for conn, _, _ in harness.messages)
             assert [said[harness.connection(client)] for client in (first, second)] == [turn, turn]
         assert {len(payload) for _, _, payload in harness.messages} == {mebibyte}
+
+
+def final_blocks(count: int) -> bytes:
+    """A message of final blocks without content, each of which ends a stream of zlib's."""
+    return frame(BINARY, b"\x03\x00" * count, reserved=4)
+
+
+def blocks_with_codes(size: int) -> bytes:
+    """A message of blocks that have nothing but codes of their own (RFC 1951 section 3.2.7)."""
+    block = "0" + "01" + "00000" + "00000" + "0111"  # BFINAL, BTYPE 2, HLIT, HDIST, HCLEN (18)
+    # Two code lengths are used, 18 ("repeat a code length of 0 for 11-138 times") and 1.
+    order = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)
+    block += "".join("100" if symbol in (18, 1) else "000" for symbol in order)
+    # 138 and 118 literals that do not occur, the end of the block, one distance.
+    block += "1" + "1111111" + "1" + "1101011" + "0" + "0"
+    block += "0"  # the block has ended
+    stream = block * (8 * size // len(block))
+    stream += "0" * (-len(stream) % 8)
+    octets = (stream[start : start + 8][::-1] for start in range(0, len(stream), 8))
+    return bytes(int(octet, 2) for octet in octets)
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_final_blocks_are_work_though_nothing_comes_out_of_them(count: int) -> None:
+    with Harness(rfc=True, deflate=Policy()) as harness:
+        first, second = harness.open(DEFLATING), harness.open(DEFLATING)
+        for client in (first, second):
+            client.send(final_blocks(count) * 200)
+        harness.turn()
+        said = Counter(conn for conn, _, _ in harness.messages)
+        for client in (first, second):
+            # A mebibyte of output takes as long as some thousand final blocks.
+            assert 1 <= said[harness.connection(client)] * count <= 1200
+        harness.until(lambda: len(harness.messages) == 400)
+        assert {payload for _, _, payload in harness.messages} == {b""}
+
+
+def test_blocks_with_codes_are_work_though_nothing_comes_out_of_them() -> None:
+    content = blocks_with_codes(60_000)
+    assert zlib.decompressobj(-15).decompress(content) == b""
+    with Harness(rfc=True, deflate=Policy()) as harness:
+        client = harness.open(DEFLATING)
+        client.send(frame(BINARY, content, reserved=4))
+        harness.turn()
+        assert harness.messages == []
+        harness.until(lambda: harness.messages)
+        assert harness.messages[0][2] == b""

@@ -17,8 +17,16 @@ cdef enum:
     # than 200 frames." (libdorrit(3))
     QUEUE_FRAMES_MAX = 200
 
-    # Bytes that one read becomes when they are decompressed, after which the others have their turn.
+    # Work that one read may be to decompress, after which the others have their turn. It is counted
+    # in bytes that come out, of which zlib makes a mebibyte in three milliseconds. Input may be more
+    # work than what comes out of it: a block of 11 bytes with codes of its own, and nothing in it,
+    # takes as long as 400 bytes of output, and so does a final block, which needs a new decompressor.
     INFLATED_MAX = 1024 * 1024
+    INFLATED_BY_INPUT = 32          # for each byte that goes in
+    INFLATED_BY_RESTART = 1024      # for each final block
+
+    # Bytes that are decompressed at a time, before the work that it was is looked at.
+    INFLATE_PIECE = 16 * 1024
 
     # Frames of one connection that are handled in one turn; then the others have theirs. One read
     # may bring ten thousand, each a call of the user's function.
@@ -118,7 +126,7 @@ cdef class Agenda:
     cdef size_t deflate_from                # bytes from which on a message is compressed
     cdef object handshaking                 # descriptors of connections without a request, in order
     cdef object lingerers                   # descriptors of those that are lingering, in order
-    cdef size_t inflated                    # bytes that the last read has become so far
+    cdef size_t inflated                    # work that it was so far to decompress the last read
     cdef uint8_t *input                     # SCRATCH_SIZE bytes, for one read
     cdef uint8_t *output                    # SCRATCH_SIZE bytes, for one write
 

@@ -45,6 +45,7 @@ cdef class Assembly:
     cdef void begin_frame(self, const dorrit_frame_header *header) noexcept
     cdef bint is_complete(self) noexcept
     cdef size_t held(self) noexcept
+    cdef size_t restarts(self) except? 0
     cdef void turn_key(self, size_t length) noexcept
     cdef Fault take(self, uint8_t *masked, size_t length) except *
     cdef Fault finish(self) except *

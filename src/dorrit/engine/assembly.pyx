@@ -81,6 +81,10 @@ cdef class Assembly:
         """Bytes of memory that it takes."""
         return self.capacity + self.inflating
 
+    cdef size_t restarts(self) except? 0:
+        """Final blocks that its inflator has gone on after, in earlier messages too."""
+        return 0 if self.inflator is None else <size_t>self.inflator.restarts
+
     cdef Fault take(self, uint8_t *masked, size_t length) except *:
         """Takes the next bytes of the current frame, which it may change; no more than there are to
         come."""

@@ -16,6 +16,9 @@ from libc.string cimport memcpy
 
 from dorrit.engine.agenda cimport (
     FRAMES_PER_TURN,
+    INFLATE_PIECE,
+    INFLATED_BY_INPUT,
+    INFLATED_BY_RESTART,
     INFLATED_MAX,
     SCRATCH_SIZE,
     Agenda,
@@ -180,6 +183,8 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
         if connection.assembly is not None and connection.assembly.frame_rest > 0:
             assembly = connection.assembly
             size = <size_t>min(assembly.frame_rest, <uint64_t>length)
+            if assembly.inflator is not None:
+                size = min(size, <size_t>INFLATE_PIECE)
             take_piece(connection, assembly, data, size)
             data += size
             length -= size
@@ -302,11 +307,14 @@ cdef int take_piece(
     Connection connection, Assembly assembly, uint8_t *masked, size_t length) except -1:
     """Takes bytes of the current frame of a message, which may be its last."""
     cdef size_t before = assembly.length
+    cdef size_t restarts = assembly.restarts()
     cdef Fault fault = assembly.take(masked, length)
     if fault == NO_FAULT and assembly.is_complete():
         fault = assembly.finish()
     if assembly.inflator is not None:
-        connection.agenda.inflated += assembly.length - before
+        connection.agenda.inflated += (
+            assembly.length - before + length * INFLATED_BY_INPUT
+            + (assembly.restarts() - restarts) * INFLATED_BY_RESTART)
         if connection.assembly is not assembly:
             return 0    # a signal handler has closed the connection meanwhile
     if fault == NO_FAULT and assembly.is_complete():

@@ -131,14 +131,19 @@ _WINDOW_BITS: Final = {str(bits): bits for bits in range(8, WINDOW_BITS_MAX + 1)
 
 
 class Inflator:
-    """Decompresses messages, in pieces: of one client, or of one message."""
+    """Decompresses messages, in pieces: of one client, or of one message.
 
-    __slots__ = ("_restarts", "_stream")
+    Attributes:
+        restarts: Final blocks that it has gone on after, in all of its life.
+    """
+
+    __slots__ = ("_most_restarts", "_stream", "restarts")
 
     def __init__(self) -> None:
         """Begin without a past."""
         self._stream = zlib.decompressobj(-WINDOW_BITS_MAX)
-        self._restarts = 0
+        self.restarts = 0
+        self._most_restarts = RESTARTS_MAX
 
     def inflate(self, piece: bytes, room: int) -> bytes:
         """Return what a piece becomes.
@@ -156,8 +161,8 @@ class Inflator:
             # Section 7.2.3.4 allows a final block, with which a stream of zlib's ends. What follows
             # is another one.
             while self._stream.eof and len(inflated) <= room:
-                self._restarts += 1
-                if self._restarts > RESTARTS_MAX:
+                self.restarts += 1
+                if self.restarts > self._most_restarts:
                     raise ValueError("too many final blocks")
                 rest = self._stream.unused_data
                 self._stream = zlib.decompressobj(-WINDOW_BITS_MAX)
@@ -172,7 +177,7 @@ class Inflator:
         Section 7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload".
         """
         inflated = self.inflate(_TAIL, room)
-        self._restarts = 0
+        self._most_restarts = self.restarts + RESTARTS_MAX
         return inflated
 
 
