@@ -92,6 +92,7 @@ class AsyncLoop(Loop):
             self._lanes.begin,
             self._lanes.is_busy,
             end_child,
+            self._forget,
         )
         self._aio.add_reader(self.engine.fileno(), self._turn)
         children.hold(self)
@@ -198,6 +199,13 @@ class AsyncLoop(Loop):
         self.engine.answer(conn, answer)
         if not conn.is_open:
             self._has_room_again(conn)  # a client that is refused has no close callback
+
+    def _forget(self, conn: Connection | None) -> None:
+        """Let go of what waits for a connection that is closed, since there is too much of it."""
+        opening = None if conn is None else self._opening.get(conn)
+        if opening is not None:
+            opening.cancel()
+        self._lanes.forget(conn)
 
     def _close(self, conn: Connection, code: int, reason: str) -> object:
         if self._rooms:

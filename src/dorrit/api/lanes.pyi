@@ -69,6 +69,13 @@ class Lanes:
     def stop_reading(self) -> None:
         """Let connections that are paused stay so: the server stops."""
 
+    def forget(self, conn: Connection | None) -> None:
+        """Let go of messages that wait, for there is no room for them.
+
+        Args:
+            conn: Whose; None for those of all connections that are over.
+        """
+
     def take_message(self, conn: Connection, message: str | bytes) -> None:
         """Have the `async` message callback called, after those that are under way."""
 

@@ -10,6 +10,10 @@ cimport cython
 import asyncio
 from collections import deque
 
+from dorrit.engine.agenda cimport is_over_budget
+from dorrit.engine.budget cimport count_waiting, uncount_waiting
+from dorrit.engine.connection cimport Connection
+
 from dorrit.api.application import is_async
 from dorrit.api.eager import beginner
 from dorrit.engine import was_closed_here
@@ -32,6 +36,31 @@ cdef class Lane:
     cdef readonly bint paused       # the engine does not read from the connection
     cdef tuple closing              # code and reason, once the connection is over
     cdef object task                # runs the callbacks; None before it has to wait for something
+
+    cdef int wait(self, Connection conn, message) except -1:
+        """Puts a message last, which counts among those that are under way."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(message)
+        self.size += len(message)
+        count_waiting(conn, <size_t>len(message))
+        if is_over_budget(conn.agenda):
+            conn.agenda.make_room()
+        return 0
+
+    cdef object next(self, Connection conn):
+        """Takes the first message."""
+        message = self.waiting.popleft()
+        self.size -= len(message)
+        uncount_waiting(conn, <size_t>len(message))
+        return message
+
+    cdef int forget(self, Connection conn) except -1:
+        """Lets go of the messages."""
+        while self.waiting:
+            self.next(conn)
+        self.waiting = None
+        return 0
 
 
 @cython.final
@@ -96,6 +125,27 @@ cdef class Lanes:
         """Lets connections that are paused stay so: the server stops."""
         self.reads_on = False
 
+    def forget(self, conn):
+        """Lets go of the messages that wait for callbacks of this connection; `None`: of all that are
+        over. There is no room for them."""
+        cdef Lane lane
+        if conn is not None:
+            lane = <Lane>self.lanes.get(conn)
+            if lane is not None:
+                lane.forget(<Connection>conn)
+            return
+        for conn, lane in self.lanes.items():
+            if lane.closing is not None:
+                lane.forget(<Connection>conn)
+
+    cdef int leave(self, Connection conn, Lane lane) except -1:
+        """All callbacks of a connection have run, or will never."""
+        del self.lanes[conn]
+        lane.forget(conn)
+        if lane.closing is not None:
+            conn.agenda.departed -= 1
+        return 0
+
     def take_message(self, conn, message):
         """Has the `async` message callback called, after those that are under way."""
         cdef Lane lane = <Lane>self.lanes.get(conn)
@@ -105,11 +155,10 @@ cdef class Lanes:
             self.fresh = conn
             self.fresh_message = message
             return
-        if lane.waiting is None:
-            lane.waiting = deque()
-        lane.waiting.append(message)
-        lane.size += len(message)
-        if len(lane.waiting) >= self.max_waiting or lane.size >= self.max_waiting_bytes:
+        lane.wait(<Connection>conn, message)
+        # It may have been too much for all of them together.
+        if lane.waiting is not None and (
+                len(lane.waiting) >= self.max_waiting or lane.size >= self.max_waiting_bytes):
             lane.paused = True
             self.engine.pause(conn)
 
@@ -131,8 +180,9 @@ cdef class Lanes:
             raise
         except BaseException as error:  # somebody's task factory
             coroutine.close()
-            self.lanes.pop(conn, None)
             self.fail(conn, lane, error)
+            if conn in self.lanes:
+                self.leave(<Connection>conn, lane)
 
     cdef object start(self, coroutine):
         """Begins a coroutine in the turn that has its message: what it sends before it waits for
@@ -147,11 +197,13 @@ cdef class Lanes:
         cdef Lane lane = <Lane>self.lanes.get(conn)
         if lane is not None:
             lane.closing = (code, reason)
+            (<Connection>conn).agenda.departed += 1
         elif self.on_close is None:
             pass
         elif self.on_close_is_async:
             lane = self.lanes[conn] = Lane()
             lane.closing = (code, reason)
+            (<Connection>conn).agenda.departed += 1
             coroutine = self._run_close(conn, lane)
             try:
                 lane.task = self.start(coroutine)
@@ -159,7 +211,8 @@ cdef class Lanes:
                 raise
             except BaseException:       # somebody's task factory
                 coroutine.close()
-                self.lanes.pop(conn, None)
+                if conn in self.lanes:
+                    self.leave(<Connection>conn, lane)
                 raise
         else:
             return self.on_close(conn, code, reason)   # whose result the engine looks at
@@ -180,8 +233,7 @@ cdef class Lanes:
                 # A callback that closes its connection wants to hear nothing more of it.
                 if not lane.waiting or was_closed_here(conn):
                     break
-                message = lane.waiting.popleft()
-                lane.size -= len(message)
+                message = lane.next(<Connection>conn)
                 if (
                     lane.paused
                     and self.reads_on
@@ -192,7 +244,7 @@ cdef class Lanes:
                     self.engine.resume(conn)
         except BaseException as error:
             # SystemExit ends the server, in order: the close callback will be wanted.
-            del self.lanes[conn]
+            self.leave(<Connection>conn, lane)
             if self.is_left(lane):
                 raise
             self.notice()
@@ -204,7 +256,7 @@ cdef class Lanes:
             # It has waited, so that it ends outside of the engine's turn, which looks after itself.
             self.engine.check_process("message", None)
         if lane.closing is None:
-            del self.lanes[conn]
+            self.leave(<Connection>conn, lane)
         else:
             await self._run_close(conn, lane)
 
@@ -230,13 +282,12 @@ cdef class Lanes:
             self.uncancel(error)
             self.reports.callback_raised("close", error)
         finally:
-            del self.lanes[conn]
+            self.leave(<Connection>conn, lane)
 
     cdef int fail(self, conn, Lane lane, error) except -1:
         """Ends a connection whose message callback has raised, or was cancelled: 1011."""
         self.uncancel(error)
-        lane.waiting = None
-        lane.size = 0
+        lane.forget(<Connection>conn)
         self.engine.fail(conn, INTERNAL_ERROR, "")
         self.reports.callback_raised("message", error)
         return 0

@@ -19,6 +19,7 @@ cdef class Acceptor(Agenda):
     cdef Connection take(self, int descriptor)
     cdef int read_oldest_handshake(self) except -1
     cdef int forget_oldest_handshake(self) except -1
+    cdef int write_what_waits(self) except -1
     cdef bint is_allowed(self, Connection connection) except -1
     cdef bint shed(self) except -1
     cdef void take_spare(self) noexcept

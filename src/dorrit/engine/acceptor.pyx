@@ -9,13 +9,14 @@ from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open as open_descriptor
 from posix.unistd cimport close as close_descriptor
 
 from dorrit.engine.agenda cimport Agenda, is_over_budget
+from dorrit.engine.budget cimport held_by, uncount_request
 from dorrit.engine.connection cimport HANDSHAKING, LINGERING, Connection
-from dorrit.engine.frame cimport FRAME_COST
 from dorrit.engine.reader cimport read
 from dorrit.engine.writer cimport flush
 
 from dorrit.protocol.closing import CloseCode
 from dorrit.protocol.refusal import (
+    OUT_OF_BUDGET,
     PEER_REFUSED,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_HANDSHAKES,
@@ -118,7 +119,10 @@ cdef class Acceptor(Agenda):
             connection.deadline = self.deadline_in(self.handshake_timeout)
             if len(self.handshaking) > self.max_handshakes:
                 self.forget_oldest_handshake()
-            if self.connections - <Py_ssize_t>len(self.lingerers) > self.max_connections:
+            # One that has gone takes its place for as long as handlers run for it: who comes and
+            # goes can't have more of them than may be connected.
+            if self.connections + self.departed - <Py_ssize_t>len(
+                    self.lingerers) > self.max_connections:
                 answer = refusal(*TOO_MANY_CONNECTIONS)
                 self.reports.refused(answer)
                 connection.refuse(answer.response())
@@ -158,10 +162,17 @@ cdef class Acceptor(Agenda):
         return flush(<Connection>connection)
 
     cdef int make_room(self) except -1:
-        """The client for which most bytes are under way is closed, and the next one, until the rest is
-        within the limit. RFC 6455's registry: 1013, "Try Again Later"."""
+        """The client for which most bytes are there is closed, and the next one, until the rest is
+        within the limit. RFC 6455's registry: 1013, "Try Again Later".
+
+        First goes what costs nobody his connection: what only waits for the end of the turn is
+        written, and messages are let go whose clients have gone before a handler had time for them.
+        """
         cdef size_t descriptor, most, held
         cdef Connection connection, largest
+        self.write_what_waits()
+        if self.forget is not None and is_over_budget(self):
+            self.forget(None)
         while is_over_budget(self):
             largest = None
             most = 0
@@ -169,24 +180,42 @@ cdef class Acceptor(Agenda):
                 if self.table[descriptor] == NULL:
                     continue
                 connection = <Connection>self.table[descriptor]
-                held = connection.queue.bytes + connection.queue.counted * FRAME_COST
-                if connection.assembly is not None:
-                    held += connection.assembly.held()
-                if connection.stashed:
-                    held += connection.input_capacity
+                held = held_by(connection)
                 if held > most:
                     largest, most = connection, held
             if largest is None:
                 return 0    # a message that is being made is all there is
             self.reports.out_of_budget(most)
+            if largest.waiting > 0:
+                self.forget(largest)
+            if largest.asked and largest.state != LINGERING:
+                self.forget(largest)
+                uncount_request(largest)
+                largest.refuse(refusal(*OUT_OF_BUDGET).response())
+                continue
             if largest.state != LINGERING:
                 # Its frames are not followed if that meant keeping a stash of them.
                 largest.fail(TRY_AGAIN_LATER, "the server has too much to do", not largest.stashed)
+                uncount_request(largest)
                 if largest.queue.bytes <= self.buffer_size:
                     continue
             # A frame has been begun, behind which the close frame would have to wait, and what it holds
             # is not given back. Others would have to go for it.
             largest.lose()
+        return 0
+
+    cdef int write_what_waits(self) except -1:
+        """Writes what each client is to get and the kernel may take, until all is within the limit."""
+        cdef size_t descriptor
+        cdef Connection connection
+        for descriptor in range(self.table_size):
+            if not is_over_budget(self):
+                return 0
+            if self.table[descriptor] != NULL:
+                connection = <Connection>self.table[descriptor]
+                while connection.queue.length > 0 and not (
+                        connection.kernel_is_full or connection.held):
+                    flush(connection)
         return 0
 
     cdef int cut_oldest_lingerer(self) except -1:

@@ -92,6 +92,7 @@ cdef class Agenda:
     cdef object on_room                     # called with a connection that has room again
     cdef object on_read                     # called when a connection has been read
     cdef object is_busy                     # whether a message of a connection is being handled
+    cdef object forget                      # lets messages go that wait for handlers
 
     cdef unsigned int forks_before          # of the process that it belongs to
     cdef bint stays                         # in that process, whatever that forks
@@ -112,6 +113,7 @@ cdef class Agenda:
     cdef PyObject **table
     cdef size_t table_size
     cdef readonly Py_ssize_t connections    # in the table
+    cdef readonly Py_ssize_t departed       # that are over, with handlers that still run for them
 
     # There is room in each for every connection in the table: adding to them can't fail. None is in
     # one of them twice.
@@ -120,7 +122,7 @@ cdef class Agenda:
     cdef References resumed                 # is read again, from what it has stashed
 
     cdef size_t buffered_max                # bytes of all messages under way, both ways; 0: any
-    cdef readonly size_t assembled          # bytes in all assemblies and stashes
+    cdef readonly size_t assembled          # bytes in all assemblies, stashes, and what is kept
     cdef size_t held_most                   # bytes under way at a turn's end, since memory was given back
     cdef object deflate                     # a `dorrit.protocol.deflate.Policy`, or None
     cdef size_t deflate_from                # bytes from which on a message is compressed

@@ -41,6 +41,8 @@ cdef class Connection:
     cdef uint32_t input_capacity    # bytes there is room for
     cdef uint32_t input_searched    # bytes of a head that do not hold its end
     cdef uint64_t skipping          # bytes of a frame that is not wanted, which are still to come
+    cdef size_t waiting             # bytes of messages that wait for handlers (agenda.assembled)
+    cdef uint32_t request_size      # bytes that the kept request takes; 0: it is not counted
     cdef uint64_t deadline          # monotonic milliseconds; 0: none
     cdef uint32_t heard             # quarters: when something last came, or a ping was sent
     cdef uint32_t active            # quarters: when a message last came or was queued
@@ -68,6 +70,7 @@ cdef class Connection:
     cdef uint8_t is_resumed         # in agenda.resumed
     cdef uint8_t pinged             # our ping has not been followed by anything yet
     cdef uint8_t room_wanted        # somebody waits for room in the queue
+    cdef uint8_t asked              # the open callback will answer later, and has not yet
 
     cdef int put(self, Frame *frame) except -1
     cdef int put_compressed(self, dorrit_opcode opcode, bytes payload) except? -1

@@ -35,6 +35,7 @@ from dorrit.engine.agenda cimport (
     is_over_budget,
     quarters,
 )
+from dorrit.engine.budget cimport uncount_request
 from dorrit.engine.frame cimport (
     DORRIT_OPCODE_BINARY,
     DORRIT_OPCODE_CLOSE,
@@ -472,6 +473,9 @@ cdef class Connection:
         cdef int descriptor = self.descriptor
         if descriptor < 0:
             return
+        if self.asked:
+            self.agenda.departed += 1
+        uncount_request(self)
         self.end()
         self.leave_handshake()
         if self.state == LINGERING:

@@ -113,6 +113,7 @@ class Engine(Calls):
         on_read: Callable[[], object] | None = None,
         is_busy: Callable[[Connection], bool] | None = None,
         end_child: Callable[[BaseException], object] | None = None,
+        forget: Callable[[Connection | None], object] | None = None,
     ) -> None:
         """Serve connections whose user awaits."""
     def has_room(self, connection: Connection) -> bool:

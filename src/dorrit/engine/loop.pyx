@@ -269,10 +269,15 @@ cdef class Engine(Calls):
         """
         if connection.kept_request is None or connection.accepted:
             raise RuntimeError("the client's request has been answered already")
+        if connection.asked:
+            connection.asked = False
+            if connection.descriptor < 0:
+                self.departed -= 1
         decide(connection, answer)
         connection.release()
 
-    def join_loop(self, drain, on_room, on_read=None, is_busy=None, end_child=None) -> None:
+    def join_loop(
+            self, drain, on_room, on_read=None, is_busy=None, end_child=None, forget=None) -> None:
         """Serves connections whose user awaits.
 
         Args:
@@ -285,12 +290,15 @@ cdef class Engine(Calls):
                 is no idle time.
             end_child: Called as `end_child(error)` in a process that a callback has forked, which it
                 ends: an event loop might go on in spite of an exception, as that of uvloop does.
+            forget: `forget(connection)` lets the messages go that wait for handlers of a connection;
+                `forget(None)` those of all connections that are over. There is no room for them.
         """
         self.drain = drain
         self.on_room = on_room
         self.on_read = on_read
         self.is_busy = is_busy
         self.end_child = end_child
+        self.forget = forget
         self.stay()
 
     def has_room(self, Connection connection) -> bool:

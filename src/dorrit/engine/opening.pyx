@@ -7,7 +7,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memmove
 
 from dorrit.engine.agenda cimport SCRATCH_SIZE, Agenda, quarters
-from dorrit.engine.connection cimport OPEN
+from dorrit.engine.budget cimport count_request, uncount_request
+from dorrit.engine.connection cimport CLOSED, LINGERING, OPEN
 from dorrit.engine.frame cimport Frame, frame_is_raw, frame_raw, frame_release
 from dorrit.engine.queue cimport queue_at, queue_replace
 from dorrit.engine.receiving cimport receive
@@ -109,6 +110,8 @@ cdef int refuse_late(Connection connection) except -1:
 
 
 cdef int refuse(Connection connection, object answer) except -1:
+    if connection.state == CLOSED or connection.state == LINGERING:
+        return 0    # it has gone, or has been refused for another reason, before it was decided
     response = answer.response()    # before the log says that the client gets it
     connection.agenda.reports.refused(answer)
     connection.refuse(response)
@@ -119,6 +122,7 @@ cdef int refuse_for(Connection connection, error) except -1:
     """An open callback has raised, or what it has said can't be made an answer: that is a 500, or a
     503 if it ends the server."""
     connection.kept_request = None
+    uncount_request(connection)
     refuse(connection, refusal(*(STOPPING if is_exit(error) else OPEN_CALLBACK_RAISED)))
     return connection.agenda.callback_raised("open", error)
 
@@ -154,9 +158,15 @@ cdef int upgrade(Connection connection, bytes head) except -1:
         return refuse_for(connection, error)
     agenda.check_process("open", None)
     if answer is PENDING:
-        return connection.hold()
+        connection.asked = True
+        connection.hold()
+        return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
     connection.let_write()
-    return decide(connection, answer)
+    decide(connection, answer)
+    # What closes it meanwhile, counts it no more.
+    if connection.kept_request is not None and connection.descriptor >= 0:
+        return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
+    return 0
 
 
 cdef object negotiate(Agenda agenda, request):
@@ -188,6 +198,7 @@ cdef int do_as_told(Connection connection, object answer) except -1:
     request = connection.kept_request
     if answer is not None or not agenda.keeps_requests:
         connection.kept_request = None
+        uncount_request(connection)
     if answer is not None:
         return refuse(connection, answer)
     if request.subprotocol is not None and connection.queue.length > 0 and frame_is_raw(

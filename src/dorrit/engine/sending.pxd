@@ -68,7 +68,7 @@ cdef inline int put_message(Connection connection, Agenda agenda, Message *messa
             return REFUSED
     if is_over_budget(agenda):
         agenda.make_room()
-        if connection.state != OPEN:
+        if not may_send(connection):
             return REFUSED
     if queue_reserve(&connection.queue, message.made) < 0:
         return -1

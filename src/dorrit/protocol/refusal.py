@@ -77,6 +77,7 @@ PEER_REFUSED: Final = (
     "see --allow-peer",
 )
 OPEN_CALLBACK_TIMEOUT: Final = (503, "the open callback has not answered in time")
+OUT_OF_BUDGET: Final = (503, "the server has too much to do", "see --max-buffered")
 STOPPING: Final = (503, "the server stops")
 OPEN_CALLBACK_REFUSED: Final = (403, "the open callback refused the connection")
 OPEN_CALLBACK_RAISED: Final = (500, "the open callback raised an exception")
