@@ -23,7 +23,10 @@ class Agenda:
         """End a callback in a process that it has forked, with what it has raised or SystemExit."""
     @property
     def assembled(self) -> int:
-        """Bytes that incomplete messages take, and what was read too early (for tests)."""
+        """Bytes of incomplete messages, and of what was read too early or is kept (for tests)."""
+    @property
+    def departed(self) -> int:
+        """Connections that are over, and for which handlers still run."""
     @property
     def lingering(self) -> int:
         """How many of them are over for the user, and only wait for their end."""
