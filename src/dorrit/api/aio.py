@@ -188,7 +188,7 @@ class AsyncLoop(Loop):
         return refusal(*OPEN_CALLBACK_RAISED)
 
     def _is_ours(self, error: BaseException) -> bool:
-        """Tell whether this is the cancellation of a callback by the server, which stops."""
+        """Tell whether this is the cancellation of a callback by the server."""
         is_cancellation = issubclass(type(error), asyncio.CancelledError)
         return is_cancellation and asyncio.current_task(self._aio) in self._cancelled
 
@@ -204,6 +204,7 @@ class AsyncLoop(Loop):
         """Let go of what waits for a connection that is closed, since there is too much of it."""
         opening = None if conn is None else self._opening.get(conn)
         if opening is not None:
+            self._cancelled.add(opening)
             opening.cancel()
         self._lanes.forget(conn)
 
