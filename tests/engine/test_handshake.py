@@ -30,6 +30,9 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "no HTTP": (400, b"\x16\x03\x01\x02\r\n\r\n"),
     "a frame": (400, frame(TEXT, b"hello\r\n\r\n", mask=bytes(4))),
     "an empty head": (400, b"\r\n\r\n\r\n"),
+    "two empty lines before it": (400, b"\r\n\r\n" + REQUEST),
+    "the PROXY protocol": (400, b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 443\r\n" + REQUEST),
+    "the preface of HTTP/2": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     "no Host": (400, changed(b"Host: server.example.com\r\n", b"")),
     "two keys": (400, with_field(b"Sec-WebSocket-Key: " + KEY)),
     "two versions": (400, with_field(b"Sec-WebSocket-Version: 13")),
@@ -315,3 +318,47 @@ def test_R2_the_deadline_of_the_handshake_ends_with_it() -> None:
         assert not client.ended
         client.send(frame(TEXT, b"still here"))
         harness.until(lambda: harness.messages)
+
+
+# What is no HTTP is known by its first bytes, though no empty line comes.
+
+PROXY_2 = b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x07\xc0\x00\x02\x01\xc3\x50\x01\xbb"
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        (PROXY_2, "PROXY protocol"),
+        (PROXY_2 + REQUEST, "PROXY protocol"),
+        (b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 443\r\n", "PROXY protocol"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500), "TLS"),
+        (b"\x01\x01\x00\x01\x00\x08\x00\x00", "FastCGI"),
+        (b"GET /\r\n", "HTTP/0.9"),
+        (b"GET / HTTP/1.1\nHost: a\n\n", "not part of a CRLF"),
+        (b"\x00\xff\xfe", "bytes that no HTTP request has"),
+    ],
+)
+def test_what_is_no_http_is_told_so_at_once_and_so_is_the_log(
+    harness: Harness, log: LogRecords, said: bytes, what: str
+) -> None:
+    client = harness.connect()
+    client.send(said)
+    assert_refused(harness, client, 400)
+    assert what in log.text
+
+
+def test_what_comes_byte_by_byte_is_told_when_its_time_is_over(log: LogRecords) -> None:
+    with Harness(handshake_timeout=0.5) as harness:
+        client = harness.connect()
+        assert client.send_pieces(in_pieces(PROXY_2, 1))
+        assert_refused(harness, client, 400)
+    assert "PROXY protocol" in log.text
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_an_empty_line_before_the_request_is_ignored_however_it_comes(
+    harness: Harness, size: int
+) -> None:
+    client = harness.connect()
+    client.send_pieces(in_pieces(b"\r\n" + REQUEST, size))
+    harness.until(lambda: client.status == 101)

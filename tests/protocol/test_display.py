@@ -2,12 +2,13 @@
 
 import codecs
 import re
+from typing import Literal
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dorrit.protocol.display import printable, target_for_log
+from dorrit.protocol.display import printable, quoted, target_for_log
 
 ESCAPE = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}")
 NOTE = re.compile(r"\.\.\. \((\d+) (bytes|characters)\)\Z")
@@ -141,3 +142,31 @@ def test_R2_a_long_target_is_cut_at_the_limit() -> None:
 def test_R2_nothing_behind_a_question_mark_or_number_sign_is_logged(path: str, query: str) -> None:
     for mark in "?#":
         assert target_for_log(path + mark + query) == target_for_log(path + mark)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "shown"),
+    [
+        ("origin", "https://a.example:8443", '"https://a.example:8443"'),
+        ("origin", "null", '"null"'),
+        ("origin", "file://", '"file://"'),
+        ("origin", "http://[::1]:80", '"http://[::1]:80"'),
+        ("origin", "https://user:secret@a", "(malformed)"),
+        ("origin", "https://a/secret", "(malformed)"),
+        ("origin", "https://a?secret", "(malformed)"),
+        ("origin", "secret", "(malformed)"),
+        ("origin", "https://a\n", "(malformed)"),
+        ("origin", "https://" + "a" * 500 + "@", "(malformed)"),
+        ("origin", "https://" + "a" * 92, '"https://' + "a" * 56 + '... (100 characters)"'),
+        ("host", "a.example:80", '"a.example:80"'),
+        ("host", "", '""'),
+        ("host", "secret@a", "(malformed)"),
+        ("host", "a secret", "(malformed)"),
+        ("path", "/chat?secret", '"/chat"'),
+        ("path", "/\x1b'", '"/\\x1b\\x27"'),
+    ],
+)
+def test_R23_of_a_client_origin_host_and_path_are_quoted_if_they_look_like_it(
+    what: Literal["origin", "host", "path"], value: str, shown: str
+) -> None:
+    assert quoted(what, value) == shown

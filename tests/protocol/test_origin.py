@@ -46,6 +46,40 @@ from dorrit.protocol.origin import Origins, read_origin
         ("http://localhost:*", "http://localhost", None, False),
         ("http://localhost:*", "http://localhost:80", None, False),
         ("app://*", "app://x", None, True),
+        # What is in use: devices and apps with pages of their own, extensions of browsers.
+        ("file://", "file://", None, True),
+        ("file://", "FILE://", None, True),
+        ("file://", "null", None, False),
+        ("file://", "file://x", None, False),
+        ("null", "file://", None, False),
+        ("capacitor://localhost", "capacitor://localhost", None, True),
+        ("ionic://localhost", "ionic://localhost", None, True),
+        ("tauri://localhost", "tauri://localhost", None, True),
+        ("app://.", "app://.", None, True),
+        ("app://-", "app://-", None, True),
+        ("qrc://", "qrc://", None, True),
+        ("vscode-webview://*", "vscode-webview://0q8n2l5k", None, True),
+        ("vscode-file://vscode-app", "vscode-file://vscode-app", None, True),
+        (
+            "moz-extension://0a1b2c3d-1234-5678-9abc-def012345678",
+            "moz-extension://0a1b2c3d-1234-5678-9abc-def012345678",
+            None,
+            True,
+        ),
+        (
+            "chrome-extension://*",
+            "chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb",
+            None,
+            True,
+        ),
+        ("resource://a%20b", "resource://a%20b", None, True),
+        ("http://[::1]:8080", "http://[::1]:8080", None, True),
+        ("http://[::1]:*", "http://[::1]:8080", None, True),
+        ("http://[::1]:*", "http://[::2]:8080", None, False),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example", None, True),
+        ("same", "file://", "", False),
+        ("same", "file://", "localhost", False),
+        ("same", "http://", "", False),
     ],
 )
 def test_an_origin(accepted: str, origin: str | None, host: str | None, allowed: bool) -> None:
@@ -69,6 +103,21 @@ def test_one_of_several_is_enough() -> None:
         ("https://example.org/chat", "no path"),
         ("https://u@example.org", "is no origin"),
         ("https://", "is no origin"),
+        ("https://:80", "is no origin"),
+        ("HTTP://", "is no origin"),
+        ("file:///", "no path"),
+        ("file:///index.html", "no path"),
+        ("*://example.org", "a star stands in the host or the port; give each scheme"),
+        ("https://example.org:65536", "there is no port above 65535"),
+        ("https://example.org:123456789", "there is no port above 65535"),
+        ("https://bücher.example", "as browsers send it: write https://xn--bcher-kva.example$"),
+        ("https://BÜCHER.example:8443", "write https://xn--bcher-kva.example:8443$"),
+        ("https://*.bücher.example", r"write https://\*\.xn--bcher-kva\.example$"),
+        ("https://faß.example", "write https://xn--fa-hia.example$"),
+        ("https://例え.テスト", "write https://xn--r8jz45g.xn--zckzah$"),
+        ("https://bu\u0308cher。example", "write https://xn--bcher-kva.example$"),
+        ("https://bücher.example/", "as browsers send it$"),
+        ("https://\udce9.example", "as browsers send it$"),
         ("https://a b", "is no origin"),
         ("https://a\n", "is no origin"),
         ("https://example.org:x", "is no origin"),
@@ -96,3 +145,23 @@ def test_a_long_hostile_origin_costs_little(piece: str) -> None:
     origins = Origins(["https://*.*.example.org", "same"])
     for length in (250, 500, 20_000):
         assert not origins.allows("https://" + piece * length, "example.org")
+
+
+def test_a_host_is_named_by_the_origins_on_it_whatever_their_port() -> None:
+    origins = Origins(
+        ["https://a.org", "http://*.b.org:*", "http://[::1]:8080", "https://*", "same", "file://"]
+    )
+    for host in ("a.org", "A.org:80", "x.b.org:1", "[::1]", "[::1]:9"):
+        assert origins.names_host(host)
+    for host in (
+        "",
+        "b.org",
+        "c.org",
+        "a.org.c.org",
+        "a.org@c.org",
+        "*.b.org",
+        "a.org/",
+        "x" * 600,
+    ):
+        assert not origins.names_host(host)
+    assert not Origins([]).names_host("")

@@ -96,6 +96,13 @@ def test_the_query_is_not_shown_since_it_may_hold_secrets() -> None:
     assert repr(request("/chat?token=secret", ("Cookie", "secret"))) == "<Request GET /chat>"
 
 
+@pytest.mark.parametrize(
+    "target", ["http://b:1/chat?x", "https://b:1", "http://b:1?x=http://c/", "HTTP://b:1/"]
+)
+def test_the_host_of_a_whole_address_goes_before_the_host_field(target: str) -> None:
+    assert Request("GET", target, Headers([("Host", "a")]), "").host == "b:1"
+
+
 def test_origin_and_host() -> None:
     asked = request("/", ("Host", "a:8080"), ("Origin", "https://b"))
     assert (asked.host, asked.origin) == ("a:8080", "https://b")

@@ -25,4 +25,5 @@ cdef class Acceptor(Agenda):
     cdef void take_spare(self) noexcept
     cdef void pause_listener(self) noexcept
     cdef void resume_listener(self) noexcept
+    cdef int answer_at_last(self, Connection connection) except -1
     cdef int give_up(self, Connection connection, object error) except -1

@@ -266,6 +266,16 @@ cdef class Acceptor(Agenda):
         self.listener_resumes = 0
         dorrit_poller_modify(self.poller, self.listener, True, False)
 
+    cdef int answer_at_last(self, Connection connection) except -1:
+        """A client's request may have come and wait to be read: it hears that the server stops."""
+        try:
+            read(connection)
+        except Exception as error:
+            self.give_up(connection, error)
+        if connection.state == HANDSHAKING:
+            connection.lose()
+        return 0
+
     cdef int give_up(self, Connection connection, object error) except -1:
         """Memory ran out, or the engine has a fault: that costs this connection, and no other."""
         if DORRIT_INVARIANTS and not issubclass(type(error), MemoryError):

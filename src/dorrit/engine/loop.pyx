@@ -18,7 +18,7 @@ from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, forks
 from dorrit.engine.calls cimport Calls
 from dorrit.engine.connection cimport CLOSED, HANDSHAKING, OPEN, Connection
 from dorrit.engine.invariants cimport check_invariants
-from dorrit.engine.opening cimport decide
+from dorrit.engine.opening cimport decide, refuse
 from dorrit.engine.reader cimport read, read_stash
 from dorrit.engine.references cimport References, references_drop, references_take
 from dorrit.engine.results cimport check_result
@@ -353,23 +353,11 @@ cdef class Engine(Calls):
         for item in self.all_connections():
             connection = <Connection>item
             if connection.held:
-                answer = refusal(*STOPPING)
-                self.reports.refused(answer)
-                connection.refuse(answer.response())
+                refuse(connection, refusal(*STOPPING))
             elif connection.state == OPEN:
                 connection.close(code, reason)
             elif connection.state == HANDSHAKING:
                 self.answer_at_last(connection)
-
-    cdef int answer_at_last(self, Connection connection) except -1:
-        """A client's request may have come and wait to be read: it hears that the server stops."""
-        try:
-            read(connection)
-        except Exception as error:
-            self.give_up(connection, error)
-        if connection.state == HANDSHAKING:
-            connection.lose()
-        return 0
 
     def end_shutdown(self) -> None:
         """Cuts off the connections that are left, and runs the close callbacks."""

@@ -12,7 +12,9 @@ from typing import Final
 TRUSTABLE: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 """The headers of which one can be trusted."""
 
-_PORT: Final = re.compile(r"[0-9]{1,5}")
+# RFC 7239 section 6: node-port = port / obfport, where port = 1*5DIGIT and obfport = "_" 1*(ALPHA /
+# DIGIT / "." / "_" / "-"). It says nothing about the address, which counts.
+_PORT: Final = re.compile(r"[0-9]{1,5}|_[A-Za-z0-9._\-]++")
 # RFC 7239 section 4: forwarded-pair = token "=" value, where value = token / quoted-string. A web
 # server that writes IPv6 addresses without quotes exists, so a bare value may be more than a token.
 _PAIR: Final = re.compile(
@@ -32,7 +34,8 @@ def client_address(values: Sequence[str], header: str) -> str | None:
         return None
     if name == "x-forwarded-for":
         # Each proxy puts the address that it sees behind those that it was sent: the right-hand end
-        # is our web server's, what stands before it may be invented.
+        # is our web server's, what stands before it may be invented. So an empty end, which RFC
+        # 9110 section 5.6.1.2 would have us pass over, is not passed over.
         return _address(values[-1].rpartition(",")[2])
     if name == "x-real-ip":
         # A web server sets it, where it adds to the others. Two lines: one is not the web server's.

@@ -77,11 +77,12 @@ def _advice_in_ascii(text: str) -> str:
     # As browsers do it (UTS 46): the codec "idna" of the library makes "ss" of "ß", they don't.
     labels = unicodedata.normalize("NFKC", rest.lower()).replace("\u3002", ".").split(".")
     try:
+        rest.encode()  # a lone surrogate: what stood on the command line was no UTF-8
         encoded = [
             label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
             for label in labels
         ]
-    except UnicodeError:  # a surrogate: what stood on the command line was no UTF-8
+    except UnicodeError:
         return ""
     origin = f"{scheme}://{'.'.join(encoded)}"
     is_one = origin.isascii() and not _wrong_with(origin)
@@ -170,4 +171,5 @@ def _normal(origin: str) -> str:
 
 def _same_host(origin: str, host: str) -> bool:
     scheme, _, own = origin.partition("://")
-    return _normal(f"{scheme}://{host}").partition("://")[2] == own
+    # An empty host is that of a file, and of a request that names none: these are not the same.
+    return own != "" and _normal(f"{scheme}://{host}").partition("://")[2] == own

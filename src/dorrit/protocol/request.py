@@ -1,5 +1,6 @@
 """The request that opens a WebSocket, as a server's handlers see it."""
 
+import re
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
@@ -89,7 +90,15 @@ class Request:
 
     @property
     def host(self) -> str | None:
-        """The Host field: a name or an address, perhaps with a port. Only HTTP/1.0 may lack it."""
+        """The host that was asked for: a name or an address, perhaps with a port.
+
+        It stands in the Host field, or in a target that is a whole address. RFC 9112 section 3.2.2:
+        "When an origin server receives a request with an absolute-form of request-target, the
+        origin server MUST ignore the received Host header field (if any) and instead use the host
+        information of the request-target."
+        """
+        if not self.target.startswith("/"):
+            return re.split("[/?]", self.target.partition("://")[2], maxsplit=1)[0]
         return self.headers.get("Host")
 
     @property
