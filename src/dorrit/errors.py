@@ -1,4 +1,15 @@
-"""The errors that dorrit raises itself."""
+"""The errors that dorrit raises itself, and what it says of those that the system reports."""
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import Final
+
+ADVICE: Final[Mapping[int, str]] = {
+    errno.EMFILE: "; raise the limit of the process (ulimit -n)",
+    errno.ENFILE: "; the whole system has too many",
+}
+"""What to do, or who is at fault, where the system's own words leave that open."""
 
 
 class DorritError(Exception):
@@ -21,3 +32,10 @@ class StartError(DorritError):
         """
         super().__init__(message)
         self.status = status
+
+
+def reason_of(error: OSError) -> str:
+    """Say in one line what the system has refused."""
+    file = error.filename
+    place = f"{os.fsdecode(file)}: " if isinstance(file, str | bytes) else ""
+    return f"{place}{error.strerror or error}{ADVICE.get(error.errno or 0, '')}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from dorrit.errors import StartError
+from dorrit.errors import StartError, reason_of
 from dorrit.raised import EXITS, exc_info, summary_of
 
 _loading = False
@@ -42,12 +42,7 @@ def load(server: str) -> ModuleType:
     """
     path = Path(server)
     is_file = server.endswith(".py") or "/" in server
-    if is_file and not path.is_file():
-        why = "it is a directory" if path.is_dir() else "there is no such file"
-        raise StartError(f"{server}: {why}")
-    if not is_file and not all(part.isidentifier() for part in server.split(".")):
-        raise StartError(f"{server!r} is neither a file that ends with .py nor a module's name")
-    sys.path.insert(0, str(path.resolve().parent if is_file else Path.cwd()))
+    sys.path.insert(0, _directory_of(server, path if is_file else None))
     try:
         with _mark_loading():
             return _import_file(path) if is_file else importlib.import_module(server)
@@ -67,6 +62,30 @@ def load(server: str) -> ModuleType:
     except BaseException as error:  # noqa: BLE001 - whatever the server's own code raises
         _explain(error)
         raise StartError(f"{server} can't be loaded: {_summary(error)}") from None
+
+
+def _directory_of(server: str, path: Path | None) -> str:
+    """Return where imports are looked for first: beside the file, or here for a module.
+
+    Raises:
+        StartError: There is no such file, or it is no name of a module.
+    """
+    if path is None and not all(part.isidentifier() for part in server.split(".")):
+        raise StartError(f"{server!r} is neither a file that ends with .py nor a module's name")
+    try:
+        if path is not None and not path.is_file():
+            why = "it is a directory" if path.is_dir() else "there is no such file"
+            raise StartError(f"{server}: {why}")
+    except OSError as error:
+        raise StartError(reason_of(error)) from None
+    try:
+        return str(Path.cwd() if path is None else path.resolve().parent)
+    except OSError as error:
+        # POSIX, getcwd(): EACCES, or ENOENT if the directory has been removed.
+        raise StartError(
+            f"{server}: can't be looked for in the working directory: {error.strerror}; go to "
+            "another one, or give the absolute path of a file"
+        ) from None
 
 
 def _import_file(path: Path) -> ModuleType:

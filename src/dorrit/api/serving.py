@@ -3,8 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Final
 
 import dorrit
@@ -12,7 +12,7 @@ from dorrit import raised
 from dorrit.api.application import Application
 from dorrit.api.checking import prepare, problems, report
 from dorrit.api.loop import Loop, loop_type
-from dorrit.errors import StartError
+from dorrit.errors import StartError, reason_of
 from dorrit.process import (
     check_request,
     children,
@@ -60,7 +60,10 @@ def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
     if asked is not None:
         return _check(load, given, asked)
     made = ExitStack()
-    run = Run(load, given, made)
+    try:
+        run = Run(load, given, made)
+    except OSError as error:
+        raise StartError(reason_of(error)) from None
     status = 1
     try:
         with made:
@@ -90,6 +93,7 @@ class Run:
     loop_type: type[Loop]
     holdings: Holdings
     is_daemon: bool = False
+    serves: bool = False
     stop_failed: bool = False
 
     def __init__(
@@ -120,7 +124,8 @@ class Run:
         if not self.given.get("no_restart"):
             self.made.enter_context(stacks.covered_threads())
         try:
-            return self.start() if handover is None else self.start_again(handover)
+            with self._starting():
+                return self.start() if handover is None else self.start_again(handover)
         except StartError:
             if handover is not None:
                 self._keep_record()
@@ -134,6 +139,16 @@ class Run:
                 logging.CRITICAL, "the server ends, for a reason that it does not know", error
             )
             raise
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """Have what the system refuses before the server serves be the reason why it can't."""
+        try:
+            yield
+        except OSError as error:
+            if self.serves:
+                raise
+            raise StartError(reason_of(error)) from None
 
     def patience(self) -> float:
         """Seconds that threads have to finish when all else has ended."""
@@ -157,23 +172,24 @@ class Run:
         identity = privileges.resolve(self.settings.user, self.settings.group)
         self._init()
         try:
-            self.handlers.install(daemon=False)
-            if self.settings.log is not None:
-                self.log.use_file(self.settings.log, identity)
-            self._prepare_limits(identity)
-            wanted = Wanted(
-                name=self.application.name,
-                listen=self.settings.listen,
-                given=self.launch.given,
-                identity=identity,
-                command=self.launch.command if self.is_daemon else None,
-            )
-            self.holdings = self.made.enter_context(Holdings(wanted))
-            self._hide_from_children()
-            if self.is_daemon:
-                self._detach()
-            self._drop(identity)
-            self._serve(identity, self.holdings.handover())
+            with self._starting():
+                self.handlers.install(daemon=False)
+                if self.settings.log is not None:
+                    self.log.use_file(self.settings.log, identity)
+                self._prepare_limits(identity)
+                wanted = Wanted(
+                    name=self.application.name,
+                    listen=self.settings.listen,
+                    given=self.launch.given,
+                    identity=identity,
+                    command=self.launch.command if self.is_daemon else None,
+                )
+                self.holdings = self.made.enter_context(Holdings(wanted))
+                self._hide_from_children()
+                if self.is_daemon:
+                    self._detach()
+                self._drop(identity)
+                self._serve(identity, self.holdings.handover())
         except StartError as error:
             if self.readiness is None:
                 raise
@@ -194,7 +210,8 @@ class Run:
             self.log.take_prints()
         self._use_file_again()
         try:
-            return self._start_again(handover)
+            with self._starting():
+                return self._start_again(handover)
         except StartError as error:
             if self.is_daemon:
                 logger.error("the server can't go on after a crash: %s", error)  # noqa: TRY400
@@ -422,3 +439,4 @@ class Run:
         if interval is not None:
             notifier.alive()
             loop.engine.every(interval, notifier.alive)
+        self.serves = True

@@ -5,10 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from dorrit import __version__
 from dorrit.cli import check, dev, restart, serve, status, stop
-from dorrit.errors import StartError
+from dorrit.errors import StartError, reason_of
+from dorrit.process.descriptors import open_standard_streams
 from dorrit.settings import CommandLine
 
 DESCRIPTION = """\
@@ -25,6 +28,9 @@ Without -x a server becomes a daemon; then:
   dorrit stop echo
 
 'dorrit COMMAND --help' describes the options of each command."""
+
+UNKNOWN = 4
+"""LSB, of the status of a program: "program or service status is unknown"."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,14 +58,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop.add_parser(commands)
     restart.add_parser(commands)
     try:
+        _open_streams()
         arguments = parser.parse_args(argv)
         exit_status: int = arguments.func(arguments)
+        sys.stdout.flush()
     except StartError as error:
-        sys.stderr.write(f"dorrit: {error}\n")
-        return error.status
+        return _fail(str(error), error.status)
+    except OSError as error:
+        # What the command line's own code has not expected; a server's code is not among it.
+        words = sys.argv[1:] if argv is None else argv
+        return _fail(reason_of(error), UNKNOWN if words[:1] in (["status"], ["stop"]) else 1)
     except KeyboardInterrupt:
         # As a program without a handler ends: a shell then ends the script that has called it, too.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         raise
     return exit_status
+
+
+def _open_streams() -> None:
+    """Have the standard streams be there, whichever of them were closed."""
+    open_standard_streams()
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # Python's word for a descriptor that was closed
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - to the end
+
+
+def _fail(reason: str, status: int) -> int:
+    """Say why the command fails, as far as anybody listens; return its exit status."""
+    with suppress(OSError, AttributeError):  # AttributeError: there is no stderr
+        sys.stderr.write(f"dorrit: {reason}\n")
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # It would be tried again, and reported once more, when the interpreter ends.
+            sys.stdout = None  # as for a descriptor that was closed
+    return status

@@ -19,6 +19,7 @@ from typing import Any
 from dorrit.dev.front import HEAD_TIMEOUT, Front, FrontSettings
 from dorrit.dev.supervisor import GRACE, Supervisor
 from dorrit.dev.watch import Watcher, source_directories
+from dorrit.errors import StartError
 from dorrit.settings import Settings
 
 __all__ = ["run"]
@@ -72,8 +73,18 @@ def run(
     Returns:
         The exit status: 0 after SIGINT or SIGTERM; 1 if the port cannot be had; the server's own
         status if it could not be started the first time.
+
+    Raises:
+        StartError: The files that it is made of can't be looked for.
     """
     say("for development only, not for the public")
+    try:
+        directories = source_directories(server)
+    except OSError as error:
+        raise StartError(
+            f"the working directory: {error.strerror}; go to another one, or give the absolute "
+            "path of a file"
+        ) from None
     # "The directory is readable, writable, and searchable only by the creating user ID", says the
     # library of the directories that mkdtemp makes.
     with tempfile.TemporaryDirectory(prefix="dorrit-dev-", ignore_cleanup_errors=True) as private:
@@ -100,9 +111,7 @@ def run(
         except OSError as error:
             say(f"cannot listen on 127.0.0.1:{port}: {error.strerror}")
             return 1
-        watcher = Watcher(
-            source_directories(server), config_file, on_change=supervisor.changed, say=say
-        )
+        watcher = Watcher(directories, config_file, on_change=supervisor.changed, say=say)
         with front, watcher:
             return supervisor.run(
                 when_listening=f"open http://127.0.0.1:{front.port}/",

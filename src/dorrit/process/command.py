@@ -110,8 +110,8 @@ def _program() -> str:
 def _directory() -> str:
     try:
         return str(Path.cwd())
-    except FileNotFoundError:
-        return "/"  # it has been removed: what is relative can't be found now either
+    except OSError:
+        return "/"  # removed, or out of reach: what is relative can't be found now either
 
 
 def _umask() -> int:
