@@ -1,5 +1,7 @@
 """What clients say stands in no log record: a secret goes through every place of a request.
 
+Nor is it repeated to the client, who hears in a line what is malformed.
+
 docs/security.md: "The log has no secrets of clients". Only origin, host and path may be there.
 """
 
@@ -223,6 +225,11 @@ def test_R23_no_secret_in_a_request_is_logged(
             everything.lines.clear()
             answer = talk(guest, said)
             statuses.add(answer[9:12])
+            if answer[9:10] == b"4" and not said.startswith(b"HEAD"):
+                title, told, end = answer.partition(b"\r\n\r\n")[2].decode().split("\n")
+                assert title.startswith(answer[9:12].decode())
+                assert told.endswith("."), (said, answer)
+                assert end == ""
             assert SECRET.encode() not in answer or b"101" in answer[:12], (said, answer)
             for line in everything.lines:
                 rest = line

@@ -77,9 +77,9 @@ def test_several_lines_are_one_list() -> None:
     ],
 )
 def test_what_is_malformed_is_an_error(line: str) -> None:
-    with pytest.raises(ValueError, match="Sec-WebSocket-Extensions is malformed"):
+    with pytest.raises(ValueError, match="Sec-WebSocket-Extensions field is malformed"):
         parse_extensions([line])
-    with pytest.raises(ValueError, match="Sec-WebSocket-Extensions is malformed"):
+    with pytest.raises(ValueError, match="Sec-WebSocket-Extensions field is malformed"):
         parse_extensions(["good", line])
 
 

@@ -12,7 +12,7 @@ from dorrit.protocol.handshake import (
     Refusal,
     refusal,
 )
-from dorrit.protocol.refusal import bad_request, head_too_large, origin_refused
+from dorrit.protocol.refusal import bad_request, head_too_large, origin_refused, peer_refused
 
 
 def read(answer: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
@@ -226,6 +226,15 @@ def test_the_refusal_of_another_host_says_with_what_it_was_compared_and_what_to_
     assert "nginx: proxy_set_header Host $http_host;" in error.hint
     assert "Apache: ProxyPreserveHost On;" in error.hint
     assert b"dorrit" not in error.response()
+
+
+def test_the_refusal_of_a_process_names_its_user_and_the_option() -> None:
+    error = peer_refused(33)
+    assert error.status == 403
+    assert error.reason == "the process that has connected is run by the user 33"
+    assert "--allow-peer 33" in error.hint
+    assert b"33" not in error.response().partition(b"\r\n\r\n")[2]
+    assert "--allow-peer" in peer_refused(None).hint
 
 
 def test_a_request_that_is_malformed_is_told_how_in_the_log_and_in_the_content() -> None:

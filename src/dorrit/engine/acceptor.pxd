@@ -20,7 +20,7 @@ cdef class Acceptor(Agenda):
     cdef int read_oldest_handshake(self) except -1
     cdef int forget_oldest_handshake(self) except -1
     cdef int write_what_waits(self) except -1
-    cdef bint is_allowed(self, Connection connection) except -1
+    cdef int check_peer(self, Connection connection) except -1
     cdef bint shed(self) except -1
     cdef void take_spare(self) noexcept
     cdef void pause_listener(self) noexcept

@@ -17,9 +17,9 @@ from dorrit.engine.writer cimport flush
 from dorrit.protocol.closing import CloseCode
 from dorrit.protocol.refusal import (
     OUT_OF_BUDGET,
-    PEER_REFUSED,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_HANDSHAKES,
+    peer_refused,
     refusal,
 )
 from dorrit.raised import EXITS
@@ -126,10 +126,8 @@ cdef class Acceptor(Agenda):
                 answer = refusal(*TOO_MANY_CONNECTIONS)
                 self.reports.refused(answer)
                 connection.refuse(answer.response())
-            elif self.peers is not None and not self.is_allowed(connection):
-                answer = refusal(*PEER_REFUSED)
-                self.reports.refused(answer)
-                connection.refuse(answer.response())
+            elif self.peers is not None:
+                self.check_peer(connection)
         except EXITS:
             raise
         except BaseException as error:
@@ -223,9 +221,14 @@ cdef class Acceptor(Agenda):
         (<Connection>self.table[descriptor]).lose()
         return 0
 
-    cdef bint is_allowed(self, Connection connection) except -1:
+    cdef int check_peer(self, Connection connection) except -1:
+        """The process that has connected must be one of a user who may."""
         peer = connection.peer
-        return peer is not None and peer.uid in self.peers
+        if peer is None or peer.uid not in self.peers:
+            answer = peer_refused(None if peer is None else peer.uid)
+            self.reports.refused(answer)
+            connection.refuse(answer.response())
+        return 0
 
     cdef bint shed(self) except -1:
         """There is no descriptor left. The spare one is given up to take a client and to tell it so,

@@ -23,6 +23,7 @@ from dorrit.protocol.refusal import (
     OPEN_CALLBACK_RAISED,
     STOPPING,
     Refusal,
+    bad_request,
     head_too_large,
     refusal,
 )
@@ -176,7 +177,7 @@ cdef object negotiate(Agenda agenda, request):
     try:
         offers = parse_extensions(request.get_all("Sec-WebSocket-Extensions"))
     except ValueError as error:
-        raise refusal(400, str(error)) from None
+        raise bad_request(str(error)) from None
     terms = agenda.deflate.negotiate(offers)
     request.agree("" if terms is None else terms.response)
     return terms

@@ -63,13 +63,13 @@ def _parse_line(line: str) -> Iterable[Extension]:
         if position == len(line):
             return
         if line[position] != ",":
-            raise ValueError("Sec-WebSocket-Extensions is malformed")
+            raise ValueError("the Sec-WebSocket-Extensions field is malformed")
         position += 1
 
 
 def _end_of(match: re.Match[str] | None) -> int:
     if match is None:
-        raise ValueError("Sec-WebSocket-Extensions is malformed")
+        raise ValueError("the Sec-WebSocket-Extensions field is malformed")
     return match.end()
 
 
@@ -79,5 +79,5 @@ def _value_of(parameter: re.Match[str]) -> str | None:
         return token
     value = re.sub(r"\\(.)", r"\1", quoted)
     if not _TOKEN.fullmatch(value):
-        raise ValueError("Sec-WebSocket-Extensions has a quoted value that is no token")
+        raise ValueError("the Sec-WebSocket-Extensions field has a quoted value that is no token")
     return value

@@ -41,7 +41,7 @@ _ADVICE_OF: Final = {
     429: "There are too many connections from your address.",
     431: "The header of the request is too large.",
     500: "The server met an error of its own.",
-    503: "The server has no room for another connection. Try again later.",
+    503: "The server can't take another connection now. Try again later.",
     505: "Use HTTP/1.1.",
 }
 
@@ -51,7 +51,8 @@ _ADVICE_OF: Final = {
 # raised twice keeps the traceback of both.
 def head_too_large(most: int) -> "Refusal":
     """Return the refusal of a head of more than so many bytes."""
-    return refusal(431, f"the head of the request is larger than {most} bytes")
+    hint = "see --max-head" if most < MAX_HEAD else ""
+    return refusal(431, f"the head of the request is larger than {most} bytes", hint)
 
 
 HEAD_TOO_LARGE: Final = (431, f"the head of the request is larger than {MAX_HEAD} bytes")
@@ -65,16 +66,15 @@ TOO_MANY_OF_CLIENT: Final = (
     "the client has as many connections as one may have",
     "see --max-per-client",
 )
-HANDSHAKE_DEADLINE: Final = (408, "the head of the request did not arrive in time")
+HANDSHAKE_DEADLINE: Final = (
+    408,
+    "the head of the request did not arrive in time",
+    "see --handshake-timeout",
+)
 TOO_MANY_CONNECTIONS: Final = (
     503,
     "there are as many connections as allowed",
     "raise -m, --max-connections",
-)
-PEER_REFUSED: Final = (
-    403,
-    "the process that has connected is not run by a user who may",
-    "see --allow-peer",
 )
 OPEN_CALLBACK_TIMEOUT: Final = (503, "the open callback has not answered in time")
 OUT_OF_BUDGET: Final = (503, "the server has too much to do", "see --max-buffered")
@@ -229,6 +229,20 @@ def bad_request(reason: str, hint: str = "") -> Refusal:
         hint: As in `Refusal`.
     """
     return refusal(400, reason, hint, advice=f"{reason[0].upper()}{reason[1:]}.")
+
+
+def peer_refused(user: int | None) -> Refusal:
+    """Return the refusal of a process that may not connect.
+
+    Args:
+        user: The number of the user who runs it, as the kernel says; None: that is not known.
+    """
+    who = "a user who is not known" if user is None else f"the user {user}"
+    hint = "the web server's user is to be named by --allow-peer" + (
+        "" if user is None else f"; if that is he: --allow-peer {user}"
+    )
+    advice = "The process that has connected may not use this socket."
+    return refusal(403, f"the process that has connected is run by {who}", hint, advice=advice)
 
 
 def origin_refused(origin: str | None, host: str | None, *, same: bool) -> Refusal:
