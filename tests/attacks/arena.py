@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,9 @@ from tests.support.servers import PATIENCE, Run, Servers, until
 ROOT: Final = Path(__file__).parents[2]
 
 SECONDS: Final = 2.0
-"""How long an attack takes."""
+"""How long an attack takes at least."""
+
+NOTHING: Final[Mapping[str, int]] = {}
 
 MEMORY_LEFT: Final = 48 << 20
 """Bytes that the allocator may keep of what the server has needed, over what it had before."""
@@ -80,23 +82,38 @@ KINDS: Final = {"five": "", "object": OBJECT, "async": ASYNC}
 
 
 class Attackers:
-    """Processes that attack for some time.
+    """Processes that attack until all have done what they must, and are told that it is enough.
 
     Attributes:
         reports: What each says that it has done, once they are over.
     """
 
-    def __init__(self, address: Path | str, *names: str, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        address: Path | str,
+        *names: str,
+        seconds: float = SECONDS,
+        least: Mapping[str, int] = NOTHING,
+    ) -> None:
         self.reports: list[dict[str, Any]] = []
+        command = [sys.executable, "-m", "tests.attacks.attackers"]
+        arguments = [str(address), str(seconds), json.dumps(dict(least))]
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "tests.attacks.attackers", name, str(address), str(seconds)],
+                [*command, name, *arguments],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
             )
             for name in names
         ]
+
+    def tell_enough(self) -> None:
+        """They need not go on once they have attacked for their time."""
+        for process in self._processes:
+            if process.stdin is not None:
+                process.stdin.close()
+                process.stdin = None  # or `communicate` would look at it again
 
     def are_over(self) -> bool:
         return all(process.poll() is not None for process in self._processes)
@@ -168,12 +185,27 @@ class Arena:
         self._before = State.of(run)
         self._log_before = len(run.err)
 
-    def attack(self, *names: str, seconds: float = SECONDS) -> dict[str, Any]:
-        """Have it attacked, with the honest client beside, and return what the attackers did."""
-        attackers = Attackers(self._servers.path, *names, seconds=seconds)
+    def attack(
+        self,
+        *names: str,
+        seconds: float = SECONDS,
+        until: Callable[[], bool] = lambda: True,
+        **least: int,
+    ) -> dict[str, Any]:
+        """Have it attacked, with the honest client beside, and return what the attackers did.
 
-        def over() -> bool:
+        Args:
+            names: The attacks.
+            seconds: How long they take at least.
+            until: What must come about meanwhile.
+            least: And what each must have done.
+        """
+        attackers = Attackers(self._servers.path, *names, seconds=seconds, least=least)
+
+        def over(figures: Figures) -> bool:
             self.memory = max(self.memory, memory_of(self.run))
+            if self.honest.has_its_part(figures) and until():
+                attackers.tell_enough()
             return attackers.are_over()
 
         try:

@@ -1,8 +1,10 @@
 """Clients that mean harm, each attack in a process of its own: bounded in time and in sockets.
 
-`python -m tests.attacks.attackers NAME ADDRESS SECONDS` attacks, and then says in one line of JSON
-what it has done, so that a test can tell whether there was an attack at all. ADDRESS is the path of
-a socket, or that of a web server: 127.0.0.1:PORT.
+`python -m tests.attacks.attackers NAME ADDRESS SECONDS LEAST` attacks, and then says in one line of
+JSON what it has done, so that a test can tell whether there was an attack at all. ADDRESS is the
+path of a socket, or that of a web server: 127.0.0.1:PORT. LEAST is JSON: how often it must have
+done what. It goes on for these seconds, and then until it has done that much and its standard input
+has ended: a machine that has much else to do takes longer.
 """
 
 import contextlib
@@ -33,6 +35,9 @@ HOLD: Final = 500
 PATIENCE: Final = 10.0
 """Seconds that an attacker waits for the answer to its request."""
 
+LIMIT: Final = 60.0
+"""Seconds after which an attack ends, whatever it has done."""
+
 WEB_PATH: Final = b"/websocket"
 """Where the web server has the WebSocket."""
 
@@ -45,14 +50,21 @@ DEFLATING: Final = REQUEST[:-2] + b"Sec-WebSocket-Extensions: permessage-deflate
 class Attack:
     """One attack: until when, on what, and what it has done so far."""
 
-    def __init__(self, address: str, seconds: float) -> None:
+    def __init__(self, address: str, seconds: float, least: dict[str, int]) -> None:
         self.address = address
         self.began = time.monotonic()
         self.end = self.began + seconds
+        self.least = least
         self.tally: Counter[str] = Counter()
 
     def goes_on(self) -> bool:
-        return time.monotonic() < self.end
+        now = time.monotonic()
+        return now < self.end or (now < self.began + LIMIT and not self._is_enough())
+
+    def _is_enough(self) -> bool:
+        if any(self.tally[name] < count for name, count in self.least.items()):
+            return False
+        return bool(select.select([sys.stdin], [], [], 0)[0])
 
     def connect(self) -> socket.socket | None:
         """A connection, or None if the server has no place for it now."""
@@ -331,8 +343,8 @@ ATTACKS: Final[dict[str, Callable[[Attack], None]]] = {
 }
 
 
-def main(name: str, address: str, seconds: str) -> None:
-    attack = Attack(address, float(seconds))
+def main(name: str, address: str, seconds: str, least: str) -> None:
+    attack = Attack(address, float(seconds), json.loads(least))
     ATTACKS[name](attack)
     print(json.dumps({"began": attack.began, "ended": time.monotonic(), **attack.tally}))
 

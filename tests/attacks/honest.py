@@ -83,10 +83,15 @@ class Honest:
                 assert answer.startswith("feed "), answer[:100]
             return time.monotonic() - began
 
-    def go_on_until(self, over: Callable[[], bool]) -> Figures:
+    def has_its_part(self, figures: Figures) -> bool:
+        """Whether it was served often enough to say that it is."""
+        newcomers = 2 if self._newcomers else 0
+        return len(figures.messages) >= 20 and len(figures.newcomers) >= newcomers
+
+    def go_on_until(self, over: Callable[[Figures], bool]) -> Figures:
         """Exchange messages until something is over, and three at least."""
         figures = Figures()
-        while len(figures.messages) < 3 or not over():
+        while len(figures.messages) < 3 or not over(figures):
             figures.messages.append(self.exchange())
             if self._newcomers and self.exchanged % NEWCOMER_EACH == 0:
                 figures.newcomers.append(self.bring_newcomer())
@@ -97,7 +102,7 @@ class Honest:
     def go_on_for(self, seconds: float) -> Figures:
         """Exchange messages for some time."""
         end = time.monotonic() + seconds
-        return self.go_on_until(lambda: time.monotonic() >= end)
+        return self.go_on_until(lambda _: time.monotonic() >= end)
 
     def close(self) -> None:
         self._client.socket.close()

@@ -32,7 +32,7 @@ LINGERING_MAX = 1024
 )
 def test_others_still_get_in_and_are_served(servers: Servers, kind: str, name: str) -> None:
     with arena(servers, kind) as fought:
-        did = fought.attack(name)
+        did = fought.attack(name, connections=51)
         assert did["connections"] > 50
         assert len(fought.under_attack.messages) >= 20
         assert len(fought.under_attack.newcomers) >= 2
@@ -41,7 +41,7 @@ def test_others_still_get_in_and_are_served(servers: Servers, kind: str, name: s
 
 def test_handshake_timeout_ends_requests_that_do_not_come_to_their_end(servers: Servers) -> None:
     with arena(servers, "five", "--handshake-timeout", 0.5) as fought:
-        did = fought.attack("slowloris", seconds=4)  # they linger for two
+        did = fought.attack("slowloris", seconds=4, closed=101)  # they linger for two
         assert did["closed"] > 100
         assert "handshake refused, 408: " in fought.run.err
 
@@ -50,7 +50,7 @@ def test_max_handshakes_turns_away_the_oldest_silent_connections_and_nobody_else
     servers: Servers,
 ) -> None:
     with arena(servers, "object", "--max-handshakes", 50) as fought:
-        did = fought.attack("silence")
+        did = fought.attack("silence", connections=101)
         assert did["connections"] > 100
         assert "handshake refused, 503: " in fought.run.err
         assert len(fought.under_attack.newcomers) >= 2
@@ -64,7 +64,7 @@ def test_max_head_refuses_large_requests(servers: Servers) -> None:
 
 def test_max_connections_is_not_exceeded_and_who_is_in_is_served(servers: Servers) -> None:
     with arena(servers, "object", "--max-connections", 200, newcomers=False) as fought:
-        did = fought.attack("occupation")
+        did = fought.attack("occupation", websockets=101, refused=1)
         # The honest one has one place.
         assert did["websockets"] > 100
         assert did["refused"] > 0
@@ -114,7 +114,7 @@ def test_without_descriptors_who_is_in_is_served_and_later_everybody(
     with arena(servers, kind, newcomers=False) as fought:
         # The server has raised its limit already, as it does at its start.
         resource.prlimit(fought.run.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-        did = fought.attack("occupation")
+        did = fought.attack("occupation", refused=1)
         assert did["refused"] > 0
         assert "no descriptor is left" in fought.run.err
         assert len(fought.under_attack.messages) >= 20

@@ -27,7 +27,7 @@ def test_close_timeout_cuts_off_clients_that_do_not_answer_a_close_frame(servers
         clients = [servers.connect() for _ in range(100)]
         for client in clients:
             assert client.ask("close") == "close"
-        fought.honest.go_on_until(lambda: len(descriptors(fought.run.pid)) <= before)
+        fought.honest.go_on_until(lambda _: len(descriptors(fought.run.pid)) <= before)
         for client in clients:
             assert client.close_code() == 4000
             assert client.ended()
@@ -39,7 +39,7 @@ def test_ping_timeout_ends_clients_that_have_gone_silently(servers: Servers) -> 
     with arena(servers, "object", *options, newcomers=False) as fought:
         before = len(descriptors(fought.run.pid))
         clients = [servers.connect() for _ in range(100)]
-        fought.honest.go_on_until(lambda: len(descriptors(fought.run.pid)) <= before)
+        fought.honest.go_on_until(lambda _: len(descriptors(fought.run.pid)) <= before)
         assert "nothing came after a ping in the ping timeout" in fought.run.err
         for client in clients:
             assert client.close_code() == 3008
@@ -50,7 +50,7 @@ def test_idle_timeout_ends_clients_that_answer_pings_and_say_nothing(servers: Se
     with arena(servers, "five", "--idle-timeout", 0.5, newcomers=False) as fought:
         before = len(descriptors(fought.run.pid))
         clients = [servers.connect() for _ in range(100)]
-        fought.honest.go_on_until(lambda: len(descriptors(fought.run.pid)) <= before)
+        fought.honest.go_on_until(lambda _: len(descriptors(fought.run.pid)) <= before)
         assert "no message was exchanged in the idle timeout" in fought.run.err
         for client in clients:
             client.socket.close()
@@ -58,7 +58,7 @@ def test_idle_timeout_ends_clients_that_answer_pings_and_say_nothing(servers: Se
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_stop_timeout_bounds_the_end_when_clients_do_not_read(servers: Servers, kind: str) -> None:
-    with arena(servers, kind, "--stop-timeout", 1, "--close-timeout", 60) as fought:
+    with arena(servers, kind, "--stop-timeout", 1, "--close-timeout", 600) as fought:
         block = b"x" * 60_000
         clients = [servers.connect() for _ in range(20)]
         for client in clients:
@@ -70,7 +70,7 @@ def test_stop_timeout_bounds_the_end_when_clients_do_not_read(servers: Servers, 
         assert fought.run.wait() == 0, fought.run.err
         took = time.monotonic() - began
         assert took >= 1, "they have their time"
-        assert took < PATIENCE / 2
+        assert took < PATIENCE
         assert not servers.path.exists()
         for client in clients:
             client.socket.close()
@@ -92,21 +92,31 @@ def test_a_second_signal_does_not_wait_for_clients_that_do_not_read(servers: Ser
 
 
 def test_clients_that_do_not_read_a_feed_have_no_effect_on_one_who_does(servers: Servers) -> None:
+    said = "more messages are under way than --max-buffered allows"
     # Each of the 500 would have 200 frames of 50,000 bytes queued: 5 GB.
     with arena(servers, FEED, "--max-buffered", 64 << 20, newcomers=False) as fought:
-        did = fought.attack("never reading")
+        did = fought.attack(
+            "never reading",
+            until=lambda: fought.honest.feed > 20 and said in fought.run.err,
+            websockets=500,
+        )
         assert did["websockets"] == 500
         assert fought.honest.feed > 20
-        assert "more messages are under way than --max-buffered allows" in fought.run.err
+        assert said in fought.run.err
         assert fought.memory_gained < 192 << 20
 
 
 def test_max_pending_bytes_bounds_what_waits_for_each(servers: Servers) -> None:
+    said = "messages for it are left out"
     options = ("--max-pending-bytes", 100_000, "--slow-clients", "refuse")
     with arena(servers, FEED, *options, newcomers=False) as fought:
-        did = fought.attack("never reading")
+        did = fought.attack(
+            "never reading",
+            until=lambda: fought.honest.feed > 20 and said in fought.run.err,
+            websockets=500,
+        )
         assert did["websockets"] == 500
-        assert "messages for it are left out" in fought.run.err
+        assert said in fought.run.err
         assert fought.memory_gained < 500 * 100_000 + (32 << 20)
         assert fought.honest.feed > 20
 
@@ -117,6 +127,6 @@ def test_slow_clients_close_ends_those_that_do_not_read(servers: Servers) -> Non
         before = len(descriptors(fought.run.pid))
         clients = [servers.connect() for _ in range(50)]
         until(lambda: "it is closed with 1008" in fought.run.err)
-        fought.honest.go_on_until(lambda: len(descriptors(fought.run.pid)) <= before)
+        fought.honest.go_on_until(lambda _: len(descriptors(fought.run.pid)) <= before)
         for client in clients:
             client.socket.close()

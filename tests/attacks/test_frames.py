@@ -39,7 +39,7 @@ def test_a_flood_of_what_is_allowed_leaves_the_others_their_turn(
     servers: Servers, kind: str, name: str, options: tuple[str, ...]
 ) -> None:
     with arena(servers, kind, *options) as fought:
-        did = fought.attack(name)
+        did = fought.attack(name, bytes=1001)
         assert did["bytes"] > 1000
         assert "closed" not in did, "nothing of it is forbidden"
         # Each has its part: one receives a message in each of the server's turns.
@@ -60,7 +60,9 @@ def test_a_flood_of_what_is_not_allowed_is_dropped_and_hardly_logged(
     servers: Servers, kind: str, name: str, options: tuple[str, ...], code: str
 ) -> None:
     with arena(servers, kind, *options) as fought:
-        did = fought.attack(name)
+        did = fought.attack(
+            name, until=lambda: f"client dropped, {code}" in fought.run.err, websockets=4
+        )
         assert did["websockets"] >= 4
         assert f"client dropped, {code}" in fought.run.err
         assert fought.memory_gained < 64 << 20
@@ -77,44 +79,52 @@ def test_a_flood_of_what_is_not_allowed_is_dropped_and_hardly_logged(
 def test_max_buffered_bounds_what_clients_that_do_not_read_can_make_the_server_hold(
     servers: Servers, kind: str, name: str
 ) -> None:
+    said = "more messages are under way than --max-buffered allows"
     with arena(servers, kind, "--rfc", "--max-buffered", BUDGET) as fought:
-        did = fought.attack(name)
+        did = fought.attack(name, until=lambda: said in fought.run.err, bytes=BUDGET + 1)
         assert did["bytes"] > BUDGET
-        assert "more messages are under way than --max-buffered allows" in fought.run.err
+        assert said in fought.run.err
         # Beside the budget: what a read brings before the next look, copies, and the allocator's.
         assert fought.memory_gained < 4 * BUDGET
 
 
 def test_memory_that_many_messages_took_is_given_back(servers: Servers) -> None:
     with arena(servers, "object") as fought:
-        fought.attack("1 MiB messages, echoes not read")
+        fought.attack(
+            "1 MiB messages, echoes not read", until=lambda: fought.memory_gained > 100 << 20
+        )
         assert fought.memory_gained > 100 << 20
         assert fought.memory_gained < 384 << 20
         # How little is left is looked at when it is over, as after each attack.
 
 
 def test_max_message_is_the_end_of_a_message_in_fragments_while_it_comes(servers: Servers) -> None:
+    said = "client dropped, 1009: a message must not be larger than 10000"
     with arena(servers, "object", "--max-message", 10_000) as fought:
-        did = fought.attack("a million fragments")
+        did = fought.attack(
+            "a million fragments", until=lambda: said in fought.run.err, websockets=4
+        )
         assert did["websockets"] >= 4
-        assert "client dropped, 1009: a message must not be larger than 10000" in fought.run.err
+        assert said in fought.run.err
         assert fought.memory_gained < 16 << 20
 
 
 def test_max_message_bounds_a_bomb_while_it_is_inflated(servers: Servers) -> None:
+    said = "client dropped, 1009: a message must not be larger than"
     options = ("--deflate", "--max-message", MIB)
     with arena(servers, "object", *options, request=DEFLATING) as fought:
-        fought.attack("bombs that are too large")
-        assert "client dropped, 1009: a message must not be larger than" in fought.run.err
+        fought.attack("bombs that are too large", until=lambda: said in fought.run.err)
+        assert said in fought.run.err
         assert fought.memory_gained < 48 << 20, "a hundredth of what it would have become"
 
 
 @pytest.mark.parametrize("name", ["tiny messages", "pings", "a million fragments"])
 def test_max_message_rate_ends_whoever_sends_too_fast(servers: Servers, name: str) -> None:
+    said = "client dropped, 1008: too many messages in a second"
     with arena(servers, "object", "--max-message-rate", 1000) as fought:
-        did = fought.attack(name)
+        did = fought.attack(name, until=lambda: said in fought.run.err, websockets=4)
         assert did["websockets"] >= 4
-        assert "client dropped, 1008: too many messages in a second" in fought.run.err
+        assert said in fought.run.err
         assert_too_fast_is_1008(fought, servers)
 
 

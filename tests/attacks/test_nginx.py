@@ -43,10 +43,18 @@ def site() -> Iterator[tuple[Process, Nginx, Honest]]:
                 honest.close()
 
 
-def attacked(nginx: Nginx, honest: Honest, name: str) -> tuple[dict[str, Any], Figures]:
-    attackers = Attackers(f"127.0.0.1:{nginx.port}", name, seconds=SECONDS)
+def attacked(
+    nginx: Nginx, honest: Honest, name: str, **least: int
+) -> tuple[dict[str, Any], Figures]:
+    attackers = Attackers(f"127.0.0.1:{nginx.port}", name, seconds=SECONDS, least=least)
+
+    def over(figures: Figures) -> bool:
+        if honest.has_its_part(figures):
+            attackers.tell_enough()
+        return attackers.are_over()
+
     try:
-        figures = honest.go_on_until(attackers.are_over)
+        figures = honest.go_on_until(over)
         return attackers.finish(), figures
     finally:
         attackers.kill()
@@ -56,7 +64,7 @@ def test_of_slowloris_the_server_sees_nothing() -> None:
     with site() as (server, nginx, honest):
         before = len(descriptors(server.pid))
         said = server.output
-        did, figures = attacked(nginx, honest, "a few slow requests")
+        did, figures = attacked(nginx, honest, "a few slow requests", connections=101, closed=1)
         assert did["connections"] > 100
         assert did["closed"] > 0, "by client_header_timeout"
         assert len(figures.messages) >= 20
@@ -71,7 +79,7 @@ def test_the_server_is_rid_of_clients_that_misbehave_through_nginx(name: str) ->
     with site() as (server, nginx, honest):
         before = len(descriptors(server.pid))
         memory = memory_of_pid(server.pid)
-        did, figures = attacked(nginx, honest, name)
+        did, figures = attacked(nginx, honest, name, websockets=4)
         assert did["websockets"] >= 4
         assert len(figures.messages) >= 20
         until(lambda: len(descriptors(server.pid)) <= before, "the end of the connections")
