@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc') $(wildcard man/*) pyproject.toml meson.build meson.options LICENSE
 
-.PHONY: run test coverage conformance lint docs bench fuzz build clean
+.PHONY: run test test-random coverage conformance lint docs bench fuzz build clean
 
 # Builds, starts the echo server with a page to try it, and prints the address to open.
 run: build
@@ -14,7 +14,12 @@ run: build
 # Builds, installs what the tests need (Debian packages too, as root), and runs them all.
 test: build
 	sh tests/install $(BIN)/python
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n auto
+
+# The same in another order each time, whose seed is printed at the end.
+test-random: build
+	sh tests/install $(BIN)/python
+	$(BIN)/python -m pytest tests -n auto -p randomly
 
 # What each module's own tests reach, branches included, against the list of what can't be reached.
 coverage: build
@@ -60,7 +65,7 @@ $(VENV)/.built: $(VENV)/.created $(SOURCES)
 
 $(VENV)/.created: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet 'meson-python>=0.18' 'meson>=1.6' 'ninja>=1.11' 'cython>=3.1'
+	$(BIN)/pip install --quiet 'pip>=23.1' 'meson-python>=0.18' 'meson>=1.6' 'ninja>=1.11' 'cython>=3.1'
 	touch $@
 
 clean:

@@ -1,13 +1,16 @@
 """Fixtures for all tests."""
 
 import logging
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import machine
 from tests.support.harness import Harness, LogRecords
 from tests.support.servers import Servers
 
@@ -16,6 +19,47 @@ from tests.support.servers import Servers
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
+
+# What tests make is for other users to read, unless they say otherwise.
+os.umask(0o022)
+
+if TYPE_CHECKING:
+    from xdist.scheduler import Scheduling
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    runs_no_tests = hasattr(config.option, "dist") and config.option.dist != "no"
+    if hasattr(config, "workerinput") or not runs_no_tests:
+        machine.take_own_machine()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() != 0:
+        for item in items:
+            if item.get_closest_marker("root"):
+                item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if config.pluginmanager.has_plugin("randomly"):
+        seed = config.getoption("randomly_seed")
+        terminalreporter.write_line(f"this order again: -p randomly --randomly-seed={seed}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    from tests.support.parallel import processes
+
+    return processes()
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> "Scheduling":
+    from tests.support.parallel import ByFile
+
+    return ByFile(config, log)
 
 
 @pytest.fixture

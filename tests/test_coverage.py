@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["protocol/*", "settings.py", "setting_readers.py", "errors.py", "engine/*.py"]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_protocol_the_settings_and_the_reports_are_reached_by_their_own_tests() -> None:
     measured = subprocess.run(
         [sys.executable, "-m", "tests.coverage", *QUICK],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.machine import machines_network
 from tests.support.servers import Servers
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,7 @@ def run(*command: object, cwd: Path, env: dict[str, str]) -> str:
         [str(word) for word in command],
         cwd=cwd,
         env=env,
+        preexec_fn=machines_network(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -65,7 +67,7 @@ def test_the_python_that_runs_the_tests_is_among_those_that_dorrit_is_installed_
     assert "%d.%d" % sys.version_info[:2] in INTERPRETERS  # noqa: UP031 - as the probe does it
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("version", sorted(INTERPRETERS))
 def test_pip_installs_it_and_the_example_runs(
     tmp_path: Path, servers: Servers, version: str

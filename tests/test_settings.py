@@ -79,6 +79,7 @@ def members(hint: Any) -> set[Any]:
     return set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_table_values_and_what_code_may_give_have_the_same_types(setting: Any) -> None:
     accepted = members(setting.accepts)

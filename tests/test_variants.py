@@ -5,8 +5,7 @@ Each build is kept in build/variants, so that only what has changed is compiled 
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def run_tests(environment: Mapping[str, str], *others: str, but: Collection[str]
     run([*command, "tests/engine", *ignored, *others], **environment)
 
 
-def sanitized() -> None:
+def test_the_engine_under_sanitizers_with_its_invariants_checked() -> None:
     site = build("sanitized", *SANITIZED)
     compiler = os.environ.get("CC", "cc")
     names = ("libasan.so", "libubsan.so")
@@ -68,7 +67,7 @@ def sanitized() -> None:
     run_tests(environment, *first_steps, but=["test_scale.py"])
 
 
-def over_kqueue() -> None:
+def test_the_engine_over_kqueue() -> None:
     site = build("kqueue", "-Dpoller=kqueue-shim", "-Dbuildtype=debug")
     environment = {"PYTHONPATH": str(site)}
     symbols = [run(["nm", path]) for path in loaded(site, environment)]
@@ -80,21 +79,4 @@ def over_kqueue() -> None:
     run_tests(environment, but=but)
 
 
-@pytest.fixture(scope="module")
-def variants() -> Iterator[dict[str, Future[None]]]:
-    """Both at a time, since they take longest of all tests."""
-    with ThreadPoolExecutor() as pool:
-        yield {variant.__name__: pool.submit(variant) for variant in (sanitized, over_kqueue)}
-
-
-def test_the_engine_over_kqueue(variants: dict[str, Future[None]]) -> None:
-    variants["over_kqueue"].result()
-
-
-def test_the_engine_under_sanitizers_with_its_invariants_checked(
-    variants: dict[str, Future[None]],
-) -> None:
-    variants["sanitized"].result()
-
-
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)

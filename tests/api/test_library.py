@@ -58,7 +58,11 @@ def without(name: str) -> dict[str, object]:
     return {key: value for key, value in namespace().items() if key != name}
 
 
-@pytest.mark.parametrize("value", [nothing, type("C", (), {}), 7, None], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [nothing, type("C", (), {}), 7, None],
+    ids=["a function", "a class", "a number", "None"],
+)
 def test_R12_any_other_ws_name_is_refused_whatever_it_is(value: object) -> None:
     with pytest.raises(StartError, match=r"ws_clients: .* library's: choose another name$"):
         procedural.application_of(namespace(ws_clients=value), "server.py")

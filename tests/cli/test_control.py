@@ -107,6 +107,7 @@ def start(name: str, path: str) -> Iterator[Callable[..., Started]]:
 # status
 
 
+@pytest.mark.root
 def test_status_says_all_that_is_known(name: str, path: str, start: Callable[..., Started]) -> None:
     process = start("pid")
     for target in (name, path):
@@ -150,6 +151,7 @@ def test_status_says_for_how_long(seconds: float, text: str) -> None:
     assert f"\nup          {text}, since " in described
 
 
+@pytest.mark.root
 def test_status_of_a_server_whose_socket_is_elsewhere_says_how_to_ask(
     name: str, start: Callable[..., Started], directory: Path
 ) -> None:
@@ -169,6 +171,7 @@ def test_status_3_is_not_running(name: str, path: str) -> None:
     assert Result("status", path).status == 3
 
 
+@pytest.mark.root
 def test_status_1_is_dead_and_its_files_are_left(
     name: str, path: str, start: Callable[..., Started]
 ) -> None:
@@ -183,6 +186,7 @@ def test_status_1_is_dead_and_its_files_are_left(
     assert Result("status", path).status == 1
 
 
+@pytest.mark.root
 def test_status_4_is_unknown(name: str, path: str, start: Callable[..., Started]) -> None:
     start("pid", "nobody")
     for target in (name, path):
@@ -311,6 +315,7 @@ def test_a_timeout_that_cannot_be_is_a_wrong_command_line(value: str) -> None:
 # stop
 
 
+@pytest.mark.root
 def test_R27_stop_says_what_happened(name: str, start: Callable[..., Started]) -> None:
     process = start("pid", "nobody", "janitor")
     result = Result("stop", name)
@@ -321,6 +326,7 @@ def test_R27_stop_says_what_happened(name: str, start: Callable[..., Started]) -
     assert (again.status, again.out, again.err) == (0, f"{name}: not running\n", "")
 
 
+@pytest.mark.root
 def test_R27_stop_by_the_path_of_the_socket(path: str, start: Callable[..., Started]) -> None:
     process = start("nobody")
     result = Result("stop", path, uid=NOBODY)
@@ -328,6 +334,7 @@ def test_R27_stop_by_the_path_of_the_socket(path: str, start: Callable[..., Star
     assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.root
 def test_R27_stop_says_when_a_server_does_not_end_in_time(
     name: str, start: Callable[..., Started]
 ) -> None:
@@ -341,12 +348,14 @@ def test_R27_stop_says_when_a_server_does_not_end_in_time(
     assert process.poll() is None
 
 
+@pytest.mark.root
 def test_R27_stop_now_is_a_second_signal(name: str, start: Callable[..., Started]) -> None:
     process = start("pid", "linger")
     assert Result("stop", name, "--now").status == 0
     assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.root
 def test_stop_leaves_alone_what_may_be_something_else(name: str) -> None:
     bystander = subprocess.Popen(["sleep", "600"])
     try:
@@ -363,6 +372,7 @@ def test_stop_leaves_alone_what_may_be_something_else(name: str) -> None:
         bystander.wait()
 
 
+@pytest.mark.root
 def test_stop_without_permission_is_4(path: str, start: Callable[..., Started]) -> None:
     process = start()
     result = Result("stop", path, uid=NOBODY)
@@ -379,6 +389,7 @@ def pid_in(name: str) -> int:
     return int(text or "0")
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("crashed", [False, True])
 def test_restart_runs_the_same_command_in_the_same_directory(
     name: str, path: str, start: Callable[..., Started], crashed: bool
@@ -421,6 +432,7 @@ def test_restart_runs_the_same_command_in_the_same_directory(
         restart.stdout.close()
 
 
+@pytest.mark.root
 def test_restart_leaves_a_server_in_the_foreground_alone(
     name: str, path: str, start: Callable[..., Started]
 ) -> None:
@@ -432,6 +444,7 @@ def test_restart_leaves_a_server_in_the_foreground_alone(
     assert process.poll() is None
 
 
+@pytest.mark.root
 def test_restart_does_not_run_as_root_what_the_servers_user_may_have_written(
     name: str, start: Callable[..., Started], directory: Path
 ) -> None:
@@ -443,6 +456,7 @@ def test_restart_does_not_run_as_root_what_the_servers_user_may_have_written(
     assert process.poll() is None
 
 
+@pytest.mark.root
 def test_restart_says_when_the_command_cannot_be_run(
     name: str, start: Callable[..., Started]
 ) -> None:
@@ -517,6 +531,7 @@ def test_O4_the_variable_of_the_check_is_nothing_to_set_by_hand() -> None:
         )
 
 
+@pytest.mark.root
 def test_restart_does_not_start_a_second_one_beside_one_that_does_not_end(
     name: str, start: Callable[..., Started]
 ) -> None:

@@ -21,7 +21,7 @@ PLAIN = (1, 2, 3, 4, 5, 6, 7, 9, 10)
 LARGE = ("9.1.1", "9.2.1", "9.3.9", "9.4.1", "9.5.6", "9.6.6", "9.7.6", "9.8.6")
 """Some of group 9, which has the largest messages and takes the longest."""
 
-SECONDS = 300.0
+SECONDS = 600.0
 """When to give up: several times what it takes on a machine that has more to do."""
 
 
@@ -39,13 +39,13 @@ def prove(mode: Mode, path: str, cases: tuple[str, ...], folder: Path) -> None:
     assert not complaints, "\n".join(complaints)
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(1300)
 def test_R5_five_functions_pass_what_their_rules_do_not_exclude(tmp_path: Path) -> None:
     cases = tuple(case for case in in_groups(PLAIN) if case not in MINUTE_LONG)
     prove(FIVE_FUNCTIONS, "direct", cases, tmp_path)
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(1300)
 def test_R5_five_functions_do_the_same_behind_nginx(tmp_path: Path) -> None:
     prove(FIVE_FUNCTIONS, "nginx", in_groups((1, 2, 3, 4, 5, 6, 7, 10)) + LARGE, tmp_path)
 
@@ -54,30 +54,30 @@ def test_R2_five_functions_agree_on_no_extension(tmp_path: Path) -> None:
     prove(FIVE_FUNCTIONS, "direct", ("12.1.1", "13.1.1", "13.7.1"), tmp_path)
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(1300)
 def test_all_of_RFC_6455_passes_without_these_rules(tmp_path: Path) -> None:
     prove(RFC, "direct", in_groups(PLAIN), tmp_path)
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(1300)
 def test_RFC_6455_passes_behind_nginx(tmp_path: Path) -> None:
     prove(RFC, "nginx", in_groups((1, 2, 3, 4, 5, 7, 10)) + LARGE, tmp_path)
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(1300)
 def test_RFC_7692_passes_with_all_sets_of_parameters(tmp_path: Path) -> None:
     # Each kind of data and each set of parameters, and some large or fragmented messages.
     cases = [case for case in in_groups((12, 13)) if case.endswith(".1")]
     prove(DEFLATE, "direct", (*cases, "12.1.10", "12.2.11", "13.2.11", "13.4.18"), tmp_path)
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(1300)
 def test_five_functions_can_do_without_these_rules(tmp_path: Path) -> None:
     cases = (*in_groups((1, 5, 10)), "9.1.6", "9.2.6", "9.3.9", "9.4.5")
     prove(FIVE_FUNCTIONS_RFC, "direct", cases, tmp_path)
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(1300)
 def test_server_object_can_have_these_rules(tmp_path: Path) -> None:
     prove(NO_RFC, "direct", (*in_groups((1, 5, 10)), "9.1.1", "9.3.9", "9.4.5"), tmp_path)
 

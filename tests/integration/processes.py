@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 """Seconds after which what a test waits for is not going to happen."""
 
 POLL_INTERVAL = 0.01

@@ -95,6 +95,7 @@ def run(servers: Servers, *options: object, **settings: object) -> Run:
     return started.until_listening()
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("options", "settings", "uid"),
     [
@@ -172,6 +173,7 @@ def start(daemon: Daemon, *options: object) -> None:
     daemon.start(command=words, env=ENVIRONMENT)
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("options", "uid"), [(["-u", "root", "-g", "root"], 0), ([], NOBODY)], ids=["root", "nobody"]
 )
@@ -411,6 +413,7 @@ def test_R28_a_forked_child_crashes_alone(foreground: Servers) -> None:
     assert "crashed" not in server.err
 
 
+@pytest.mark.root
 def test_R28_without_restart_a_crash_is_the_end(foreground: Servers) -> None:
     server = run(foreground, "--no-restart", "-u", "root", "-g", "root")
     crash(server.path)
@@ -445,6 +448,7 @@ def test_R28_a_server_that_cannot_start_again_says_why_and_ends(
     assert names == []
 
 
+@pytest.mark.root
 def test_R28_a_daemon_that_cannot_start_again_says_why_in_the_log(
     log: LogDaemon, daemon: Daemon
 ) -> None:
@@ -457,6 +461,7 @@ def test_R28_a_daemon_that_cannot_start_again_says_why_in_the_log(
     assert any("invalid syntax" in line for line in lines)
 
 
+@pytest.mark.root
 def test_R28_a_crash_while_it_stops_does_not_start_it_anew(foreground: Servers) -> None:
     file = foreground.write("import ctypes\ndef ws_exit_func(): ctypes.string_at(0)")
     server = foreground.serve(file)

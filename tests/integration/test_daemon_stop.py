@@ -16,6 +16,8 @@ from tests.support.descriptors import descriptors
 from tests.support.frames import REQUEST, TEXT, close_frame, frame
 from tests.support.servers import PATIENCE
 
+pytestmark = pytest.mark.root
+
 CLIENTS = 5000
 SILENT = 100
 """Of them: clients that don't read, with as much queued for them as may be."""

@@ -1,5 +1,6 @@
 """The rc.d script of FreeBSD, under a stand-in for its rc.subr (tests/packaging/rc.subr)."""
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.restarting import SEARCHED, interpreter_for_nobody
+from tests.support.log_daemon import log_daemon
 from tests.support.proc import is_gone, status
 from tests.support.servers import until
 
@@ -87,11 +89,13 @@ def is_alive(pid: int) -> bool:
 
 @pytest.fixture
 def service(directory: Path) -> Iterator[Service]:
-    made = Service(directory)
-    made.configure(enable="YES")
-    yield made
-    made("forcestop")
-    made.pid_file.unlink(missing_ok=True)
+    # Without root nobody can listen there; the tests that start a server are for root.
+    with log_daemon() if os.geteuid() == 0 else contextlib.nullcontext():
+        made = Service(directory)
+        made.configure(enable="YES")
+        yield made
+        made("forcestop")
+        made.pid_file.unlink(missing_ok=True)
 
 
 def test_R37_it_is_right_in_any_shell() -> None:
@@ -114,6 +118,7 @@ def test_R37_renamed_it_speaks_of_the_server_alone(service: Service) -> None:
     assert f'rcvar="{service.name}_enable"' in code
 
 
+@pytest.mark.root
 def test_R37_start_status_restart_and_stop(service: Service) -> None:
     name = service.name
     assert service("status") == (1, f"{name} is not running.\n")
@@ -132,6 +137,7 @@ def test_R37_start_status_restart_and_stop(service: Service) -> None:
     assert service("stop") == (1, f"{name} not running? (check /var/run/{name}.pid).\n")
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("enable", ["NO", None])
 def test_R37_what_is_not_enabled_does_nothing_unless_forced(
     service: Service, enable: str | None
@@ -152,6 +158,7 @@ def test_R37_what_is_not_enabled_does_nothing_unless_forced(
     assert service("forcestatus")[0] == 1
 
 
+@pytest.mark.root
 def test_R37_the_flags_reach_the_server(service: Service) -> None:
     service.configure(enable="YES", flags="-u www-data -g www-data")
     assert service("start")[0] == 0
@@ -165,6 +172,7 @@ def test_R37_why_a_server_cannot_start_is_said(service: Service) -> None:
     assert service("start") == (1, f"Starting {service.name}.\nno such group: x\n")
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("arguments", [["sleep", "600"], [sys.executable, "-c", "input()"]])
 def test_R37_a_pid_that_is_another_programs_gets_no_signal(
     service: Service, arguments: list[str]
@@ -182,6 +190,7 @@ def test_R37_a_pid_that_is_another_programs_gets_no_signal(
         bystander.communicate()
 
 
+@pytest.mark.root
 def test_R37_another_server_of_the_same_interpreter_gets_no_signal(
     service: Service, directory: Path
 ) -> None:
@@ -198,6 +207,7 @@ def test_R37_another_server_of_the_same_interpreter_gets_no_signal(
     assert not other.pid_file.exists()
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("content", ["", "\n", "x\n", "-1\n", "1 2\n", "$(reboot)\n", "99999999\n"])
 def test_R37_a_pid_file_with_something_else_in_it_is_no_server(
     service: Service, content: str
@@ -207,6 +217,7 @@ def test_R37_a_pid_file_with_something_else_in_it_is_no_server(
     assert service("stop")[0] == 1
 
 
+@pytest.mark.root
 def test_R37_a_server_that_was_killed_starts_again(service: Service) -> None:
     assert service("start")[0] == 0
     first = service.pid

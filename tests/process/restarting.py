@@ -25,7 +25,9 @@ CRASHED = "crashed: "
 
 
 def interpreter_for_nobody() -> str:
-    """An interpreter of this version that every user may run."""
+    """An interpreter of this version that every user may run, if we can be another one."""
+    if os.geteuid() != 0:
+        return sys.executable
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     candidates = [sys.executable, *(f"{prefix}/bin/{version}" for prefix in ("/usr", "/usr/local"))]
     for candidate in candidates:

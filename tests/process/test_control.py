@@ -66,6 +66,7 @@ def start(directory: Path, path: str) -> Iterator[Callable[..., Started]]:
 # Found
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("words", [(), ("nobody",)])
 def test_a_server_is_found_by_its_name(
     directory: Path, start: Callable[..., Started], words: tuple[str, ...]
@@ -182,6 +183,7 @@ def bystander() -> Iterator[Started]:
     process.wait()
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("words", [("pid",), ("pid", "nobody")])
 def test_a_server_that_names_another_process_in_its_pid_file_is_not_believed(
     directory: Path, start: Callable[..., Started], words: tuple[str, ...]
@@ -311,6 +313,7 @@ def test_R27_a_server_is_stopped_by_sigterm_and_waited_for(
     assert not_running("chat", directory).is_left is False
 
 
+@pytest.mark.root
 def test_R27_its_janitor_is_waited_for_as_well(
     directory: Path, start: Callable[..., Started]
 ) -> None:
@@ -371,6 +374,7 @@ def test_R27_a_server_that_ends_meanwhile_has_stopped(
         assert server.stop(0, now=True)
 
 
+@pytest.mark.root
 def test_R27_another_users_server_is_not_stopped(
     directory: Path, path: str, start: Callable[..., Started]
 ) -> None:
@@ -393,6 +397,7 @@ def test_R27_another_users_server_is_not_stopped(
     assert process.poll() is None
 
 
+@pytest.mark.root
 def test_R27_a_janitor_that_takes_longer_than_the_server_is_waited_for(
     directory: Path, start: Callable[..., Started]
 ) -> None:
@@ -544,6 +549,7 @@ def give_second_name(file: Path) -> None:
     file.with_name("second").hardlink_to(file)
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("change", [own_by_nobody, make_writable, give_second_name])
 def test_a_record_that_somebody_else_may_have_written_is_not_believed(
     directory: Path, record: Record, change: Callable[[Path], None]
@@ -714,6 +720,7 @@ def test_a_records_place_that_cannot_be_looked_at_is_one_line(directory: Path) -
         RecordFile(str(file), RECORD)
 
 
+@pytest.mark.root
 def test_what_stands_in_a_records_place_and_cannot_be_read_is_one_line(directory: Path) -> None:
     file = directory / "chat.command"
     file.touch(mode=0o600)

@@ -351,6 +351,7 @@ def test_R22_the_daemon_ignores_signals_of_terminals_and_blocks_none(daemons: Da
     until(lambda: proc.is_gone(pid))
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("handler", ["signal.SIG_IGN", "print"])
 def test_R22_what_the_server_does_with_its_children_matters_to_the_daemon_only(
     daemons: Daemons, handler: str
@@ -396,6 +397,7 @@ def test_R22_the_end_of_the_process_between_is_told(daemons: Daemons) -> None:
     assert run.err == "dorrit: the process that starts the server was ended by SIGKILL\n"
 
 
+@pytest.mark.root
 def test_R22_a_system_that_can_not_fork_is_one_line(daemons: Daemons) -> None:
     run = daemons.run(
         """
@@ -587,6 +589,7 @@ def test_R22_a_daemon_whose_command_was_killed_goes_on(daemons: Daemons) -> None
     assert not proc.is_gone(daemons.told("serves"))
 
 
+@pytest.mark.root
 def test_R22_a_system_that_can_not_fork_twice_is_one_line(daemons: Daemons) -> None:
     run = daemons.run(
         """

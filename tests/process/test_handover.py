@@ -175,6 +175,7 @@ def test_R29_a_pipe_is_ignored() -> None:
         os.close(writer)
 
 
+@pytest.mark.root
 def test_R29_another_users_file_is_ignored(left: Left) -> None:
     os.fchown(left.state, 65534, 65534)
     expect_ignored(left, "belongs to the user 65534")

@@ -73,6 +73,7 @@ def described(file: Path) -> tuple[int, int, str]:
 # Made, and removed
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("umask", [0, 0o022, 0o777])
 def test_R25_in_the_foreground_it_has_two_sockets_and_a_lock(path: Path, umask: int) -> None:
     before = os.umask(umask)
@@ -88,6 +89,7 @@ def test_R25_in_the_foreground_it_has_two_sockets_and_a_lock(path: Path, umask: 
     assert files_in(path.parent) == set()
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("umask", [0, 0o022, 0o777])
 def test_R24_a_daemon_of_roots_has_a_pid_file_and_a_record_besides(
     path: Path, name: str, umask: int
@@ -106,6 +108,7 @@ def test_R24_a_daemon_of_roots_has_a_pid_file_and_a_record_besides(
     assert files_in(path.parent) == files_of(name) == set()
 
 
+@pytest.mark.root
 def test_R24_a_daemon_of_nobodys_has_its_record_beside_the_socket(directory: Path) -> None:
     os.chown(directory, NOBODY, NOBODY)
     told = run_python(
@@ -143,6 +146,7 @@ def test_R25_without_a_path_the_socket_has_the_name_of_the_server(
     assert made.path == socket_path
 
 
+@pytest.mark.root
 def test_R13_without_a_name_it_is_server(path: Path) -> None:
     with Holdings(wanted(path)) as holdings:
         assert holdings.name == "server"
@@ -151,6 +155,7 @@ def test_R13_without_a_name_it_is_server(path: Path) -> None:
 # A socket that was handed over
 
 
+@pytest.mark.root
 def test_R25_the_socket_of_a_service_manager_stays_and_the_status_socket_goes(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as manager, socket.socket(socket.AF_UNIX) as client:
         manager.bind(str(path))
@@ -181,6 +186,7 @@ def descriptors() -> set[str]:
     return {entry.name for entry in Path("/proc/self/fd").iterdir()}
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])
 def test_R25_if_the_status_socket_cannot_be_made_nothing_is_left(path: Path, kind: str) -> None:
     place = Path(f"{path}.status")
@@ -197,6 +203,7 @@ def test_R25_if_the_status_socket_cannot_be_made_nothing_is_left(path: Path, kin
     assert (descriptors(), place.lstat()) == before
 
 
+@pytest.mark.root
 def test_R24_a_file_in_the_place_of_the_record_is_left_as_it_is(path: Path, name: str) -> None:
     precious = RUN / f"{name}.command"
     precious.write_text("precious")
@@ -212,6 +219,7 @@ def test_R24_a_file_in_the_place_of_the_record_is_left_as_it_is(path: Path, name
     assert descriptors() == before
 
 
+@pytest.mark.root
 def test_R24_a_file_in_its_place_beside_the_socket_is_left_as_it_is_too(directory: Path) -> None:
     os.chown(directory, NOBODY, NOBODY)
     precious = directory / "chat.command"
@@ -241,6 +249,7 @@ def test_R24_a_file_in_its_place_beside_the_socket_is_left_as_it_is_too(director
     assert precious.read_text() == "rm -rf precious"
 
 
+@pytest.mark.root
 def test_R24_if_the_name_is_taken_nothing_is_made(path: Path, name: str) -> None:
     with Lock(RUN / f"{name}.pid") as lock:
         lock.write()
@@ -250,6 +259,7 @@ def test_R24_if_the_name_is_taken_nothing_is_made(path: Path, name: str) -> None
         assert files_of(name) == {f"{name}.pid"}
 
 
+@pytest.mark.root
 def test_R25_if_the_socket_is_taken_the_name_is_free_again(path: Path, name: str) -> None:
     with Holdings(wanted(path)):
         with pytest.raises(StartError, match="another server"):
@@ -291,6 +301,7 @@ def run(code: str, directory: Path, name: str) -> list[str]:
     return run_python(BEGINNING + textwrap.dedent(code), directory, name).splitlines()
 
 
+@pytest.mark.root
 def test_R22_they_are_the_daemons_once_it_has_taken_them(directory: Path, name: str) -> None:
     told = run(
         """
@@ -320,6 +331,7 @@ def test_R22_they_are_the_daemons_once_it_has_taken_them(directory: Path, name: 
     assert told == [ALL, "True", "True", f"still {ALL}", "gone"]
 
 
+@pytest.mark.root
 def test_R27_without_privileges_the_janitor_removes_them(directory: Path, name: str) -> None:
     told = run(
         """
@@ -337,6 +349,7 @@ def test_R27_without_privileges_the_janitor_removes_them(directory: Path, name: 
     assert told == [ALL, "gone"]
 
 
+@pytest.mark.root
 def test_R27_and_if_the_server_is_killed(directory: Path, name: str) -> None:
     told = run(
         """
@@ -380,6 +393,7 @@ show("gone")
 DROP = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})"
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(("start", "drop"), [("", ""), ("holdings.start_janitor()", DROP)])
 def test_R29_the_next_image_goes_on_with_them(
     directory: Path, name: str, start: str, drop: str
@@ -435,6 +449,7 @@ os._exit(0)  # its descriptors have two owners
     assert told == f"{directory}/socket: the status socket was not handed over\n"
 
 
+@pytest.mark.root
 def test_R27_the_janitor_of_a_server_in_the_foreground_removes_its_sockets(path: Path) -> None:
     with Holdings(wanted(path)) as holdings:
         holdings.own()
@@ -444,6 +459,7 @@ def test_R27_the_janitor_of_a_server_in_the_foreground_removes_its_sockets(path:
     assert files_in(path.parent) == set()
 
 
+@pytest.mark.root
 def test_R27_the_janitor_of_a_handed_over_socket_leaves_that(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as manager:
         manager.bind(str(path))

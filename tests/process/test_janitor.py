@@ -117,6 +117,7 @@ def janitor_of(server: Process) -> int:
     return pid
 
 
+@pytest.mark.root
 def test_R27_the_names_are_gone_when_the_server_stops(server: Process) -> None:
     assert server.said() == "serves"
     assert server.there == [True, True]
@@ -136,6 +137,7 @@ def test_R27_the_names_are_gone_after_kill_9(server: Process) -> None:
     until(partial(proc.is_gone, pid))
 
 
+@pytest.mark.root
 def test_R27_it_is_a_small_root_process_with_nothing_of_the_servers(server: Process) -> None:
     assert server.said() == "serves"
     pid = janitor_of(server)
@@ -204,6 +206,7 @@ def test_R27_what_has_become_somebody_elses_is_left(server: Process) -> None:
         assert server.there == [True, False]
 
 
+@pytest.mark.root
 def test_R27_a_server_that_does_without_it_goes_on(server: Process) -> None:
     assert server.said() == "serves"
     os.kill(janitor_of(server), signal.SIGKILL)

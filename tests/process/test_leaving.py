@@ -47,6 +47,7 @@ def test_R27_a_program_of_its_own_does_not_wait_either(servers: Servers) -> None
     assert LEFT in run.err
 
 
+@pytest.mark.root
 def test_R27_nor_does_a_daemon_and_its_files_are_gone(directory: Path) -> None:
     with reaper():
         daemons = Daemons(directory)

@@ -208,6 +208,7 @@ def test_R25_a_socket_of_another_type_is_left_alone(path: Path) -> None:
         assert stat.S_ISSOCK(path.lstat().st_mode)
 
 
+@pytest.mark.root
 def test_R25_a_socket_that_we_may_not_connect_to_is_left_alone(directory: Path) -> None:
     (directory / "open").mkdir()
     path = directory / "open" / "socket"
@@ -303,6 +304,7 @@ def test_R25_a_directory_that_may_not_be_written_is_an_error(directory: Path, st
     directory.chmod(0o755)
 
 
+@pytest.mark.root
 def test_R25_a_directory_that_may_be_written_but_not_read_will_do(directory: Path) -> None:
     inner = directory / "inner"
     inner.mkdir()
@@ -363,6 +365,7 @@ def test_R27_a_name_that_cannot_be_removed_any_more_is_logged(directory: Path) -
     assert f" WARNING {directory}/socket can't be removed: Read-only file system\n" in told
 
 
+@pytest.mark.root
 def test_R27_that_it_cannot_be_removed_without_privileges_is_no_surprise(directory: Path) -> None:
     told = run_python(
         """
@@ -395,6 +398,7 @@ def test_R25_a_failure_leaves_no_descriptor_and_no_umask(directory: Path) -> Non
 # Owner and group
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("umask", [0, 0o022, 0o777])
 def test_R25_it_belongs_to_the_user_and_the_group(path: Path, umask: int) -> None:
     before = os.umask(umask)
@@ -407,6 +411,7 @@ def test_R25_it_belongs_to_the_user_and_the_group(path: Path, umask: int) -> Non
     assert stat.filemode(status.st_mode) == "srwxrwx---"
 
 
+@pytest.mark.root
 def test_R25_in_a_directory_that_hands_on_its_group_it_has_the_servers(path: Path) -> None:
     os.chown(path.parent, NOBODY, 12345)
     path.parent.chmod(0o2755)

@@ -134,7 +134,17 @@ def test_R24_after_kill_9_the_file_stays_and_is_taken_again(path: Path) -> None:
         assert holder(path) == os.getpid()
 
 
-@pytest.mark.parametrize("text", ["", f"{os.getpid()}\n", "1\n", "garbage", "9" * 5000, "-1\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        pytest.param(f"{os.getpid()}\n", id="our pid"),
+        "1\n",
+        "garbage",
+        pytest.param("9" * 5000, id="9 and so on"),
+        "-1\n",
+    ],
+)
 def test_R24_a_file_that_nobody_has_locked_is_stale_whatever_it_says(path: Path, text: str) -> None:
     leave(path, text)
     inode = path.stat().st_ino
@@ -193,6 +203,7 @@ def test_R24_a_second_name_of_another_file_does_that_file_no_harm(path: Path) ->
     assert target.read_text() == "as it was"
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("kind", ["another user's", "for others to write", "for a group to write"])
 def test_R24_a_file_that_others_can_write_is_replaced(path: Path, kind: str) -> None:
     leave(path, "1\n")
@@ -221,6 +232,7 @@ def test_R24_what_is_no_regular_file_is_left(path: Path) -> None:
     assert path.is_fifo()
 
 
+@pytest.mark.root
 def test_R24_a_directory_that_is_missing_or_not_writable_is_one_line(path: Path) -> None:
     path.touch()
     with pytest.raises(StartError, match=f"^{path}/none: Not a directory$"):
@@ -325,6 +337,7 @@ def test_R29_what_is_no_lock_is_not_adopted(path: Path) -> None:
             Lock.adopt(file.fileno(), path)
 
 
+@pytest.mark.root
 def test_R27_in_a_directory_of_its_own_the_user_can_remove_what_root_has_made(path: Path) -> None:
     os.chown(path.parent, NOBODY, NOBODY)
     code = f"""
@@ -349,6 +362,7 @@ def test_R24_a_file_that_has_taken_its_place_is_left(path: Path) -> None:
     assert lock.close()
 
 
+@pytest.mark.root
 def test_R27_who_has_given_up_the_privileges_can_neither_remove_nor_change_it(path: Path) -> None:
     code = f"""
     lock = Lock(path)
@@ -433,6 +447,7 @@ def test_R24_never_are_two_in_while_many_come_and_go(path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.root
 def test_R24_a_file_that_another_user_makes_again_and_again_is_an_error(path: Path) -> None:
     path.touch()
     os.chown(path, NOBODY, NOBODY)

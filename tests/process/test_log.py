@@ -64,6 +64,7 @@ def test_records_are_written_once_however_often_it_is_set_up(
 # A daemon's. syslog(3) has one connection for a whole process, so these run in one of their own.
 
 
+@pytest.mark.root
 def test_R23_with_syslog_only_bad_news_goes_to_the_terminal() -> None:
     with log_daemon("chat") as daemon:
         told = run_python(
@@ -90,6 +91,7 @@ def test_R23_with_syslog_only_bad_news_goes_to_the_terminal() -> None:
         assert daemon.texts() == ["bad", "worse"]
 
 
+@pytest.mark.root
 def test_R23_sighup_connects_to_the_log_daemon_that_is_there_now() -> None:
     with log_daemon("chat") as daemon:
         told = run_python(
@@ -131,6 +133,7 @@ os.write(descriptor, (start + "crashed").encode())
 """
 
 
+@pytest.mark.root
 def test_R28_a_daemons_crash_is_a_line_in_the_systems_log() -> None:
     with log_daemon("chat") as daemon:
         told = run_python(CRASH_REPORT.format(before='made.use_syslog("chat")'))
@@ -140,6 +143,7 @@ def test_R28_a_daemons_crash_is_a_line_in_the_systems_log() -> None:
         assert daemon.is_silent
 
 
+@pytest.mark.root
 def test_R28_without_a_log_daemon_a_crash_is_said_on_stderr() -> None:
     code = CRASH_REPORT.format(before='made.use_syslog("chat"); os.dup2(1, 2)')
     with no_log_daemon():
@@ -148,6 +152,7 @@ def test_R28_without_a_log_daemon_a_crash_is_said_on_stderr() -> None:
     assert re.search(r"dorrit\[\d+\]: crashed", told)
 
 
+@pytest.mark.root
 def test_R28_a_crash_in_the_foreground_is_said_on_stderr() -> None:
     with log_daemon("chat", "dorrit") as daemon:
         told = run_python(CRASH_REPORT.format(before="os.dup2(1, 2)"))

@@ -36,6 +36,7 @@ def owner_of(path: Path) -> tuple[int, int]:
     return path.lstat().st_uid, path.lstat().st_gid
 
 
+@pytest.mark.root
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("wanted", [(NOBODY, 12345), (NOBODY, -1), (-1, 12345), (-1, -1)])
 def test_R25_the_owner_changes_and_the_mode_does_not(bound: Path, wanted: tuple[int, int]) -> None:
@@ -84,6 +85,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.root
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("put", PLACES)
 def test_R25_what_was_put_in_its_place_is_not_given_away(
@@ -96,6 +98,7 @@ def test_R25_what_was_put_in_its_place_is_not_given_away(
     assert {file: owner_of(file) for file in path.parent.iterdir()} == before
 
 
+@pytest.mark.root
 def test_R25_without_a_sure_way_it_is_not_done_where_others_can_write(
     bound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +110,7 @@ def test_R25_without_a_sure_way_it_is_not_done_where_others_can_write(
     change_owner(str(bound), 0, 0)  # that is no change
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("put", PLACES)
 def test_R25_in_the_users_own_directory_nothing_else_is_given_away(
     path: Path, put: Callable[[Path], None]
@@ -119,6 +123,7 @@ def test_R25_in_the_users_own_directory_nothing_else_is_given_away(
     assert {file: owner_of(file) for file in path.parent.iterdir()} == before
 
 
+@pytest.mark.root
 def test_R25_in_the_users_own_directory_it_is_given_away_by_its_descriptor(bound: Path) -> None:
     os.chown(bound.parent, NOBODY, NOBODY)
     change_owner(str(bound), NOBODY, NOBODY)

@@ -19,6 +19,7 @@ def name() -> Iterator[str]:
     Path(path_of(made)).unlink(missing_ok=True)
 
 
+@pytest.mark.root
 def test_R24_it_is_in_var_run_and_goes_at_the_end(name: str) -> None:
     path = Path(f"/var/run/{name}.pid")
     with PidFile(name) as file:

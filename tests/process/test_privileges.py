@@ -15,6 +15,7 @@ import pytest
 from dorrit.errors import StartError
 from dorrit.process import privileges
 from dorrit.process.privileges import LARGEST, Identity, group_name, resolve, user_number
+from tests.support import accounts
 from tests.support.proc import CAPABILITIES
 
 NOBODY = 65534
@@ -25,6 +26,7 @@ from dataclasses import replace
 from dorrit.errors import StartError
 from dorrit.process import privileges
 from dorrit.process.privileges import Identity, drop, resolve
+from tests.support import accounts
 from tests.support.proc import status
 
 NOBODY = {NOBODY}
@@ -90,14 +92,11 @@ def assert_is(shown: dict[str, list[str]], uid: int, gid: int, groups: set[int])
 @pytest.fixture
 def account() -> Iterator[str]:
     """A user of its own, who is in two groups besides the first."""
-    assert os.geteuid() == 0, "these tests need root"
-    name = f"dorrit-{os.getpid()}"
-    subprocess.run(["useradd", "-M", "-U", "-d", "/home/of-dorrit", "-G", "mail,news", name],
-                   check=True)  # fmt: skip
-    yield name
-    subprocess.run(["userdel", name], check=True)
+    with accounts.account("-U", "-d", "/home/of-dorrit", "-G", "mail,news") as name:
+        yield name
 
 
+@pytest.mark.root
 def test_R26_both_default_to_nobody() -> None:
     nobody = pwd.getpwnam("nobody")
     try:
@@ -108,6 +107,7 @@ def test_R26_both_default_to_nobody() -> None:
     assert resolve("daemon", None).gid == gid
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("exists", [True, False])
 def test_R26_the_default_group_is_nobody_where_that_exists(exists: bool) -> None:
     told = run(
@@ -129,6 +129,7 @@ def test_R26_the_default_group_is_nobody_where_that_exists(exists: bool) -> None
     assert int(told) == (99 if exists else pwd.getpwnam("nobody").pw_gid)
 
 
+@pytest.mark.root
 def test_R33_names_and_numbers_mean_the_same() -> None:
     entry, group = pwd.getpwnam("daemon"), grp.getgrnam("mail")
     identity = resolve("daemon", "mail")
@@ -137,6 +138,7 @@ def test_R33_names_and_numbers_mean_the_same() -> None:
     assert (identity.user, identity.home) == ("daemon", entry.pw_dir)
 
 
+@pytest.mark.root
 def test_R33_a_number_without_a_name_is_accepted() -> None:
     assert resolve("54321", "65432") == Identity(54321, 65432, (65432,), None, None, 65432)
     assert resolve(str(LARGEST), str(LARGEST)).uid == LARGEST
@@ -155,22 +157,26 @@ def test_R33_an_unknown_user_or_group_is_one_line(word: str) -> None:
     assert str(caught.value) == f"-g {word}: there is no such group; give a name or a number"
 
 
+@pytest.mark.root
 def test_R26_the_groups_are_those_of_the_user_and_the_one_given(account: str) -> None:
     daemon, mail, news = (grp.getgrnam(name).gr_gid for name in ("daemon", "mail", "news"))
     assert resolve(account, "daemon").groups == (daemon, *sorted((mail, news)))
     assert resolve(account, "mail").groups == (mail, news)
 
 
+@pytest.mark.root
 def test_R26_root_becomes_the_user_in_every_respect(account: str) -> None:
     shown = status_after(f"drop(resolve({account!r}, 'daemon'))")
     groups = {grp.getgrnam(name).gr_gid for name in ("daemon", "mail", "news")}
     assert_is(shown, pwd.getpwnam(account).pw_uid, grp.getgrnam("daemon").gr_gid, groups)
 
 
+@pytest.mark.root
 def test_R26_root_becomes_a_number_without_a_name() -> None:
     assert_is(status_after("drop(resolve('54321', '65432'))"), 54321, 65432, {65432})
 
 
+@pytest.mark.root
 def test_R26_nothing_of_a_rich_root_is_left() -> None:
     shown = status_after(
         """
@@ -197,6 +203,7 @@ def test_R26_root_can_not_be_had_back() -> None:
     assert told.splitlines() == ["[Errno 1] Operation not permitted"] * 9
 
 
+@pytest.mark.root
 def test_R26_every_thread_becomes_the_user() -> None:
     told = run(
         """
@@ -213,6 +220,7 @@ def test_R26_every_thread_becomes_the_user() -> None:
     assert told.splitlines() == [" ".join([str(NOBODY)] * 4)] * 4
 
 
+@pytest.mark.root
 def test_R26_a_process_that_is_not_root_stays_what_it_is() -> None:
     shown = status_after(
         """
@@ -225,6 +233,7 @@ def test_R26_a_process_that_is_not_root_stays_what_it_is() -> None:
     assert_is(shown, 54321, NOBODY, {7, 8})
 
 
+@pytest.mark.root
 def test_R26_a_saved_id_is_given_up() -> None:
     shown = status_after(
         """
@@ -237,6 +246,7 @@ def test_R26_a_saved_id_is_given_up() -> None:
     assert_is(shown, NOBODY, NOBODY, set())
 
 
+@pytest.mark.root
 def test_R26_capabilities_of_a_process_that_is_not_root_are_given_up() -> None:
     shown = status_after(
         "become_nobody(); drop(resolve(None, None))",
@@ -245,6 +255,7 @@ def test_R26_capabilities_of_a_process_that_is_not_root_are_given_up() -> None:
     assert_is(shown, NOBODY, NOBODY, set())
 
 
+@pytest.mark.root
 def test_R26_without_privileges_nothing_is_called_that_needs_some() -> None:
     # A sandbox may kill a process for such a call.
     told = run(
@@ -263,6 +274,7 @@ def test_R26_without_privileges_nothing_is_called_that_needs_some() -> None:
     assert told.splitlines() == ["setprofile"]
 
 
+@pytest.mark.root
 def test_R26_naming_another_user_or_group_needs_root() -> None:
     told = run(
         """
@@ -289,6 +301,7 @@ def test_R26_naming_another_user_or_group_needs_root() -> None:
     ]
 
 
+@pytest.mark.root
 def test_R26_root_may_stay_root_and_is_warned() -> None:
     assert resolve(None, None).warning is None
     warning = resolve("root", "daemon").warning
@@ -300,6 +313,7 @@ def test_R26_root_may_stay_root_and_is_warned() -> None:
     assert shown["Groups"] == [str(n) for n in sorted(os.getgrouplist("root", 1))]
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("capability", ["setgid", "setuid"])
 def test_R26_what_the_system_does_not_allow_is_an_error(capability: str) -> None:
     told = run("print(refused(drop, Identity(NOBODY, NOBODY, (NOBODY, 7), 'nobody', None)))",
@@ -311,6 +325,7 @@ def test_R26_what_the_system_does_not_allow_is_an_error(capability: str) -> None
     assert f"this root lacks the capability CAP_{capability.upper()}: give it that" in told
 
 
+@pytest.mark.root
 def test_R26_a_step_that_did_nothing_is_noticed() -> None:
     told = run(
         """
@@ -345,6 +360,7 @@ def test_R26_a_step_that_did_nothing_is_noticed() -> None:
     ]
 
 
+@pytest.mark.root
 def test_R26_a_way_back_is_noticed() -> None:
     # All ids are right, but the process has kept the capability to change them.
     told = run(
@@ -359,6 +375,7 @@ def test_R26_a_way_back_is_noticed() -> None:
     assert "setgid(0) still succeeds" in told
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("user", "home", "name"), [("daemon", "/usr/sbin", "daemon"), ("54321", "/", None)]
 )
@@ -377,6 +394,7 @@ def test_R26_the_environment_is_that_of_the_user(user: str, home: str, name: str
     assert told["OTHER"] == "other"
 
 
+@pytest.mark.root
 def test_R26_the_environment_of_who_was_not_root_is_left() -> None:
     told = run(
         """
@@ -416,6 +434,7 @@ def test_R26_a_system_without_a_call_has_no_way_back_by_it() -> None:
         privileges._call("setresnothing", 0)
 
 
+@pytest.mark.root
 def test_R26_capabilities_that_cannot_be_given_up_are_an_error() -> None:
     told = run(
         """
@@ -438,6 +457,7 @@ begin.wait()
 """What a server's file may do when it is loaded."""
 
 
+@pytest.mark.root
 def test_R26_a_thread_that_keeps_capabilities_is_named_and_nothing_goes_on() -> None:
     told = run(
         f"""
@@ -451,6 +471,7 @@ def test_R26_a_thread_that_keeps_capabilities_is_named_and_nothing_goes_on() -> 
     assert "in an on_start handler" in told
 
 
+@pytest.mark.root
 def test_R26_a_thread_that_keeps_capabilities_is_noticed_by_who_has_none() -> None:
     # The server's code has given them up, but in one thread.
     told = run(
@@ -465,6 +486,7 @@ def test_R26_a_thread_that_keeps_capabilities_is_noticed_by_who_has_none() -> No
     assert told.startswith("privileges were not dropped in threads that run already: early (")
 
 
+@pytest.mark.root
 def test_R26_threads_of_root_are_no_hindrance() -> None:
     told = run(
         f"""

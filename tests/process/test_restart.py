@@ -210,6 +210,7 @@ def test_R28_a_crash_while_the_next_image_starts_restarts_it_as_well(start: Star
     assert len(server.logged(CRASHED)) == 3
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("daemon", [(), ("--daemon",)], ids=["foreground", "daemon"])
 @pytest.mark.parametrize("user", [0, NOBODY], ids=["root", "nobody"])
 def test_R29_it_restarts_with_the_privileges_that_it_has(

@@ -157,12 +157,14 @@ def nobodys_server(start: Starter) -> tuple[Server, Path]:
     """A server that has become nobody's, and its file."""
     script = start.directory / "server.py"
     script.write_bytes(SCRIPT.read_bytes())
+    script.chmod(0o644)
     command = [interpreter_for_nobody(), script.name]
     server = start("--user", str(NOBODY), command=command, cwd=start.directory)
     assert server.logged("the server can't be restarted") == []
     return server, script
 
 
+@pytest.mark.root
 def test_R28_a_server_that_its_user_cannot_read_says_so_before_it_ends(start: Starter) -> None:
     server, script = nobodys_server(start)
     script.chmod(0o600)
@@ -174,6 +176,7 @@ def test_R28_a_server_that_its_user_cannot_read_says_so_before_it_ends(start: St
     assert len(server.log) == 2
 
 
+@pytest.mark.root
 def test_R28_a_server_that_its_user_cannot_read_says_so_when_it_starts(start: Starter) -> None:
     server, script = nobodys_server(start)
     script.chmod(0o600)
@@ -183,6 +186,7 @@ def test_R28_a_server_that_its_user_cannot_read_says_so_when_it_starts(start: St
     ]
 
 
+@pytest.mark.root
 def test_R28_obstacles_are_named(start: Starter) -> None:
     server, script = nobodys_server(start)
     script.chmod(0o644)

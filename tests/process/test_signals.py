@@ -103,7 +103,7 @@ def test_R27_signals_that_were_blocked_are_not_until_it_is_closed(calls: Calls) 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         with Handlers(calls.reopen) as handlers:
-            os.kill(os.getpid(), signal.SIGTERM)  # before it is there
+            signal.raise_signal(signal.SIGTERM)  # before it is there
             assert handlers.received is None
             handlers.install(daemon=True)
             assert handlers.received == signal.SIGTERM

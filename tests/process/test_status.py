@@ -228,6 +228,7 @@ def test_it_was_never_wider(path: str) -> None:
     assert told == "socket.bind 0177\n"
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
 @pytest.mark.parametrize("mode", [0o755, 0o2755])
 def test_root_gives_it_to_the_servers_user(path: str, umask: int, mode: int) -> None:
@@ -483,6 +484,7 @@ def test_a_socket_that_was_left_is_not_running_either_but_says_so(path: str) -> 
     assert raised.value.is_left
 
 
+@pytest.mark.root
 def test_another_user_has_no_permission(server: StatusSocket, path: str) -> None:
     told = run_python(
         """

@@ -64,12 +64,14 @@ def run(code: str) -> int:
     return process.pid
 
 
+@pytest.mark.root
 def test_R23_messages_have_the_name_the_pid_and_the_facility_daemon(daemon: LogDaemon) -> None:
     pid = run("logger.addHandler(SyslogHandler('chat')); logger.info('listening on %s', '/a')")
     assert daemon.received() == (FACILITY_DAEMON | 6, "chat", pid, "listening on /a")
     assert daemon.is_silent
 
 
+@pytest.mark.root
 def test_R23_levels_become_priorities(daemon: LogDaemon) -> None:
     run(
         """
@@ -85,6 +87,7 @@ def test_R23_levels_become_priorities(daemon: LogDaemon) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.root
 def test_R23_it_works_without_privileges(daemon: LogDaemon) -> None:
     run(
         """
@@ -98,6 +101,7 @@ def test_R23_it_works_without_privileges(daemon: LogDaemon) -> None:
     assert daemon.received()[3] == "still there"
 
 
+@pytest.mark.root
 def test_R23_a_forked_process_logs_under_its_own_pid(daemon: LogDaemon) -> None:
     pid = run(
         """
@@ -113,6 +117,7 @@ def test_R23_a_forked_process_logs_under_its_own_pid(daemon: LogDaemon) -> None:
     assert own == int(text) != pid
 
 
+@pytest.mark.root
 def test_R23_a_traceback_is_a_message_for_each_line(daemon: LogDaemon) -> None:
     run(
         """
@@ -132,6 +137,7 @@ def test_R23_a_traceback_is_a_message_for_each_line(daemon: LogDaemon) -> None:
     assert forged == "| <34>Oct 11 22:14:15 su: forged"
 
 
+@pytest.mark.root
 def test_R23_what_a_terminal_does_not_print_is_escaped(daemon: LogDaemon) -> None:
     run(
         r"""
@@ -147,11 +153,13 @@ def test_R23_what_a_terminal_does_not_print_is_escaped(daemon: LogDaemon) -> Non
     ]
 
 
+@pytest.mark.root
 def test_R23_the_name_can_not_forge_anything_either(daemon: LogDaemon) -> None:
     run(r"logger.addHandler(SyslogHandler('a\nb\x1b%s-chat')); logger.info('text')")
     assert daemon.received()[1] == r"a\nb\x1b%s-chat"
 
 
+@pytest.mark.root
 def test_R23_a_long_line_is_cut_and_still_arrives(daemon: LogDaemon) -> None:
     run(
         """
@@ -170,6 +178,7 @@ def test_R23_a_long_line_is_cut_and_still_arrives(daemon: LogDaemon) -> None:
     ]
 
 
+@pytest.mark.root
 def test_R23_the_log_daemon_may_be_replaced(daemon: LogDaemon) -> None:
     code = """
     handler = SyslogHandler("chat")
@@ -217,11 +226,13 @@ def test_R23_without_a_log_daemon_the_server_goes_on(no_daemon: None) -> None:
     run("logger.addHandler(SyslogHandler('chat')); logger.error('nobody hears')")
 
 
+@pytest.mark.root
 def test_R23_a_message_that_can_not_be_made_is_not_lost(daemon: LogDaemon) -> None:
     run("logger.addHandler(SyslogHandler('chat')); logger.info('%d', 'x'); logger.info('the end')")
     assert daemon.texts() == ["'%d' (the arguments do not fit the message: ('x',): TypeError)"]
 
 
+@pytest.mark.root
 def test_R23_a_crash_is_told_with_one_write_to_a_descriptor_made_before(daemon: LogDaemon) -> None:
     pid = run(
         """

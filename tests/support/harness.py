@@ -21,7 +21,7 @@ from tests.support.frames import CLOSE, REQUEST, Received, close_frame, parse
 DROPS = {1002, 1003, 1007, 1009, 1011}
 """The close codes of R5, and of a callback that raised."""
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which what does not come will not come."""
 
 

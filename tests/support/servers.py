@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from tests.support.frames import BINARY, CLOSE, REQUEST, TEXT, Received, close_frame, frame, parse
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which what does not come will not come."""
 
 FIVE = """\
