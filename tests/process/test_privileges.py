@@ -26,7 +26,6 @@ from dataclasses import replace
 from dorrit.errors import StartError
 from dorrit.process import privileges
 from dorrit.process.privileges import Identity, drop, resolve
-from tests.support import accounts
 from tests.support.proc import status
 
 NOBODY = {NOBODY}
