@@ -1,13 +1,18 @@
 """Clients that are silent: pings, and the end of those that do not answer or say nothing."""
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
 
 from dorrit.engine import Connection
 from dorrit.engine.reports import Reports
+from fuzz.campaign import ROOT, build_clock
 from tests.support.frames import CLOSE, PING, PONG, TEXT, frame
 from tests.support.harness import Client, Harness, LogRecords
+from tests.support.narrow import NarrowHarness
 
 TIMEOUT = 3008
 
@@ -56,6 +61,54 @@ def test_without_a_timeout_pings_go_on_unanswered(log: LogRecords) -> None:
         client = harness.open()
         until_pinged(harness, client, 3)
         assert harness.closed == []
+
+
+def test_one_ping_at_most_waits_for_a_client_that_does_not_read(log: LogRecords) -> None:
+    with NarrowHarness(ping_interval=0.25, ping_timeout=0) as harness:
+        client = harness.open()
+        conn = harness.connection(client)
+        while not conn.pending:
+            conn.send(b"x" * 1000)
+            harness.turn()
+        waiting = conn.pending_bytes
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            harness.turn()
+        assert conn.pending_bytes == waiting + 2
+        harness.until(lambda: conn.pending_bytes == 0, client)
+        until_pinged(harness, client, pings(client) + 2)
+
+
+# Elsewhere LD_PRELOAD is unknown, or ignored for a signed interpreter.
+if sys.platform == "linux":
+
+    def test_no_number_of_pings_makes_the_queue_of_a_client_that_does_not_read_longer() -> None:
+        # Days of silence, as fast as the loop turns.
+        code = """
+from fuzz.clock import Clock
+from tests.support.frames import PONG, frame
+from tests.support.narrow import NarrowHarness
+clock = Clock()
+with NarrowHarness(ping_interval=1.0, ping_timeout=0) as harness:
+    client = harness.open()
+    conn = harness.connection(client)
+    while not conn.pending:
+        conn.send(b"x" * 1000)
+        harness.turn()
+    waiting = conn.pending_bytes
+    for _ in range(70_000):
+        clock.advance(2000)
+        harness.turn()
+    assert conn.is_open
+    assert conn.pending_bytes <= waiting + 4, conn.pending_bytes
+"""
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=os.environ | {"LD_PRELOAD": os.environ.get("LD_PRELOAD", "") + f" {build_clock()}"},
+            check=True,
+            timeout=300,
+        )
 
 
 def test_any_frame_is_an_answer(log: LogRecords) -> None:

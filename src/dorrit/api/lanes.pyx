@@ -27,6 +27,13 @@ TASK_NAME = "dorrit"
 cdef object INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
 
 
+cdef inline int check(conn) except -1:
+    """Only what a server has made may have a lane."""
+    if type(conn) is not Connection or (<Connection>conn).agenda is None:
+        raise TypeError(f"a connection is expected, not {conn!r}")
+    return 0
+
+
 @cython.final
 @cython.freelist(64)
 cdef class Lane:
@@ -82,7 +89,7 @@ cdef class Lanes:
     cdef bint on_close_is_async
     cdef Py_ssize_t max_waiting
     cdef Py_ssize_t max_waiting_bytes
-    cdef readonly dict lanes        # of the connections that have one
+    cdef dict by_connection         # the lanes of those that have one: whatever else is here crashes
     cdef bint reads_on
     cdef object fresh               # the connection that has been read, whose callback is to begin
     cdef object fresh_message
@@ -98,8 +105,13 @@ cdef class Lanes:
         self.on_close_is_async = is_async(on_close)
         self.max_waiting = max_waiting
         self.max_waiting_bytes = max_waiting_bytes
-        self.lanes = {}
+        self.by_connection = {}
         self.reads_on = True
+
+    @property
+    def lanes(self):
+        """Those that there are, by their connections: a copy."""
+        return dict(self.by_connection)
 
     def connect(self, engine, reports):
         """Takes what is to be paused, and what takes what callbacks raise; in the event loop."""
@@ -112,14 +124,14 @@ cdef class Lanes:
         cdef Lane lane
         self.begin()
         tasks = []
-        for lane in self.lanes.values():
+        for lane in self.by_connection.values():
             if lane.task is not None and not lane.task.done():
                 tasks.append(lane.task)
         return tasks
 
     def is_busy(self, conn):
         """Whether a callback of this connection runs or waits to be run."""
-        return conn in self.lanes
+        return conn in self.by_connection
 
     def stop_reading(self):
         """Lets connections that are paused stay so: the server stops."""
@@ -130,17 +142,17 @@ cdef class Lanes:
         over. There is no room for them."""
         cdef Lane lane
         if conn is not None:
-            lane = <Lane>self.lanes.get(conn)
+            lane = <Lane>self.by_connection.get(conn)
             if lane is not None:
                 lane.forget(<Connection>conn)
             return
-        for conn, lane in self.lanes.items():
+        for conn, lane in self.by_connection.items():
             if lane.closing is not None:
                 lane.forget(<Connection>conn)
 
     cdef int leave(self, Connection conn, Lane lane) except -1:
         """All callbacks of a connection have run, or will never."""
-        del self.lanes[conn]
+        del self.by_connection[conn]
         lane.forget(conn)
         if lane.closing is not None:
             conn.agenda.departed -= 1
@@ -148,10 +160,11 @@ cdef class Lanes:
 
     def take_message(self, conn, message):
         """Has the `async` message callback called, after those that are under way."""
-        cdef Lane lane = <Lane>self.lanes.get(conn)
+        cdef Lane lane = <Lane>self.by_connection.get(conn)
         if lane is None:
+            check(conn)
             # It begins when all that was read with this message is there: one task for all of it.
-            self.lanes[conn] = self.fresh_lane = Lane()
+            self.by_connection[conn] = self.fresh_lane = Lane()
             self.fresh = conn
             self.fresh_message = message
             return
@@ -181,7 +194,7 @@ cdef class Lanes:
         except BaseException as error:  # somebody's task factory
             coroutine.close()
             self.fail(conn, lane, error)
-            if conn in self.lanes:
+            if conn in self.by_connection:
                 self.leave(<Connection>conn, lane)
 
     cdef object start(self, coroutine):
@@ -194,14 +207,15 @@ cdef class Lanes:
 
     def take_close(self, conn, code, reason):
         """Has the close callback called, after those of the messages before."""
-        cdef Lane lane = <Lane>self.lanes.get(conn)
+        cdef Lane lane = <Lane>self.by_connection.get(conn)
+        check(conn)
         if lane is not None:
             lane.closing = (code, reason)
             (<Connection>conn).agenda.departed += 1
         elif self.on_close is None:
             pass
         elif self.on_close_is_async:
-            lane = self.lanes[conn] = Lane()
+            lane = self.by_connection[conn] = Lane()
             lane.closing = (code, reason)
             (<Connection>conn).agenda.departed += 1
             coroutine = self._run_close(conn, lane)
@@ -211,13 +225,13 @@ cdef class Lanes:
                 raise
             except BaseException:       # somebody's task factory
                 coroutine.close()
-                if conn in self.lanes:
+                if conn in self.by_connection:
                     self.leave(<Connection>conn, lane)
                 raise
         else:
             return self.on_close(conn, code, reason)   # whose result the engine looks at
 
-    async def _run(self, conn, Lane lane, message):
+    async def _run(self, Connection conn not None, Lane lane not None, message):
         """Calls the message callback, for one message and those that wait by then."""
         try:
             while True:
@@ -260,7 +274,7 @@ cdef class Lanes:
         else:
             await self._run_close(conn, lane)
 
-    async def _run_close(self, conn, Lane lane):
+    async def _run_close(self, Connection conn not None, Lane lane not None):
         """Ends the lane of a connection that is over, with the close callback."""
         try:
             if self.on_close is not None:

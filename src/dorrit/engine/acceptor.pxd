@@ -17,6 +17,7 @@ cdef class Acceptor(Agenda):
 
     cdef int take_clients(self) except -1
     cdef Connection take(self, int descriptor)
+    cdef int take_over(self, int descriptor) except -1
     cdef int read_oldest_handshake(self) except -1
     cdef int forget_oldest_handshake(self) except -1
     cdef int write_what_waits(self) except -1

@@ -2,7 +2,7 @@
 """Acceptor: takes clients from the listening socket, and turns away those for whom there is no room."""
 
 from cpython.exc cimport PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, EEXIST, EINTR, EMFILE, ENFILE, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uint16_t
 from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open as open_descriptor
@@ -65,7 +65,7 @@ cdef Connection connection_new(Agenda agenda, int descriptor):
     agenda.handshaking[descriptor] = None
     try:
         agenda.enter(descriptor, connection)
-    except MemoryError:
+    except Exception:
         del agenda.handshaking[descriptor]
         raise
     connection.descriptor = descriptor
@@ -87,6 +87,8 @@ cdef class Acceptor(Agenda):
         cdef int budget, descriptor
         self.take_spare()   # it may have been lost, and without it nobody can be turned away
         for budget in range(ACCEPT_BUDGET):
+            if self.listener < 0:
+                return 0    # a callback has had enough
             descriptor = dorrit_accept(self.listener)
             if descriptor >= 0:
                 if len(self.handshaking) >= self.max_handshakes:
@@ -108,14 +110,19 @@ cdef class Acceptor(Agenda):
     cdef Connection take(self, int descriptor):
         cdef Connection connection
         try:
+            if dorrit_poller_add(self.poller, descriptor) < 0:
+                if errno == EEXIST:
+                    descriptor = -1     # it is somebody's, whatever the caller says
+                PyErr_SetFromErrno(OSError)
+            self.take_over(descriptor)
             connection = connection_new(self, descriptor)
-        except MemoryError as error:
+        except Exception as error:
+            if descriptor < 0:
+                raise
             close_descriptor(descriptor)
             self.reports.engine_failed(error)
             return None
         try:
-            if dorrit_poller_add(self.poller, descriptor) < 0:
-                PyErr_SetFromErrno(OSError)
             connection.deadline = self.deadline_in(self.handshake_timeout)
             if len(self.handshaking) > self.max_handshakes:
                 self.forget_oldest_handshake()
@@ -133,6 +140,22 @@ cdef class Acceptor(Agenda):
         except BaseException as error:
             self.give_up(connection, error)
         return connection
+
+    cdef int take_over(self, int descriptor) except -1:
+        """A descriptor has come into the poller, which had nothing of this number: whatever is known here
+        by that number has been closed by somebody else, and must not be read, written or closed any
+        more. To the kernel it is the new one."""
+        if <size_t>descriptor < self.table_size and self.table[descriptor] != NULL:
+            (<Connection>self.table[descriptor]).leave(True)
+            self.reports.descriptor_lost(descriptor, "a client's connection")
+        if descriptor == self.spare:
+            self.spare = -1
+            self.reports.descriptor_lost(descriptor, "the spare one")
+        if descriptor == self.listener:
+            self.listener = -1
+            self.listener_resumes = 0
+            self.reports.descriptor_lost(descriptor, "the listening socket")
+        return 0
 
     cdef int read_oldest_handshake(self) except -1:
         """The oldest connection without a request is about to be turned away: its request may have

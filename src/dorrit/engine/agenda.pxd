@@ -133,7 +133,7 @@ cdef class Agenda:
     cdef uint8_t *output                    # SCRATCH_SIZE bytes, for one write
 
     cdef int enter(self, int descriptor, object connection) except -1
-    cdef void leave(self, int descriptor) noexcept
+    cdef void leave(self, int descriptor, bint is_taken) noexcept
     cdef void add_dirty(self, object connection) noexcept
     cdef void add_ended(self, object connection) noexcept
     cdef void add_resumed(self, object connection) noexcept

@@ -4,6 +4,7 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EBADF, ENOENT, EPERM, errno
 from libc.stdint cimport UINT64_MAX
 from libc.string cimport memset
 from posix.unistd cimport close, write
@@ -79,6 +80,8 @@ cdef class Agenda:
         """Takes a connection in; from here on `add_dirty` and `add_ended` can't fail for it."""
         cdef size_t size = self.table_size
         cdef PyObject **table
+        if descriptor < 0:
+            raise OverflowError("no connection has a negative descriptor")
         if <size_t>descriptor >= size:
             size = <size_t>descriptor + size // 2 + 64
             table = <PyObject **>PyMem_Realloc(self.table, size * sizeof(PyObject *))
@@ -87,6 +90,8 @@ cdef class Agenda:
             memset(table + self.table_size, 0, (size - self.table_size) * sizeof(PyObject *))
             self.table = table
             self.table_size = size
+        if self.table[descriptor] != NULL:
+            raise RuntimeError("two connections have the same descriptor")  # `take_over` comes first
         references_reserve(&self.dirty, self.dirty.length + <size_t>self.connections + 1)
         references_reserve(&self.ended, self.ended.length + <size_t>self.connections + 1)
         references_reserve(&self.resumed, self.resumed.length + <size_t>self.connections + 1)
@@ -95,20 +100,28 @@ cdef class Agenda:
         self.connections += 1
         return 0
 
-    cdef void leave(self, int descriptor) noexcept:
-        """Closes the descriptor and drops the reference."""
+    cdef void leave(self, int descriptor, bint is_taken) noexcept:
+        """Closes the descriptor, unless it is known to be somebody else's, and drops the reference."""
         cdef PyObject *connection = self.table[descriptor]
         self.table[descriptor] = NULL
         self.connections -= 1
         # Closing takes it out of the poller and tells the client, but not while a process that was
         # forked holds a copy: then it would be reported for ever, and the client wait as long.
         # Such a process lets its parent's poller alone, which is the same one, and its sockets.
-        if self.forks_before == forks:
-            dorrit_poller_remove(self.poller, descriptor)
-            dorrit_shutdown(descriptor)
-        # POSIX leaves it open whether EINTR closes the descriptor; Linux and the BSDs do close it,
-        # and a second close could hit somebody else's.
-        close(descriptor)
+        if not is_taken and self.forks_before == forks:
+            # What is not in the poller, or can't be, is another file: somebody has closed the
+            # connection's, and got its number.
+            is_taken = dorrit_poller_remove(self.poller, descriptor) < 0 and (
+                errno == ENOENT or errno == EPERM)
+            # POSIX leaves it open whether EINTR closes the descriptor; Linux and the BSDs do close it,
+            # and a second close could hit somebody else's.
+            if not is_taken:
+                dorrit_shutdown(descriptor)
+                is_taken = close(descriptor) < 0 and errno == EBADF
+            if is_taken:
+                self.reports.descriptor_lost(descriptor, "a client's connection")
+        elif not is_taken:
+            close(descriptor)
         Py_DECREF(<object>connection)
 
     cdef void add_dirty(self, object connection) noexcept:

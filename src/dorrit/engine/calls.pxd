@@ -9,6 +9,8 @@ cdef class Calls(Timekeeper):
     cdef dict watched                   # descriptors that are the caller's, and their functions
 
     cdef int open_waker(self) except -1
+    cdef int take_over(self, int descriptor) except -1
+    cdef int replace_waker(self, int lost) except -1
     cdef int check_usable(self) except -1
     cdef int call_watcher(self, int descriptor) except -1
     cdef int wake_up(self) except -1

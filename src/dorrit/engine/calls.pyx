@@ -7,6 +7,7 @@ from posix.unistd cimport close as close_descriptor, read as read_descriptor
 
 from dorrit.engine.results cimport check_result
 
+import signal
 from collections import deque
 
 
@@ -54,6 +55,7 @@ cdef class Calls(Timekeeper):
             raise ValueError(f"descriptor {descriptor} is watched already")
         if dorrit_poller_add(self.poller, descriptor) < 0:
             PyErr_SetFromErrno(OSError)
+        self.take_over(descriptor)
         self.watched[descriptor] = function
 
     def unwatch(self, descriptor: int) -> None:
@@ -71,6 +73,33 @@ cdef class Calls(Timekeeper):
         self.check_usable()
         self.calls.append((function, arguments))
         self.wake()
+
+    cdef int take_over(self, int descriptor) except -1:
+        cdef int other
+        Timekeeper.take_over(self, descriptor)
+        if self.watched.pop(descriptor, None) is not None:
+            self.reports.descriptor_lost(descriptor, "one that is watched")
+        if descriptor == self.waker or descriptor == self.woken_end:
+            self.replace_waker(descriptor)
+            self.reports.descriptor_lost(descriptor, "the one that wakes the loop")
+        return 0
+
+    cdef int replace_waker(self, int lost) except -1:
+        """One end of the pipe that wakes the loop is somebody else's: there is another one."""
+        cdef int before = self.waker
+        close_descriptor(self.woken_end if lost == self.waker else self.waker)
+        self.waker = self.woken_end = -1
+        self.woken = False
+        self.open_waker()
+        self.wake()     # whatever the one before had to say
+        try:
+            # Signals write a byte to it, which now would go to somebody else.
+            of_signals = signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
+            if of_signals != before:
+                signal.set_wakeup_fd(of_signals)
+        except ValueError:
+            pass    # it is not the main thread's
+        return 0
 
     cdef int check_usable(self) except -1:
         if self.is_lost:

@@ -98,6 +98,7 @@ cdef class Connection:
     cdef int accept(self) except -1
     cdef int peer_has_gone(self) except -1
     cdef void lose(self) noexcept
+    cdef void leave(self, bint is_taken) noexcept
     cdef int stash(self, uint8_t *data, size_t length) except -1
     cdef void to_be_resumed(self) noexcept
     cdef void leave_handshake(self) noexcept

@@ -24,7 +24,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t
+from libc.stdint cimport UINT32_MAX, int64_t
 from libc.string cimport memcpy
 
 from dorrit.engine.agenda cimport (
@@ -46,6 +46,7 @@ from dorrit.engine.frame cimport (
     frame_raw,
     frame_release,
     frame_whole,
+    made,
 )
 from dorrit.engine.framing cimport close_payload, message_compress, payload_of
 from dorrit.engine.queue cimport (
@@ -92,7 +93,7 @@ def connections_alive() -> int:
     return alive
 
 
-def was_closed_here(Connection connection) -> bool:
+def was_closed_here(Connection connection not None) -> bool:
     """Whether the user has closed a connection, by `close` or `abort`."""
     return connection.closed_here
 
@@ -208,7 +209,7 @@ cdef class Connection:
         Raises:
             RuntimeError: The server has no event loop of asyncio, or its open handler waits for itself.
         """
-        if self.agenda.drain is None:
+        if self.agenda is None or self.agenda.drain is None:    # no agenda: the server has not made it
             raise RuntimeError("drain() is for servers with async handlers, and dorrit.listen()")
         return self.agenda.drain(self)
 
@@ -298,7 +299,7 @@ cdef class Connection:
 
     cdef int refuse_message(self) except -1:
         """R20: "the refusal is counted, logged once for each spell"."""
-        self.dropped += 1
+        self.dropped += self.dropped < UINT32_MAX
         if self.agenda.closes_slow_clients:
             # "The object API lets the server choose instead to close such a connection (1008)."
             self.agenda.reports.slow_client_closed(self)
@@ -310,7 +311,7 @@ cdef class Connection:
 
     cdef int pass_over(self, size_t size, bint reported) except -1:
         """A message is too large for any queue: that says nothing about this client."""
-        self.dropped += 1
+        self.dropped += self.dropped < UINT32_MAX
         if reported:
             self.agenda.reports.never_fits(size)
         return 0
@@ -470,6 +471,10 @@ cdef class Connection:
 
     cdef void lose(self) noexcept:
         """→ CLOSED, from any state: the descriptor is closed, all memory is given back."""
+        self.leave(False)
+
+    cdef void leave(self, bint is_taken) noexcept:
+        """→ CLOSED. `is_taken`: the descriptor's number is somebody else's already."""
         cdef int descriptor = self.descriptor
         if descriptor < 0:
             return
@@ -492,7 +497,7 @@ cdef class Connection:
         self.drop_assembly()
         queue_free(&self.queue)
         self.free_input()
-        self.agenda.leave(descriptor)
+        self.agenda.leave(descriptor, is_taken)
 
     cdef int watch_writing(self, bint writing) except -1:
         if self.watched_for_writing != writing:
@@ -571,7 +576,10 @@ cdef class Connection:
 
     cdef int take_in(self, uint8_t *data, size_t length, size_t capacity) except -1:
         """Puts `length` bytes behind those there are; the buffer has `capacity` bytes from now on."""
-        cdef uint8_t *grown = <uint8_t *>PyMem_Realloc(self.input, capacity)
+        cdef uint8_t *grown
+        if capacity > UINT32_MAX or length > capacity or self.input_length > capacity - length:
+            raise OverflowError("what has come does not fit the buffer that is made for it")
+        grown = <uint8_t *>PyMem_Realloc(self.input, capacity)
         if grown == NULL:
             raise MemoryError
         self.input = grown
@@ -594,9 +602,3 @@ cdef class Connection:
 
 STATE_NAMES = {CLOSED: "closed", HANDSHAKING: "handshaking", OPEN: "open", CLOSING: "closing",
                LINGERING: "lingering"}
-
-
-cdef Frame *made(Frame *frame) except NULL:
-    if frame == NULL:
-        raise MemoryError
-    return frame

@@ -6,6 +6,7 @@ from dorrit.engine.frame cimport (
     DORRIT_OPCODE_PING,
     DORRIT_OPCODE_PONG,
     Frame,
+    frame_is_ping,
     frame_is_raw,
     frame_release,
     frame_whole,
@@ -44,14 +45,19 @@ cdef int put_pong(Connection connection, bytes payload) except -1:
 cdef int put_ping(Connection connection) except -1:
     """RFC 6455 section 5.5.2: "A Ping frame may serve either as a keepalive or as a means to verify
     that the remote endpoint is still responsive." It goes before the messages that wait, so that the
-    answer does not have to wait for a slow client to read them all."""
-    cdef Frame *ping = frame_whole(DORRIT_OPCODE_PING, b"")
+    answer does not have to wait for a slow client to read them all. While one waits to be written,
+    another one would say nothing new."""
+    cdef unsigned int position = front(connection) + connection.pongs
+    cdef Frame *ping
+    if position < connection.queue.length and frame_is_ping(queue_at(&connection.queue, position)):
+        return 0
+    ping = frame_whole(DORRIT_OPCODE_PING, b"")
     if ping == NULL:
         raise MemoryError
     if queue_reserve(&connection.queue, 1) < 0:
         frame_release(ping)
         raise MemoryError
-    queue_insert(&connection.queue, front(connection) + connection.pongs, ping)
+    queue_insert(&connection.queue, position, ping)
     frame_release(ping)
     connection.to_be_flushed()
     return 0

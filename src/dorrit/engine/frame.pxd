@@ -19,6 +19,10 @@ cdef enum:
     # Bytes that a frame costs beside its payload: itself, and the object that holds the payload.
     FRAME_COST = 128
 
+    # Bytes of the largest payload, which no frame of a message comes near: what 200 frames and an HTTP
+    # response have together is to fit an OutputQueue's 32 bits.
+    FRAME_PAYLOAD_MAX = 1 << 30
+
 
 # Everything but `references` is set when the frame is made and never changes: any number of queues
 # share it. A plain struct and no Python object, because one is made and freed for every message.
@@ -32,9 +36,10 @@ cdef struct Frame:
     uint8_t counted             # whether it is a data frame: those count against the queue's limit
 
 
-# NULL, without an exception, when memory ran out. The caller owns the one reference to a new frame.
+# NULL, without an exception, when memory ran out, or the payload is larger than the largest. The caller
+# owns the one reference to a new frame.
 cdef Frame *frame_new(
-    bint fin, dorrit_opcode opcode, bytes owner, size_t offset, uint32_t length) noexcept
+    bint fin, dorrit_opcode opcode, bytes owner, size_t offset, size_t length) noexcept
 cdef Frame *frame_raw(bytes content) noexcept
 
 cdef void frame_free(Frame *frame) noexcept
@@ -45,7 +50,14 @@ cdef size_t frames_size() noexcept
 
 cdef inline Frame *frame_whole(dorrit_opcode opcode, bytes payload) noexcept:
     """A message or a control frame in one frame. `payload` is shared, not copied."""
-    return frame_new(True, opcode, payload, 0, <uint32_t>PyBytes_GET_SIZE(payload))
+    return frame_new(True, opcode, payload, 0, <size_t>PyBytes_GET_SIZE(payload))
+
+
+cdef inline Frame *made(Frame *frame) except NULL:
+    """A frame that has been made, or a MemoryError."""
+    if frame == NULL:
+        raise MemoryError
+    return frame
 
 
 cdef inline void frame_release(Frame *frame) noexcept:
@@ -68,6 +80,10 @@ cdef inline void frame_compressed(Frame *frame) noexcept:
 
 cdef inline bint frame_is_pong(const Frame *frame) noexcept:
     return frame.header_length > 0 and (frame.header[0] & 0x0F) == DORRIT_OPCODE_PONG
+
+
+cdef inline bint frame_is_ping(const Frame *frame) noexcept:
+    return frame.header_length > 0 and (frame.header[0] & 0x0F) == DORRIT_OPCODE_PING
 
 
 cdef inline bint frame_is_raw(const Frame *frame) noexcept:

@@ -31,9 +31,12 @@ cdef size_t frames_size() noexcept:
     return size
 
 
-cdef inline Frame *allocate(bytes owner, size_t offset, uint32_t length) noexcept:
+cdef inline Frame *allocate(bytes owner, size_t offset, size_t length) noexcept:
     global alive, size
-    cdef Frame *frame = <Frame *>PyMem_Malloc(sizeof(Frame))
+    cdef Frame *frame
+    if length > FRAME_PAYLOAD_MAX:
+        return NULL
+    frame = <Frame *>PyMem_Malloc(sizeof(Frame))
     if frame == NULL:
         return NULL
     alive += 1
@@ -42,12 +45,12 @@ cdef inline Frame *allocate(bytes owner, size_t offset, uint32_t length) noexcep
     Py_INCREF(owner)
     frame.owner = <PyObject *>owner
     frame.payload = <const uint8_t *>PyBytes_AS_STRING(owner) + offset
-    frame.payload_length = length
+    frame.payload_length = <uint32_t>length
     return frame
 
 
 cdef Frame *frame_new(
-    bint fin, dorrit_opcode opcode, bytes owner, size_t offset, uint32_t length) noexcept:
+    bint fin, dorrit_opcode opcode, bytes owner, size_t offset, size_t length) noexcept:
     """A frame whose payload is owner[offset : offset + length], shared and not copied."""
     cdef Frame *frame = allocate(owner, offset, length)
     if frame != NULL:
@@ -60,7 +63,7 @@ cdef Frame *frame_new(
 
 cdef Frame *frame_raw(bytes content) noexcept:
     """Bytes that are written as they are: an HTTP response."""
-    cdef Frame *frame = allocate(content, 0, <uint32_t>PyBytes_GET_SIZE(content))
+    cdef Frame *frame = allocate(content, 0, <size_t>PyBytes_GET_SIZE(content))
     if frame != NULL:
         frame.header_length = 0
         frame.counted = False

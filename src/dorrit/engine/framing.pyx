@@ -76,7 +76,7 @@ cdef int message_fragment(
         message.frames[message.made] = frame_new(
             offset + size == length,
             opcode if offset == 0 else DORRIT_OPCODE_CONTINUATION,
-            payload, offset, <uint32_t>size)
+            payload, offset, size)
         if message.frames[message.made] == NULL:
             message_release(message)
             return -1

@@ -3,7 +3,7 @@
 
 from libc.stddef cimport size_t
 
-from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, Agenda
+from dorrit.engine.agenda cimport PONGS_MAX, QUEUE_FRAMES_MAX, Agenda
 from dorrit.engine.assembly cimport Assembly
 from dorrit.engine.connection cimport (
     CLOSED,
@@ -13,7 +13,7 @@ from dorrit.engine.connection cimport (
     OPEN,
     Connection,
 )
-from dorrit.engine.frame cimport Frame, frame_is_pong, frame_size
+from dorrit.engine.frame cimport Frame, frame_is_ping, frame_is_pong, frame_size
 from dorrit.engine.queue cimport queue_at
 from dorrit.engine.references cimport references_at
 
@@ -123,7 +123,7 @@ cdef int check_assembly(Agenda agenda, Connection connection) except -1:
 
 
 cdef int check_queue(Connection connection) except -1:
-    cdef unsigned int index, counted = 0, pongs = 0
+    cdef unsigned int index, counted = 0, pongs = 0, pings = 0
     cdef size_t size = 0
     cdef Frame *frame
     for index in range(connection.queue.length):
@@ -131,7 +131,10 @@ cdef int check_queue(Connection connection) except -1:
         counted += frame.counted
         size += frame_size(frame)
         pongs += frame_is_pong(frame) and not (index == 0 and connection.queue.written > 0)
+        pings += frame_is_ping(frame) and not (index == 0 and connection.queue.written > 0)
     check(counted == connection.queue.counted, "data frames are counted")
     check(size - connection.queue.written == connection.queue.bytes, "queued bytes are counted")
     check(pongs == connection.pongs, "pongs are counted")
+    check(pongs <= PONGS_MAX and pings <= 1, "control frames are bounded")
+    check(connection.queue.length - counted <= PONGS_MAX + 4, "control frames are bounded")
     return 0

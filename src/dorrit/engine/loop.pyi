@@ -89,7 +89,12 @@ class Engine(Calls):
     def stop_listening(self) -> None:
         """Take no more clients. Those that were not taken wait in the kernel."""
     def adopt(self, descriptor: int) -> Connection | None:
-        """Take a connected stream socket, which does not block, as a client; None: no memory."""
+        """Take a connected stream socket, which does not block, as a client; None: no memory.
+
+        Raises:
+            OSError: It is not open, or the engine has it already.
+        """
+
     def fileno(self) -> int:
         """The descriptor that is readable when `poll` has something to do."""
     def timeout(self) -> float | None:

@@ -12,6 +12,7 @@ from cpython.ref cimport Py_DECREF
 from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
+from posix.fcntl cimport F_GETFD, fcntl
 from posix.unistd cimport close as close_descriptor
 
 from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, forks
@@ -96,7 +97,7 @@ cdef class Engine(Calls):
         max_message: Bytes of the largest message that is accepted, 1 to 1 GiB; of a compressed one,
             decompressed.
         max_frame_rate: Frames that a client may send in a second; 0: any number.
-        max_head: Bytes of the largest head of a request.
+        max_head: Bytes of the largest head of a request, 1 to 65536.
         max_handshakes: Connections whose request has not come; the oldest is turned away for one more.
         max_buffered: Bytes of messages under way, queued or incomplete, for all clients together; then
             the client with most of them is closed with 1013. 0: any number.
@@ -141,6 +142,8 @@ cdef class Engine(Calls):
             raise ValueError(f"buffer_size must be 10 to 65540, not {buffer_size}")
         if not 1 <= max_message <= 1 << 30:
             raise ValueError(f"max_message must be 1 to {1 << 30}, not {max_message}")
+        if not 1 <= max_head <= MAX_HEAD:
+            raise ValueError(f"max_head must be 1 to {MAX_HEAD}, not {max_head}")
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.on_open = on_open
@@ -170,7 +173,6 @@ cdef class Engine(Calls):
         self.ping_interval = milliseconds_of(ping_interval)
         self.ping_timeout = milliseconds_of(ping_timeout)
         self.idle_timeout = milliseconds_of(idle_timeout)
-        self.timers = []
         self.poller = dorrit_poller_open()
         if self.poller < 0:
             PyErr_SetFromErrno(OSError)
@@ -192,6 +194,7 @@ cdef class Engine(Calls):
         self.check_usable()
         if dorrit_poller_add(self.poller, descriptor) < 0:
             PyErr_SetFromErrno(OSError)
+        self.take_over(descriptor)
         self.listener = descriptor
 
     def stop_listening(self) -> None:
@@ -206,8 +209,13 @@ cdef class Engine(Calls):
 
         Args:
             descriptor: Does not block. The engine owns it from here on and closes it.
+
+        Raises:
+            OSError: It is not open, or the engine has it already.
         """
         self.check_usable()
+        if fcntl(descriptor, F_GETFD) < 0:
+            PyErr_SetFromErrno(OSError)
         return self.take(descriptor)
 
     def fileno(self) -> int:
@@ -247,17 +255,17 @@ cdef class Engine(Calls):
         self.stopping = True
         self.wake()
 
-    def pause(self, Connection connection) -> None:
+    def pause(self, Connection connection not None) -> None:
         """Reads nothing from a connection until `resume`; what the client sends waits, in one buffer
         at most and then in the kernel, and the client feels it. A connection that is closing is read
         on."""
         connection.pause()
 
-    def resume(self, Connection connection) -> None:
+    def resume(self, Connection connection not None) -> None:
         """Reads from a connection again."""
         connection.resume()
 
-    def answer(self, Connection connection, answer) -> None:
+    def answer(self, Connection connection not None, answer) -> None:
         """Answers a request whose open callback has returned `PENDING`. If it is accepted and over
         already, its close callback runs.
 
@@ -301,7 +309,7 @@ cdef class Engine(Calls):
         self.forget = forget
         self.stay()
 
-    def has_room(self, Connection connection) -> bool:
+    def has_room(self, Connection connection not None) -> bool:
         """Whether at most half of what may wait for a client does, or it is over."""
         if connection.state != OPEN:
             return True
@@ -309,11 +317,11 @@ cdef class Engine(Calls):
             self.pending_bytes_max == 0
             or connection.queue.bytes <= self.pending_bytes_max // 2)
 
-    def want_room(self, Connection connection) -> None:
+    def want_room(self, Connection connection not None) -> None:
         """Has `on_room` called when the queue of an open connection has been written."""
         connection.room_wanted = True
 
-    def fail(self, Connection connection, code: int, reason: str) -> None:
+    def fail(self, Connection connection not None, code: int, reason: str) -> None:
         """Closes a connection with this code at once, instead of what is queued (RFC 6455 7.1.7)."""
         connection.fail(code, reason, True)
 

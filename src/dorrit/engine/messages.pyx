@@ -83,6 +83,8 @@ cdef int queue_for_many(
                         queued[0] += 1
                     continue
                 variant = <unsigned int>connection.deflate.window_bits - 8
+                if variant >= VARIANTS:
+                    raise ValueError("a window of deflate has 2^9 to 2^15 bytes")
             if variant > 0 and not made[variant]:
                 content = message_compress(connection.deflate, payload, &compressed)
                 made[variant] = True

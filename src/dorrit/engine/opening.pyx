@@ -93,6 +93,8 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
     head = PyBytes_FromStringAndSize(<char *>start, found + 4 - start)
     # Frames may be right behind the head, in the same read.
     rest = length - <size_t>PyBytes_GET_SIZE(head)
+    if rest > SCRATCH_SIZE:
+        raise OverflowError("what follows a request is larger than the buffer")
     memmove(agenda.input, found + 4, rest)
     connection.free_input()
     if <size_t>PyBytes_GET_SIZE(head) > agenda.head_max:
@@ -111,9 +113,12 @@ cdef int refuse_late(Connection connection) except -1:
 
 
 cdef int refuse(Connection connection, object answer) except -1:
+    cdef bytes response
     if connection.state == CLOSED or connection.state == LINGERING:
         return 0    # it has gone, or has been refused for another reason, before it was decided
     response = answer.response()    # before the log says that the client gets it
+    if response is None:
+        raise TypeError("a refusal has no response")
     connection.agenda.reports.refused(answer)
     connection.refuse(response)
     return 0

@@ -17,12 +17,16 @@ ctypedef struct OutputQueue:
     uint16_t length
     uint16_t counted    # how many of them are data frames
     uint32_t written    # bytes of the first frame (header and payload) that the kernel has taken
-    uint32_t bytes      # of all frames, headers included, less `written`
+    # Of all frames, headers included, less `written`. 32 bits are enough: 200 frames of a message of
+    # 1 GiB each, which is sent in a hundred, are 2 GiB, and one HTTP response has 1 GiB at most.
+    uint32_t bytes
 
 
 cdef enum:
     CAPACITY_FIRST = 4
     CAPACITY_KEPT = 16  # an empty queue gives back what is larger
+    # 200 data frames, and the control frames that may stand before and behind them.
+    LENGTH_MAX = 256
 
 
 cdef inline Frame *queue_at(OutputQueue *queue, unsigned int index) noexcept:
@@ -30,12 +34,15 @@ cdef inline Frame *queue_at(OutputQueue *queue, unsigned int index) noexcept:
 
 
 cdef inline int queue_reserve(OutputQueue *queue, unsigned int more) noexcept:
-    """Makes room for `more` frames, so that putting them in can't fail half-way. -1: no memory."""
+    """Makes room for `more` frames, so that putting them in can't fail half-way. -1: there is no memory
+    for it, or it would be more than any queue has."""
     cdef unsigned int capacity = queue.capacity
     cdef unsigned int index
     cdef Frame **frames
     if queue.length + more <= capacity:
         return 0
+    if more > LENGTH_MAX - queue.length:
+        return -1
     if capacity == 0:
         capacity = CAPACITY_FIRST
     while capacity < queue.length + more:

@@ -130,6 +130,8 @@ cdef int read(Connection connection) except -1:
         return 0    # that has its turn first, and is in the list for it
     before = connection.input_length    # of a header or a control frame: 138 bytes at most
     if before > 0:
+        if before >= SCRATCH_SIZE:
+            raise OverflowError("what was kept of a frame is larger than the buffer")
         memcpy(agenda.input, connection.input, before)
     count = receive(connection, agenda.input + before, SCRATCH_SIZE - before)
     if count <= 0:
@@ -207,7 +209,7 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
             continue
         if connection.state == CLOSING:
             # R21: "from then on nothing more is read from that client"
-            connection.skipping = size
+            connection.skipping = header.header_length + header.payload_length
             continue
         if agenda.frames_max > 0 and is_too_fast(connection):
             continue

@@ -145,6 +145,15 @@ class Reports:
             "-m, --max-connections",
         )
 
+    def descriptor_lost(self, descriptor: int, what: str) -> None:
+        """Report that somebody else has closed a descriptor of the engine's."""
+        self._write(
+            "descriptor lost",
+            logging.ERROR,
+            f"descriptor {descriptor}, {what}, was closed by something else than dorrit, which "
+            "lets it go: look for what closes a descriptor (os.close) or a socket a second time",
+        )
+
     def accept_failed(self, number: int) -> None:
         """Report that the system would not hand over a client."""
         name = errno.errorcode.get(number, str(number))

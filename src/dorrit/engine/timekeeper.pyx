@@ -33,6 +33,9 @@ cdef class Timer:
 
 cdef class Timekeeper(Acceptor):
 
+    def __cinit__(self, *args, **settings):
+        self.timers = []
+
     def every(self, seconds: float, function) -> Timer:
         """Calls `function()` each time that many seconds have passed since the last call (R14).
 

@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=False
 """What goes out: the queue of one connection becomes one gather write for each write event."""
 
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EBADF, EINTR, ENOTSOCK, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
@@ -68,7 +68,8 @@ cdef int flush(Connection connection) except -1:
         if count + 2 > VECTORS_MAX:
             break
         total += header_rest + payload_rest
-        if header_rest > 0 or payload_rest <= COPIED_MAX:
+        # What has no header has not been looked at above: only what there is room for is copied.
+        if header_rest > 0 or (payload_rest <= COPIED_MAX and payload_rest <= room):
             if vector_end != end:
                 vectors[count].iov_base = end
                 vectors[count].iov_len = 0
@@ -95,6 +96,9 @@ cdef int flush(Connection connection) except -1:
 
     sent = dorrit_send(connection.descriptor, vectors, count)
     if sent < 0:
+        if errno == EBADF or errno == ENOTSOCK:
+            connection.lose()   # somebody has closed it, and nothing would ever come of it
+            return tell_of_room(connection)
         if errno != EAGAIN and errno != EINTR:
             connection.peer_has_gone()
             return tell_of_room(connection)
