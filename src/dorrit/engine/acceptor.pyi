@@ -3,6 +3,7 @@
 from typing_extensions import disjoint_base
 
 from dorrit.engine.agenda import Agenda
+from dorrit.engine.connection import Connection
 
 @disjoint_base
 class Acceptor(Agenda):
@@ -11,3 +12,7 @@ class Acceptor(Agenda):
     @property
     def max_connections(self) -> int:
         """Simultaneous connections (R32)."""
+    def open_connections(self) -> list[Connection]:
+        """The connections that the open callback has accepted and that are not closing."""
+    def all_connections(self) -> list[Connection]:
+        """The connections that have a descriptor, in whatever state."""

@@ -10,7 +10,7 @@ from posix.unistd cimport close as close_descriptor
 
 from dorrit.engine.agenda cimport Agenda, is_over_budget
 from dorrit.engine.budget cimport held_by, uncount_request
-from dorrit.engine.connection cimport HANDSHAKING, LINGERING, Connection
+from dorrit.engine.connection cimport HANDSHAKING, LINGERING, OPEN, Connection
 from dorrit.engine.reader cimport read
 from dorrit.engine.writer cimport flush
 
@@ -140,6 +140,25 @@ cdef class Acceptor(Agenda):
         except BaseException as error:
             self.give_up(connection, error)
         return connection
+
+    def all_connections(self) -> list:
+        """The connections that have a descriptor, in whatever state."""
+        cdef size_t descriptor
+        return [
+            <object>self.table[descriptor]
+            for descriptor in range(self.table_size) if self.table[descriptor] != NULL
+        ]
+
+    def open_connections(self) -> list:
+        """The connections that the open callback has accepted and that are not closing."""
+        cdef size_t descriptor
+        return [
+            <object>self.table[descriptor]
+            for descriptor in range(self.table_size)
+            if self.table[descriptor] != NULL
+            and (<Connection>self.table[descriptor]).accepted
+            and (<Connection>self.table[descriptor]).state == OPEN
+        ]
 
     cdef int take_over(self, int descriptor) except -1:
         """A descriptor has come into the poller, which had nothing of this number: whatever is known here

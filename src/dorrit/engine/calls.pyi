@@ -5,11 +5,19 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
+from dorrit.engine.connection import Connection
 from dorrit.engine.timekeeper import Timekeeper
 
 @disjoint_base
 class Calls(Timekeeper):
     """What other threads ask for, and what watches the caller's own descriptors."""
+
+    def adopt(self, descriptor: int) -> Connection | None:
+        """Take a connected stream socket, which does not block, as a client; None: no memory.
+
+        Raises:
+            OSError: It is not open, or the engine has it already.
+        """
 
     def watch(self, descriptor: int, function: Callable[[], object]) -> None:
         """Call `function()` in each turn in which a descriptor is readable, until `unwatch`."""

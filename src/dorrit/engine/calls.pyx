@@ -3,8 +3,10 @@
 
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.stdint cimport uint8_t
+from posix.fcntl cimport F_GETFD, fcntl
 from posix.unistd cimport close as close_descriptor, read as read_descriptor
 
+from dorrit.engine.connection cimport Connection
 from dorrit.engine.results cimport check_result
 
 import signal
@@ -41,6 +43,20 @@ cdef class Calls(Timekeeper):
         if dorrit_poller_add(self.poller, self.woken_end) < 0:
             PyErr_SetFromErrno(OSError)
         return 0
+
+    def adopt(self, descriptor: int) -> Connection:
+        """Takes a connected stream socket as a client that has not sent its request yet.
+
+        Args:
+            descriptor: Does not block. The engine owns it from here on and closes it.
+
+        Raises:
+            OSError: It is not open, or the engine has it already.
+        """
+        self.check_usable()
+        if fcntl(descriptor, F_GETFD) < 0:
+            PyErr_SetFromErrno(OSError)
+        return self.take(descriptor)
 
     def watch(self, descriptor: int, function) -> None:
         """Calls `function()` in each turn in which a descriptor is readable, until `unwatch`. The

@@ -88,13 +88,6 @@ class Engine(Calls):
         """Take clients from a listening socket that does not block. The caller keeps owning it."""
     def stop_listening(self) -> None:
         """Take no more clients. Those that were not taken wait in the kernel."""
-    def adopt(self, descriptor: int) -> Connection | None:
-        """Take a connected stream socket, which does not block, as a client; None: no memory.
-
-        Raises:
-            OSError: It is not open, or the engine has it already.
-        """
-
     def fileno(self) -> int:
         """The descriptor that is readable when `poll` has something to do."""
     def timeout(self) -> float | None:
@@ -135,7 +128,3 @@ class Engine(Calls):
         """Cut off the connections that are left, and run the close callbacks."""
     def close(self) -> None:
         """Cut off all connections, without any callback, and close the engine's descriptors."""
-    def open_connections(self) -> list[Connection]:
-        """The connections that the open callback has accepted and that are not closing."""
-    def all_connections(self) -> list[Connection]:
-        """The connections that have a descriptor, in whatever state."""

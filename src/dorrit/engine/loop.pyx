@@ -12,7 +12,6 @@ from cpython.ref cimport Py_DECREF
 from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
-from posix.fcntl cimport F_GETFD, fcntl
 from posix.unistd cimport close as close_descriptor
 
 from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, forks
@@ -203,20 +202,6 @@ cdef class Engine(Calls):
             dorrit_poller_remove(self.poller, self.listener)
             self.listener = -1
             self.listener_resumes = 0
-
-    def adopt(self, descriptor: int) -> Connection:
-        """Takes a connected stream socket as a client that has not sent its request yet.
-
-        Args:
-            descriptor: Does not block. The engine owns it from here on and closes it.
-
-        Raises:
-            OSError: It is not open, or the engine has it already.
-        """
-        self.check_usable()
-        if fcntl(descriptor, F_GETFD) < 0:
-            PyErr_SetFromErrno(OSError)
-        return self.take(descriptor)
 
     def fileno(self) -> int:
         """The descriptor that is readable when `poll` has something to do."""
@@ -428,25 +413,6 @@ cdef class Engine(Calls):
             if descriptor >= 0:
                 close_descriptor(descriptor)
         self.poller = self.waker = self.woken_end = self.spare = -1
-
-    def all_connections(self) -> list:
-        """The connections that have a descriptor, in whatever state."""
-        cdef size_t descriptor
-        return [
-            <object>self.table[descriptor]
-            for descriptor in range(self.table_size) if self.table[descriptor] != NULL
-        ]
-
-    def open_connections(self) -> list:
-        """The connections that the open callback has accepted and that are not closing."""
-        cdef size_t descriptor
-        return [
-            <object>self.table[descriptor]
-            for descriptor in range(self.table_size)
-            if self.table[descriptor] != NULL
-            and (<Connection>self.table[descriptor]).accepted
-            and (<Connection>self.table[descriptor]).state == OPEN
-        ]
 
     cdef int check_outside_turn(self) except -1:
         # A turn goes through the lists of connections; another one within it would do so as well.
