@@ -95,6 +95,15 @@ def end(group: int, pids: Iterable[int]) -> None:
             kill(number, signal.SIGKILL)
 
 
+@pytest.fixture(autouse=True)
+def ends_all(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End what the servers of a test have made."""
+    servers = request.getfixturevalue("servers") if "servers" in request.fixturenames else None
+    yield
+    for run in servers.runs if servers else []:
+        end(run.pid, [])
+
+
 class Maker:
     """A server that makes processes.
 
@@ -287,7 +296,7 @@ def test_clients_and_the_next_server_do_not_wait_for_it(servers: Servers, kind: 
         run.kill()
         assert other.ended()
         assert not servers.is_listening()
-        status = servers.run(*dorrit("status", servers.path))
+        status = servers.run(*dorrit("status", servers.path), start_new_session=True)
         assert status.process.returncode == 1
         assert "one that has ended has left its socket" in status.err + status.out
         start(servers, kind)
@@ -361,6 +370,45 @@ def test_R28_its_crash_is_its_own(servers: Servers, kind: str, method: str) -> N
     assert run.err.count("listening on") == 1
     assert servers.stop(run) == 0
     assert "Fatal Python error" not in run.err
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("command", ["serve", "program"])
+@pytest.mark.parametrize("end_of_file", ["dorrit.main()", "app.run()"])
+def test_one_that_imports_the_servers_file_is_no_second_server(
+    servers: Servers, end_of_file: str, command: str, method: str
+) -> None:
+    file = servers.directory / "doubles.py"
+    file.write_text(f"""
+import multiprocessing
+import dorrit
+
+def double(number):
+    return 2 * number
+
+def said(conn, message):
+    context = multiprocessing.get_context({method!r})
+    with context.Pool(1) as pool:
+        conn.send(str(pool.apply(double, (21,))))
+
+app = dorrit.Server("doubles")
+app.on_message(said)
+
+def ws_init_func(): pass
+def ws_open_callback(conn, cookie): return 0
+def ws_read_callback(conn, binary, data): said(conn, data)
+def ws_close_callback(conn): pass
+def ws_exit_func(): pass
+
+{end_of_file}
+""")
+    words = servers.command(f"{file}:app" if end_of_file == "app.run()" else file)
+    if command == "program":
+        words = [words[0], file, *words[5:]]
+    run = servers.start(*words, start_new_session=True).until_listening()
+    assert servers.connect().ask("double") == "42"
+    assert servers.stop(run) == 0
+    assert len(run.log) == run.err.count(" INFO ")
 
 
 # Nobody waits for it
@@ -464,7 +512,7 @@ asyncio.run(main())
 
 
 def test_one_that_leaves_the_block_of_a_guest_leaves_the_guest_alone(servers: Servers) -> None:
-    run = servers.start(sys.executable, "-c", GUEST, servers.path)
+    run = servers.start(sys.executable, "-c", GUEST, servers.path, start_new_session=True)
     run.until_said("ready")
     client = servers.connect()
     run.until_said("child 3")

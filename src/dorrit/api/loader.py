@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from dorrit.errors import StartError, reason_of
 from dorrit.raised import EXITS, exc_info, summary_of
@@ -15,9 +15,23 @@ from dorrit.raised import EXITS, exc_info, summary_of
 _loading = False
 
 
-def is_loading() -> bool:
-    """Tell whether a server's file is being loaded: what it calls is not the main program then."""
-    return _loading
+def is_imported(caller: FrameType) -> bool:
+    """Tell whether a file is not the program, so that what runs a server at its end does nothing.
+
+    ``dorrit serve`` loads it; or a process of multiprocessing needs a function that is in it, and
+    has no copy of the server's memory (the methods spawn and forkserver).
+
+    Args:
+        caller: Who would run the server.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    is_child = process is not None and (
+        process.parent_process() is not None
+        # As multiprocessing finds out itself that a module is being imported for a child.
+        or getattr(process.current_process(), "_inheriting", False)
+    )
+    at_the_end = caller.f_code.co_name == "<module>"
+    return _loading or (is_child and at_the_end and caller.f_globals.get("__name__") != "__main__")
 
 
 @contextlib.contextmanager

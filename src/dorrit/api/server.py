@@ -253,7 +253,8 @@ class Server:
         """Run the server with the options of ``dorrit serve``.
 
         It does not return: the process exits when the server stops. It does nothing while ``dorrit
-        serve`` loads the file, so it may stand at the file's end.
+        serve`` loads the file, or a process of multiprocessing that needs a function of it, so it
+        may stand at the file's end.
 
         Args:
             argv: The options; those of the process, if None.
@@ -266,7 +267,7 @@ class Server:
         """
         if isinstance(argv, str):
             raise TypeError(f"argv is a list of str, not a str: run([{argv!r}])")
-        if loader.is_loading():
+        if loader.is_imported(sys._getframe(1)):  # noqa: SLF001 - whose "run" it is
             return
         from dorrit.api import standalone  # noqa: PLC0415 - a server that is a guest needs none of it
 

@@ -30,14 +30,15 @@ def main() -> None:
 
     For the end of a server's file: ``python FILE -x`` then is ``dorrit serve FILE -x``. It does not
     return: the process exits when the server stops. It does nothing when ``dorrit serve`` loads the
-    file.
+    file, or a process of multiprocessing that needs a function of it.
 
     Raises:
         SystemExit: The server has stopped, or could not start.
     """
-    if loader.is_loading():
+    caller = sys._getframe(1)  # noqa: SLF001 - what a server's "main" is part of
+    if loader.is_imported(caller):
         return
-    namespace = sys._getframe(1).f_globals  # noqa: SLF001 - what a server's "main" is part of
+    namespace = caller.f_globals
     sys.exit(run(Path(sys.argv[0]).name, lambda: procedural.application_of(namespace)))
 
 
