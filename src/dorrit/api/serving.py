@@ -29,6 +29,7 @@ from dorrit.process.limits import raise_descriptor_limit
 from dorrit.process.log import NO_SYSLOG, Log
 from dorrit.process.privileges import Identity
 from dorrit.process.signals import Handlers
+from dorrit.process.starting import Guard
 from dorrit.process.status import Status
 from dorrit.raised import EXITS
 from dorrit.settings import Settings, merge
@@ -95,6 +96,7 @@ class Run:
     is_daemon: bool = False
     serves: bool = False
     stop_failed: bool = False
+    guard: Guard | None = None
 
     def __init__(
         self, load: Callable[[], Application], given: Mapping[str, Any], made: ExitStack
@@ -167,6 +169,8 @@ class Run:
         libdorrit(3): "Dorrit calls ws_init_func() ... before attempting to change the server's user
         and group ... before the server becomes a daemon and starts listening for connections."
         """
+        self.guard = Guard()
+        self.made.callback(self.guard.close)
         self._load()
         self.is_daemon = not self.settings.foreground
         identity = privileges.resolve(self.settings.user, self.settings.group)
@@ -185,6 +189,7 @@ class Run:
                     command=self.launch.command if self.is_daemon else None,
                 )
                 self.holdings = self.made.enter_context(Holdings(wanted))
+                self.guard.watch(self.holdings.paths)
                 self._hide_from_children()
                 if self.is_daemon:
                     self._detach()
@@ -321,7 +326,11 @@ class Run:
         """Become a daemon (R22). Only that returns."""
         if self.settings.log is None and not self.log.use_syslog(self.holdings.name):
             logger.warning("%s", NO_SYSLOG)
+        if self.guard is not None:
+            self.guard.forget()  # the command is not what has made them
         self.readiness = daemon.detach()
+        if self.guard is not None:
+            self.guard.watch(self.holdings.paths)
         children.hold(self.readiness)
         self.holdings.own()
         self.handlers.install(daemon=True)
@@ -330,7 +339,9 @@ class Run:
     def _drop(self, identity: Identity) -> None:
         """Give up root's privileges (R26); what takes them at the end is left to a janitor."""
         if os.geteuid() == 0 and identity.uid != 0:
-            self.holdings.start_janitor()
+            janitor = self.holdings.start_janitor()
+            if self.guard is not None:
+                self.guard.watch(self.holdings.paths, janitor.descriptor)
         privileges.drop(identity)
 
     def _keep_record(self) -> None:
@@ -384,9 +395,13 @@ class Run:
             engine.listen(holdings.listener.descriptor)
             holdings.status_socket.listen(describe)
             engine.watch(holdings.status_socket.descriptor, holdings.status_socket.answer)
+            if self.guard is not None:
+                self.guard.release_signals()
             if not self.settings.no_restart:
                 restarter = self._arm(handover, self.application.file)
             self._say_ready(loop)
+            if self.guard is not None:
+                self.guard.forget()
             try:
                 with leaving.ended_in_children():
                     loop.run()

@@ -52,6 +52,20 @@ def arm(
 def disarm() -> None:
     """From now on a crash ends the process, as the signal's default action does."""
 
+def guard(paths: Iterable[bytes], told: int) -> None:
+    """Have a crash of this process end it, whatever is armed, and remove what it has made.
+
+    Args:
+        paths: Absolute; what stands there now is removed, if it is still the same then.
+        told: A descriptor that then gets a byte; -1: none.
+
+    Raises:
+        OSError: There is no memory.
+    """
+
+def unguard() -> None:
+    """From now on a crash does what is armed, or the signal's default action."""
+
 def catch(number: int) -> None:
     """Install the handler for a signal.
 

@@ -51,6 +51,8 @@ cdef extern from "crash.h" nogil:
 
     int dorrit_crash_arm(const dorrit_crash_plan *plan)
     void dorrit_crash_disarm()
+    int dorrit_crash_guard(const char **paths, size_t count, int told)
+    void dorrit_crash_unguard()
     int dorrit_crash_catch(int number)
     void dorrit_crash_handler(int number)
     int dorrit_crash_use_stack()
@@ -156,6 +158,16 @@ def arm(
 
 def disarm():
     dorrit_crash_disarm()
+
+
+def guard(paths, int told):
+    cdef _Strings array = _Strings(paths)
+    if dorrit_crash_guard(array.array, array.count, told) == -1:
+        PyErr_SetFromErrno(OSError)
+
+
+def unguard():
+    dorrit_crash_unguard()
 
 
 def catch(int number):

@@ -53,6 +53,22 @@ struct armed_plan {
 
 static _Atomic(const struct armed_plan *) armed;
 
+/* What is removed if the process ends before it has started. */
+struct made {
+    const char *path;
+    dev_t device;
+    ino_t inode;
+};
+
+struct guard {
+    struct made *made;
+    size_t count;
+    int told;
+    pid_t pid;
+};
+
+static _Atomic(const struct guard *) guard;
+
 /* Set by the first thread that crashes. */
 static atomic_bool crashing;
 
@@ -183,6 +199,52 @@ int dorrit_crash_arm(const struct dorrit_crash_plan *plan)
 void dorrit_crash_disarm(void)
 {
     atomic_store(&armed, NULL);
+}
+
+static struct guard *lay_out_guard(struct arena *arena, const char *const *paths, size_t count)
+{
+    struct guard *placed = place(arena, NULL, sizeof *placed);
+    struct made *made = place(arena, NULL, count * sizeof *made);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *path = place_string(arena, paths[i]);
+        struct stat status;
+        if (made != NULL && lstat(paths[i], &status) == 0) {
+            made[kept++] =
+                (struct made){.path = path, .device = status.st_dev, .inode = status.st_ino};
+        }
+    }
+    if (placed != NULL) {
+        *placed = (struct guard){.made = made, .count = kept, .pid = getpid()};
+    }
+    return placed;
+}
+
+int dorrit_crash_guard(const char *const *paths, size_t count, int told)
+{
+    struct arena arena = {0};
+    lay_out_guard(&arena, paths, count);
+    const size_t size = arena.used;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return -1;
+    }
+    arena = (struct arena){.memory = memory};
+    struct guard *laid = lay_out_guard(&arena, paths, count);
+    laid->told = told;
+    if (mprotect(memory, size, PROT_READ) == -1) {
+        const int error = errno;
+        munmap(memory, size);
+        errno = error;
+        return -1;
+    }
+    atomic_store(&guard, laid);
+    return 0;
+}
+
+void dorrit_crash_unguard(void)
+{
+    atomic_store(&guard, NULL);
 }
 
 int dorrit_crash_catch(int number)
@@ -412,8 +474,31 @@ static bool can_run(const struct armed_plan *plan)
     return true;
 }
 
+/* Removes what a server has made that ends before it has started. */
+static void remove_made(const struct guard *found)
+{
+    for (size_t i = 0; i < found->count; i++) {
+        const struct made *made = &found->made[i];
+        struct stat status;
+        if (lstat(made->path, &status) == 0 && status.st_dev == made->device
+            && status.st_ino == made->inode) {
+            unlink(made->path);
+        }
+    }
+    if (found->told != -1) {
+        /* There is nobody to tell if this fails. */
+        const ssize_t written = write(found->told, ".", 1);
+        (void)written;
+    }
+}
+
 void dorrit_crash_handler(int number)
 {
+    const struct guard *found = atomic_load(&guard);
+    if (found != NULL && found->pid == getpid()) {
+        remove_made(found);
+        end(number);
+    }
     const struct armed_plan *plan = atomic_load(&armed);
     if (plan == NULL || plan->pid != getpid()) {
         end(number);

@@ -53,6 +53,14 @@ int dorrit_crash_arm(const struct dorrit_crash_plan *plan);
 /* From now on a crash ends the process, as the signal's default action does. */
 void dorrit_crash_disarm(void);
 
+/* Until dorrit_crash_unguard(), a crash of this process ends it, whatever is armed, and removes what
+ * stands at these absolute paths now: those that are still the same files then. A byte is written to
+ * the descriptor `told`, unless that is -1. What cannot be looked at is left out. Returns 0, or -1
+ * with errno set. A guard takes some memory that is not given back, as a plan does. */
+int dorrit_crash_guard(const char *const *paths, size_t count, int told);
+
+void dorrit_crash_unguard(void);
+
 /* Installs the handler for a signal. Returns 0, or -1 with errno set. */
 int dorrit_crash_catch(int number);
 

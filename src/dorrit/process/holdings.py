@@ -183,10 +183,25 @@ class Holdings:
         if self.pid_file is not None:
             self.pid_file.write()
 
-    def start_janitor(self) -> None:
+    @property
+    def paths(self) -> list[str]:
+        """What stands in the file system because of them, in the order in which it goes."""
+        paths = [self.status_socket.path]
+        if self.record is not None:
+            paths.append(self.record.path)
+        if self.listener.lock is not None:
+            paths = [self.listener.path, *paths, self.listener.lock.path]
+        if self.pid_file is not None:
+            paths.append(self.pid_file.path)
+        return paths
+
+    def start_janitor(self) -> Janitor:
         """Have the files removed when this process has ended, though it may not do so itself.
 
         To be called in the process that serves, before privileges are dropped.
+
+        Returns:
+            The janitor.
 
         Raises:
             StartError: It can't be started.
@@ -202,6 +217,7 @@ class Holdings:
             locks.append(self.pid_file.lock.descriptor)
         record_path = [] if self.record is None else [self.record.path]
         self.janitor = Janitor(self.name, paths, locks, if_told=record_path)
+        return self.janitor
 
     def keep_record(self) -> None:
         """Have the record stay when the server ends, as it does when it is killed."""
