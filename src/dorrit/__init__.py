@@ -52,4 +52,4 @@ __version__ = "0.1.0"
 """The version of dorrit."""
 
 ws_config_file: str | None = None
-"""What ``-f`` names (R35), or None. It is set before the server's file is loaded."""
+"""What ``-f`` names, or None. It is set before the server's file is loaded."""

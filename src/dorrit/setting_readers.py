@@ -5,6 +5,15 @@ A reader returns the value, and raises ValueError with the reason, in one line, 
 
 import re
 from collections.abc import Callable
+from typing import Final
+
+NO_TCP: Final = (
+    "dorrit listens on UNIX-domain sockets only, behind a web server; for development, "
+    "'dorrit dev' has a TCP port"
+)
+
+ADDRESS: Final = re.compile(r"(?:[\w.-]*|\[[0-9A-Fa-f:]*\]):?[0-9]+")
+"""A TCP port, or a host with one."""
 
 
 def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
@@ -63,7 +72,8 @@ def seconds(minimum: float, maximum: float, *, zero: bool = True) -> Callable[[s
 def absolute_path(text: str) -> str:
     """Read the path of a file that may not exist yet."""
     if not text.startswith("/"):
-        raise ValueError(f"{text!r} is not absolute: it must begin with /")
+        advice = f"; {NO_TCP}" if ADDRESS.fullmatch(text) else ""
+        raise ValueError(f"{text!r} is not absolute: it must begin with /{advice}")
     return file_name(text)
 
 

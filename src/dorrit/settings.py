@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, TypedDict
 from dorrit.errors import StartError
 from dorrit.protocol.origin import read_origin
 from dorrit.setting_readers import (
+    NO_TCP,
     absolute_path,
     file_name,
     one_of,
@@ -434,6 +435,9 @@ def _wrong_type(setting: Setting, value: object) -> TypeError:
 # The command line
 
 
+TCP_OPTIONS: Final = frozenset({"--port", "--host", "--bind", "--address", "-p"})
+
+
 class CommandLine(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, and takes no option by a part of its name."""
 
@@ -441,6 +445,27 @@ class CommandLine(argparse.ArgumentParser):
         """Take the settings of `argparse.ArgumentParser`."""
         # "--max" would become ambiguous, and fail, with the next option that begins so.
         super().__init__(**settings, allow_abbrev=False)
+
+    def parse_known_args(  # type: ignore[override]  # no other kinds of namespaces
+        self,
+        args: Sequence[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and know all: a subcommand's parser says itself what it does not."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._advice(unknown)}")
+        return parsed, unknown
+
+    def _advice(self, unknown: Iterable[str]) -> str:
+        for word in unknown:
+            option = word.partition("=")[0]
+            if option in TCP_OPTIONS:
+                return f"; {NO_TCP}"
+            close = difflib.get_close_matches(option, self._option_string_actions, n=1, cutoff=0.75)
+            if option.startswith("--") and close:
+                return f"; did you mean {close[0]}?"
+        return ""
 
     def error(self, message: str) -> NoReturn:
         """Raise a StartError; argparse would print the usage as well, which buries the reason."""

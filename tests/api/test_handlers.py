@@ -506,6 +506,22 @@ def test_a_broadcast_reaches_the_open_connections() -> None:
             assert three.receive() == "1"
 
 
+def test_a_broadcast_to_one_connection_says_how_to_send() -> None:
+    app = Server()
+
+    @app.on_message
+    def said(conn: Connection, message: str) -> None:
+        try:
+            app.broadcast(conn, message)  # type: ignore[arg-type]
+        except TypeError as error:
+            conn.send(str(error))
+
+    with serve(app) as server, server.connect() as client:
+        client.send("hello")
+        told = "broadcast takes several connections: conn.send(message) is for one"
+        assert client.receive() == told
+
+
 # Room in the queue
 
 

@@ -97,10 +97,17 @@ def test_a_method_with_other_arguments_is_refused_when_the_server_is_made() -> N
         Chat("chat")
 
 
-@pytest.mark.parametrize("what", [(), (5,), (any_handler, any_handler)])
+@pytest.mark.parametrize("what", [(5,), (any_handler, any_handler)])
 def test_a_decorator_takes_one_function(what: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError, match="on_open is a decorator: it takes one function"):
         Server().on_open(*what)
+
+
+def test_a_decorator_with_parentheses_is_told_to_leave_them_away() -> None:
+    with pytest.raises(
+        TypeError, match=r"^@app\.on_open has no parentheses: it takes the function"
+    ):
+        Server().on_open()
 
 
 def test_a_built_in_that_does_not_say_what_it_takes_is_a_handler() -> None:

@@ -56,6 +56,17 @@ def picture(directory: Path) -> dict[str, object]:
             ["-l", "relative"],
             "argument -l/--listen: 'relative' is not absolute: it must begin with /",
         ),
+        *(
+            (
+                ["-l", address],
+                (
+                    f"argument -l/--listen: {address!r} is not absolute: it must begin with /; "
+                    "dorrit listens on UNIX-domain sockets only, behind a web server; for "
+                    "development, 'dorrit dev' has a TCP port"
+                ),
+            )
+            for address in ("127.0.0.1:8000", "localhost:80", ":8000", "8000", "[::1]:8000")
+        ),
         (
             ["--log-level", "all"],
             "argument --log-level: 'all' is none of debug, info, warning, error, critical",
@@ -77,8 +88,31 @@ def test_R30_R31_R32_a_value_out_of_range_is_a_usage_error(
             ["serve"],
             "dorrit: the following arguments are required: SERVER; see dorrit serve --help",
         ),
-        (["serve", "a.py", "-q"], "dorrit: unrecognized arguments: -q; see dorrit --help"),
-        (["serve", "a.py", "b.py"], "dorrit: unrecognized arguments: b.py; see dorrit --help"),
+        (["serve", "a.py", "-q"], "dorrit: unrecognized arguments: -q; see dorrit serve --help"),
+        (
+            ["serve", "a.py", "b.py"],
+            "dorrit: unrecognized arguments: b.py; see dorrit serve --help",
+        ),
+        (
+            ["serve", "a.py", "--ping-intervall=20"],
+            (
+                "dorrit: unrecognized arguments: --ping-intervall=20; did you mean "
+                "--ping-interval?; see dorrit serve --help"
+            ),
+        ),
+        (
+            ["status", "a", "--json"],
+            "dorrit: unrecognized arguments: --json; see dorrit status --help",
+        ),
+        (
+            ["serve", "a.py", "--port", "8000"],
+            (
+                "dorrit: unrecognized arguments: --port 8000; dorrit listens on UNIX-domain "
+                "sockets only, behind a web server; for development, 'dorrit dev' has a TCP port; "
+                "see dorrit serve --help"
+            ),
+        ),
+        (["--verison"], "dorrit: the following arguments are required: COMMAND; see dorrit --help"),
         ([], "dorrit: the following arguments are required: COMMAND; see dorrit --help"),
     ],
 )
@@ -367,7 +401,7 @@ def test_R25_a_directory_that_may_not_be_written(servers: Servers) -> None:
     path = folder / "socket"
     assert as_nobody(servers, servers.write(""), "-l", path) == (
         f"dorrit: {path}: the socket can't be made: Permission denied: {folder} must be writable "
-        "for the server's user\n"
+        "for the server's user; or choose another path with -l\n"
     )
 
 
@@ -380,7 +414,7 @@ def test_R13_R25_the_default_socket_has_the_servers_name(
     err = as_nobody(servers, servers.write(init))
     assert err == (
         f"dorrit: /var/run/{name}.socket: the socket can't be made: Permission denied: /var/run "
-        "must be writable for the server's user\n"
+        "must be writable for the server's user; or choose another path with -l\n"
     )
 
 

@@ -298,7 +298,7 @@ def test_R25_a_directory_that_may_not_be_written_is_an_error(directory: Path, st
     )
     assert told == (
         f"1 {path}: the socket can't be made: Permission denied: {directory} must be writable for "
-        "the server's user\n"
+        "the server's user; or choose another path with -l\n"
     )
     assert list(directory.iterdir()) == before
     directory.chmod(0o755)

@@ -56,7 +56,7 @@ def _current() -> "FiveFunctions":
 
 
 def ws_set_name(name: str) -> None:
-    """Set the server's name, in ``ws_init_func`` (R13).
+    """Set the server's name, in ``ws_init_func``.
 
     It is the identity of the server's log, the stem of its pid file and, unless ``-l`` is given, of
     its socket, ``/var/run/NAME.socket``. Without it the name is ``server``, and the socket
@@ -78,7 +78,7 @@ def ws_set_name(name: str) -> None:
 
 
 def ws_set_periodic(func: Callable[[], object], seconds: float) -> None:
-    """Have ``func()`` called each time that many seconds have passed since the last call (R14).
+    """Have ``func()`` called each time that many seconds have passed since the last call.
 
     There is one such function; a second call replaces the first one's. What it raises is logged.
 
@@ -98,12 +98,12 @@ def ws_set_periodic(func: Callable[[], object], seconds: float) -> None:
 
 
 def ws_set_data(conn: Connection, obj: object) -> None:
-    """Keep one object with the connection (R15)."""
+    """Keep one object with the connection."""
     conn.data = obj
 
 
 def ws_get_data(conn: Connection) -> Any:  # noqa: ANN401 - it is the user's object
-    """Return the object that was set with `ws_set_data`, or None (R15)."""
+    """Return the object that was set with `ws_set_data`, or None."""
     return conn.data
 
 
@@ -112,7 +112,7 @@ ws_write_conn = queue_message
 
 
 def ws_close_conn(conn: Connection, force: bool) -> None:  # noqa: FBT001 - as in libdorrit(3)
-    """Close a connection (R21). Does nothing if it is closed already.
+    """Close a connection. Does nothing if it is closed already.
 
     Args:
         conn: The connection.

@@ -60,7 +60,7 @@ class Server:
     a coroutine, as a wrapper around an `async` one does, has not run: that counts as an exception.
 
     Attributes:
-        name: What the server calls itself (R13).
+        name: What the server calls itself.
     """
 
     def __init__(self, name: str | None = None, **settings: Unpack[ServerSettings]) -> None:
@@ -155,6 +155,8 @@ class Server:
 
     def _handle(self, event: str, *handlers: Callable[..., Any]) -> Callable[..., Any]:
         decorator, arguments = f"on_{event}", EVENTS[event]
+        if not handlers:
+            raise TypeError(f"@app.{decorator} has no parentheses: it takes the function below it")
         if len(handlers) != 1 or not callable(handlers[0]):
             raise TypeError(f"{decorator} is a decorator: it takes one function and nothing else")
         handler = handlers[0]
@@ -224,7 +226,7 @@ class Server:
 
         Returns:
             How many of them have it in their queue. Those that are closed have not, nor those
-            whose queue has no room for all of it (R20); see `Connection.dropped`.
+            whose queue has no room for all of it; see `Connection.dropped`.
 
         Raises:
             TypeError: `connections` holds something else, or `message` is of another type.

@@ -18,13 +18,13 @@ class Connection:
     quietly not done.
 
     Attributes:
-        data: Whatever you want to keep with the connection; None until set (R15).
+        data: Whatever you want to keep with the connection; None until set.
     """
 
     data: Any
     @property
     def dropped(self) -> int:
-        """Messages that were not queued, because this client did not read (R20)."""
+        """Messages that were not queued, because this client did not read."""
     @property
     def is_open(self) -> bool:
         """Whether messages can still be queued for this client."""
@@ -57,7 +57,7 @@ class Connection:
 
         Returns:
             Whether it is queued. If not, the connection is closed or closing, or its queue has no
-            room for all of the message (R20), because the client does not read; see `dropped`.
+            room for all of the message, because the client does not read; see `dropped`.
 
         Raises:
             TypeError: `message` is of another type.

@@ -106,8 +106,8 @@ cdef class Connection:
     quietly not done.
 
     Attributes:
-        data: Whatever you want to keep with the connection; `None` until set (R15).
-        dropped: Messages that were not queued, because this client did not read (R20).
+        data: Whatever you want to keep with the connection; `None` until set.
+        dropped: Messages that were not queued, because this client did not read.
     """
 
     def __cinit__(self):
@@ -174,7 +174,7 @@ cdef class Connection:
 
         Returns:
             Whether it is queued. If not, the connection is over, or its queue has no room for all of
-            the message (R20), because the client does not read; see `dropped`.
+            the message, because the client does not read; see `dropped`.
 
         Raises:
             TypeError: `message` is of another type.

@@ -17,7 +17,7 @@ def queue_message(
 def queue_message(
     conns: Connection | Iterable[Connection], binary: int, data: Buffer
 ) -> Literal[0, -1, -2]:
-    """Frame a message once and queue it for one connection or for many (R16 to R20).
+    """Frame a message once and queue it for one connection or for many.
 
     Nothing is written here: that happens at the end of the loop's turn. A connection that is closed
     is passed over; one whose queue has no room for the whole message does not get it (see
@@ -38,7 +38,7 @@ def queue_message(
     """
 
 def broadcast(conns: Iterable[Connection], message: str | Buffer) -> int:
-    """Frame a message once and queue it for many connections (R16 to R20).
+    """Frame a message once and queue it for many connections.
 
     Connections that are closed, or whose queue has no room for all of it, are passed over.
 

@@ -117,7 +117,7 @@ cdef int queue_for_many(
 @cython.embedsignature(True)
 @cython.embedsignature.format("clinic")
 def queue_message(conns, binary, data) -> int:
-    """Frames a message once and queues it for one connection or for many (R16 to R20).
+    """Frames a message once and queues it for one connection or for many.
 
     Nothing is written here: that happens at the end of the loop's turn. The frames are shared, so a
     broadcast holds one copy of `data`. A connection that is closed is passed over; one whose queue
@@ -161,7 +161,7 @@ def queue_message(conns, binary, data) -> int:
 @cython.embedsignature(True)
 @cython.embedsignature.format("clinic")
 def broadcast(conns, message) -> int:
-    """Frames a message once and queues it for many connections (R16 to R20).
+    """Frames a message once and queues it for many connections.
 
     Connections that are closed, or whose queue has no room for all of it, are passed over.
 
@@ -182,6 +182,8 @@ def broadcast(conns, message) -> int:
     cdef bytes payload = payload_of(binary, message)
     cdef Py_ssize_t queued = 0
     cdef bint too_large = False
+    if type(conns) is Connection:
+        raise TypeError("broadcast takes several connections: conn.send(message) is for one")
     if queue_for_many(
             conns, DORRIT_OPCODE_BINARY if binary else DORRIT_OPCODE_TEXT,
             payload, &queued, &too_large) < 0:

@@ -318,7 +318,10 @@ def _why(error: OSError, path: str) -> str:
                 f"{error.strerror}: root lacks the capability CAP_DAC_OVERRIDE, so {directory} "
                 "must be its own"
             )
-        return f"{error.strerror}: {directory} must be writable for the server's user"
+        return (
+            f"{error.strerror}: {directory} must be writable for the server's user; or choose "
+            "another path with -l"
+        )
     if error.errno == errno.EOVERFLOW:
         return f"{error.strerror}: its user has no number outside this user namespace"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:

@@ -64,7 +64,7 @@ class Request:
 
     @property
     def cookie(self) -> str:
-        """The content of the Cookie field, ``""`` if there was none (R9).
+        """The content of the Cookie field, ``""`` if there was none.
 
         A browser that speaks HTTP/2 may send a field for each cookie. RFC 9113 section 8.2.3 has
         the web server join them with ``; `` on the way to HTTP/1.1; some leave it to us.
