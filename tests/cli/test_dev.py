@@ -345,6 +345,16 @@ def test_the_options_of_serve_are_passed_on(server: Path) -> None:
         assert closed.value.rcvd.code == 1009
 
 
+def test_without_a_server_it_runs_one_that_sends_everything_back() -> None:
+    with Dev("--port", "0") as dev:
+        port = dev.open_port()
+        origin = Origin(f"http://127.0.0.1:{port}")
+        with connect(f"ws://127.0.0.1:{port}/", origin=origin, open_timeout=PATIENCE) as client:
+            for message in ("hello", b"bytes"):
+                client.send(message)
+                assert client.recv(PATIENCE) == message
+
+
 ALL_SERVED = """
 import dorrit
 
@@ -450,7 +460,6 @@ def test_a_directory_is_served_instead_of_the_page(server: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "SERVER"),
         (["server.py", "--port", "65536"], "not a port (0 to 65535): '65536'"),
         (["server.py", "--port", "-1"], "--port"),
         (["server.py", "--port", "http"], "not a port (0 to 65535): 'http'"),

@@ -168,7 +168,7 @@ def test_R38_the_synopsis_has_each_option_once() -> None:
         positional = [
             str(action.metavar) for action in PARSERS[command]._actions if not action.option_strings
         ]
-        assert re.findall(r"^\.Ar (\w+)$", own, re.MULTILINE) == positional
+        assert re.findall(r"^\.(?:Op )?Ar (\w+)$", own, re.MULTILINE) == positional
 
 
 # The library

@@ -20,12 +20,13 @@ You write a few functions; dorrit is the rest."""
 
 EPILOG = """\
 Try it:
-  dorrit dev examples/echo.py
-  dorrit serve examples/echo.py -x -l /tmp/echo.socket
+  dorrit dev
+  dorrit dev chat.py:app
+  dorrit serve chat.py:app -x -l /tmp/chat.socket
 
 Without -x a server becomes a daemon; then:
-  dorrit status echo
-  dorrit stop echo
+  dorrit status chat
+  dorrit stop chat
 
 'dorrit COMMAND --help' describes the options of each command."""
 

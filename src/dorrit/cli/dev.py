@@ -18,7 +18,7 @@ EPILOG = """\
 Ctrl-C stops both. Exit status: 0 after a stop, 2 for a wrong command line, 1 if the port cannot be
 had, the server's own if it could not be started.
 
-  dorrit dev examples/echo.py
+  dorrit dev
   dorrit dev chat.py:app --port 9000 --static public"""
 
 OWN = ("listen", "foreground")
@@ -56,7 +56,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "server",
         metavar="SERVER",
-        help=SERVER,
+        nargs="?",
+        help=f"{SERVER}; without it a server runs that sends every message back",
     )
     parser.add_argument(
         "--port",
@@ -95,12 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
         The exit status.
     """
     # Here, so that `dorrit serve` does not load an HTTP server that it has no use for.
+    from dorrit.dev import ECHO  # noqa: PLC0415
     from dorrit.dev import run as run_server  # noqa: PLC0415
 
     told = given(arguments)
     config_file = told.get("config_file")
     return run_server(
-        arguments.server,
+        arguments.server or os.fspath(ECHO),
         port=arguments.port,
         static=arguments.static,
         config_file=Path(config_file) if config_file else None,

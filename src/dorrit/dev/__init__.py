@@ -24,6 +24,9 @@ from dorrit.settings import Settings
 
 __all__ = ["run"]
 
+ECHO = Path(__file__).with_name("echo.py")
+"""A server for who has none yet."""
+
 
 def say(text: str) -> None:
     """Write one line to stderr, where the server's own log goes too.
