@@ -2,7 +2,8 @@
 
 Clients connect, send requests, messages, pieces of them and any bytes, cut anywhere; they read
 some, end their side, or go. Callbacks, and code between the turns, send, broadcast, close, abort,
-pause and raise. Time passes in between. The only outcomes allowed:
+pause and raise. Time passes in between. A hundred clients may do the same at once, and each send
+thousands of frames for one read (`fuzz.crowd`). The only outcomes allowed:
 
 - a client gets nothing, an HTTP response with one of `STATUSES`, or 101 and frames that RFC 6455
   and RFC 7692 have a client accept, with a close code out of `expected_codes` and nothing behind;
@@ -36,6 +37,7 @@ from dorrit.protocol.request import Request
 from fuzz.choices import Choices
 from fuzz.client import Client, Heard
 from fuzz.clock import START, Clock
+from fuzz.crowd import Crowd
 from fuzz.reference import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Rules, meaning_of, xor
 
 STATUSES: Final = {101, 400, 401, 403, 405, 408, 414, 426, 431, 500, 503, 505}
@@ -75,7 +77,11 @@ class OnPurpose(Exception):  # noqa: N818 - it is none
     """What a callback raises."""
 
 
-class MeantForTheProgram(BaseException):
+class OnPurposeToo(BaseException):
+    """What a callback raises that is no `Exception`, and costs its connection all the same."""
+
+
+class MeantForTheProgram(SystemExit):
     """What a callback raises that no engine may keep for itself."""
 
 
@@ -92,7 +98,7 @@ class Strict(Reports):
 
     def callback_raised(self, callback: str, error: BaseException) -> None:
         """Take it for a fault, unless it was on purpose."""
-        if not isinstance(error, OnPurpose):
+        if not isinstance(error, OnPurpose | OnPurposeToo):
             self.faults.append(f"{callback}: {error!r}")
 
     def engine_failed(self, error: BaseException) -> None:
@@ -116,6 +122,8 @@ class Side:
         self.closed_by_server = False
         self.raised = False
         self.wants_room = False
+        self.waiting = 0
+        """Messages that a handler has not begun with, as an `async` one."""
         self.ends: list[int] = []
 
     def rules(self, rfc: bool, message_max: int) -> Rules:
@@ -178,7 +186,8 @@ class Program:
             max_buffered=self.buffered,
             deflate=policy if self.rfc else None,
         )
-        self.engine.join_loop(lambda _: None, self.on_room)  # type: ignore[arg-type, return-value]
+        self.crowd = Crowd(self)
+        self.engine.join_loop(lambda _: None, self.on_room, self.crowd.on_read)  # type: ignore[arg-type, return-value]
         if few >> 7:
             self.engine.every(1.0, lambda: self.act(None))
 
@@ -191,6 +200,9 @@ class Program:
         assert connection.request is request
         side.extensions = request.extensions
         request.select("chat")
+        if not self.crowd.lets_act():
+            side.accepted = True
+            return None
         decision = self.choices.byte() % 16
         self.act(connection)
         if decision == 1:
@@ -215,7 +227,9 @@ class Program:
         assert not side.paused, "no message in a pause"
         assert connection.is_open or side.client.gone, "what was sent before it went is heard"
         side.delivered.append((binary, payload))
-        self.act(connection, payload)
+        self.crowd.wait(side, connection)
+        if self.crowd.lets_act():
+            self.act(connection, payload)
 
     def on_close(self, connection: Connection, code: int, reason: str) -> None:
         side = self.by_connection[connection]
@@ -223,7 +237,8 @@ class Program:
         assert isinstance(reason, str)
         assert not connection.is_open
         side.ends.append(code)
-        self.act(connection)
+        if self.crowd.lets_act():
+            self.act(connection)
 
     def on_room(self, connection: Connection) -> None:
         assert self.by_connection[connection].wants_room, "nobody has asked"
@@ -337,8 +352,9 @@ class Program:
         side.closed_by_server = True
 
     def fail(self, side: Side, connection: Connection, _payload: bytes) -> None:
+        # One whose request has not come goes on.
+        side.closed_by_server |= connection.is_open or side.accepted or side.pending
         self.engine.fail(connection, 1008, "x")
-        side.closed_by_server = True
 
     def pause(self, side: Side, connection: Connection, _payload: bytes) -> None:
         if not side.pending:
@@ -363,7 +379,7 @@ class Program:
             side.raised = True
             for other in self.sides:  # a callback of one may have acted on another one
                 other.raised = True
-            raise MeantForTheProgram if self.choices.byte() % 4 == 3 else OnPurpose
+            raise (OnPurpose, OnPurpose, OnPurposeToo, MeantForTheProgram)[self.choices.byte() % 4]
 
     # What clients do
 
@@ -376,8 +392,8 @@ class Program:
         finally:
             self.in_callback = 0
 
-    def connect(self) -> None:
-        if len(self.sides) >= CLIENTS_MAX:
+    def connect(self, most: int = CLIENTS_MAX) -> None:
+        if len(self.sides) >= most:
             return
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -453,6 +469,8 @@ class Program:
             self.turn()
         elif what == 8 and self.choices.byte() % 16 == 15:
             self.begin_shutdown()
+        elif what == 23:
+            self.crowd.step()
         else:
             client = self.client()
             if client is not None:
@@ -516,6 +534,7 @@ class Program:
         while self.choices.left:
             self.step()
         self.choices = Choices(b"")
+        self.crowd.waits = 0
         self.answer()
         for side in self.sides:
             if side.connection is not None:

@@ -5,6 +5,7 @@ It looks at all bytes at once, where the engine sees them in whatever pieces the
 
 import codecs
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from fuzz.deflate import Reference
@@ -189,6 +190,7 @@ def read_close(payload: bytes) -> int:
     return code
 
 
+@lru_cache(maxsize=64)  # many clients say the same
 def meaning_of(data: bytes, rules: Rules) -> Meaning:
     """Return what a client's bytes say, behind the head of its request."""
     meaning = Meaning()

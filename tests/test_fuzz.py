@@ -13,7 +13,7 @@ import pytest
 from fuzz.campaign import ROOT, build_clock
 
 CORPUS = ROOT / "fuzz" / "corpus"
-COUNTS = {"handshake": 1500, "deflate": 2500, "engine": 2000}
+COUNTS = {"handshake": 1500, "deflate": 2500, "engine": 1000}
 
 FAULTS = {
     "handshake": (
@@ -28,18 +28,25 @@ FAULTS = {
 """Faults in what the fuzzers look at, as code that puts them in."""
 
 
+LARGEST = """
+from fuzz.crowd import Largest
+print(Largest.clients, Largest.frames, len(Largest.crowds))
+"""
+"""Prints how large the engine's inputs have been."""
+
+
 def replay(
-    target: str, folder: Path, count: int, fault: str = ""
+    target: str, folder: Path, count: int, fault: str = "", after: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a fuzzer's inputs in a process whose clock the fuzzer sets."""
-    code = f"{fault}\nfrom fuzz.replay import main\nmain()"
+    code = f"{fault}\nfrom fuzz.replay import main\nmain()\n{after}"
     return subprocess.run(
         [sys.executable, "-c", code, target, str(count), folder],
         cwd=ROOT,
         env=os.environ | {"LD_PRELOAD": str(build_clock())},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
 
@@ -49,9 +56,16 @@ if sys.platform == "linux":
 
     @pytest.mark.parametrize("target", COUNTS)
     def test_every_input_has_one_of_the_outcomes_that_are_allowed(target: str) -> None:
-        ran = replay(target, CORPUS / target, COUNTS[target])
+        after = LARGEST if target == "engine" else ""
+        ran = replay(target, CORPUS / target, COUNTS[target], after=after)
         assert ran.returncode == 0, ran.stderr
-        assert int(ran.stdout) == COUNTS[target] + len(list((CORPUS / target).iterdir()))
+        inputs, *largest = map(int, ran.stdout.split())
+        assert inputs == COUNTS[target] + len(list((CORPUS / target).iterdir()))
+        if largest:
+            clients, frames, crowds = largest
+            assert clients >= 100
+            assert frames >= 1000, "of one client, in one read"
+            assert crowds >= 10, "crowds of so many sizes"
 
     @pytest.mark.parametrize("target", FAULTS)
     def test_a_fault_is_found(target: str) -> None:

@@ -63,8 +63,10 @@ def test_the_engine_under_sanitizers_with_its_invariants_checked() -> None:
     assert "-DDORRIT_INVARIANTS=1" in (VARIANTS / "sanitized/build/build.ninja").read_text()
     # References are counted by hand in the first steps of coroutines, too.
     first_steps = ("tests/api/test_first_step.py", "tests/api/test_ready_task.py")
+    # Many clients at once, plain and `async`, in processes of their own.
+    crowds = "tests/attacks/test_crowds.py"
     # How much memory a process takes says nothing about this build.
-    run_tests(environment, *first_steps, but=["test_scale.py"])
+    run_tests(environment, *first_steps, crowds, but=["test_scale.py"])
 
 
 def test_the_engine_over_kqueue() -> None:

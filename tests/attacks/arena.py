@@ -245,6 +245,16 @@ class Arena:
         assert used < 0.25, f"{used} seconds for {len(figures.messages)} messages"
 
 
+def serve(servers: Servers, kind: str, *options: object) -> Run:
+    """Start a server: one of `KINDS`, or the source of an object's."""
+    source = KINDS.get(kind, kind)
+    served: str | Path = source
+    if "app = " in source:
+        (servers.directory / "attacked.py").write_text(source)
+        served = Path(f"{servers.directory}/attacked.py:app")
+    return servers.serve(served, *options)
+
+
 @contextlib.contextmanager
 def arena(
     servers: Servers,
@@ -262,12 +272,7 @@ def arena(
         request: Of the honest client.
         newcomers: Others come and go beside it.
     """
-    source = KINDS.get(kind, kind)
-    served: str | Path = source
-    if "app = " in source:
-        (servers.directory / "attacked.py").write_text(source)
-        served = Path(f"{servers.directory}/attacked.py:app")
-    run = servers.serve(served, *options)
+    run = serve(servers, kind, *options)
     honest = Honest(servers.path, request=request, newcomers=newcomers)
     try:
         made = Arena(servers, run, honest)
