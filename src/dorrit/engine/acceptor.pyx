@@ -226,10 +226,9 @@ cdef class Acceptor(Agenda):
             if largest is None:
                 return 0    # a message that is being made is all there is
             self.reports.out_of_budget(most)
-            if largest.waiting > 0:
+            if self.forget is not None and (largest.waiting > 0 or largest.asked):
                 self.forget(largest)
             if largest.asked and largest.state != LINGERING:
-                self.forget(largest)
                 uncount_request(largest)
                 largest.refuse(refusal(*OUT_OF_BUDGET).response())
                 continue
