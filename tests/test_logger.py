@@ -10,6 +10,9 @@ import pytest
 
 from dorrit.logger import OwnLogger, logger
 from tests.support.children import run_python
+from tests.support.frames import TEXT, frame
+from tests.support.harness import Harness, LogRecords
+from tests.support.raising import Panic
 
 
 @pytest.fixture
@@ -113,3 +116,64 @@ def test_a_factory_that_raises_costs_no_record(written: list[logging.LogRecord])
     assert record.getMessage() == "a b"
     assert record.stack_info
     assert vars(record)["about"] == 1
+
+
+# Handlers and filters that raise, where dorrit keeps no log of its own
+
+
+def test_a_handler_of_logging_that_raises_is_the_users_and_no_fault_of_dorrit(
+    harness: Harness, log: LogRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise Panic("the log is full")
+
+    monkeypatch.setattr(logger, "_silent_until", 0.0)
+    breaks = Breaks()
+    logger.handlers.insert(0, breaks)
+    try:
+        harness.message_callback = lambda *_: 1 / 0
+        client = harness.open()
+        client.send(frame(TEXT, b"x"))
+        harness.until(lambda: client.ended)
+        assert client.frames[0].code == 1011
+    finally:
+        logger.removeHandler(breaks)
+    assert "a fault in dorrit" not in log.text
+    assert "a handler or a filter of the logger dorrit raised Panic" in log.text
+    assert "in emit" in log.text
+
+
+@pytest.mark.parametrize("error", [LookupError, Panic, SystemExit])
+def test_so_is_a_filter(harness: Harness, log: LogRecords, error: type[BaseException]) -> None:
+    def filters(record: logging.LogRecord) -> bool:
+        raise error
+
+    logger.addFilter(filters)
+    try:
+        harness.message_callback = lambda *_: 1 / 0
+        client = harness.open()
+        client.send(frame(TEXT, b"x"))
+        if error is SystemExit:
+            with pytest.raises(SystemExit):
+                harness.engine.run()
+        harness.until(lambda: client.ended)
+        assert client.frames[0].code == 1011
+    finally:
+        logger.removeFilter(filters)
+    assert "a fault in dorrit" not in log.text
+
+
+def test_that_the_log_breaks_is_said_now_and_then_only(log: LogRecords) -> None:
+    def filters(record: logging.LogRecord) -> bool:
+        raise LookupError
+
+    logger.addFilter(filters)
+    try:
+        logger._silent_until = 0.0
+        for _ in range(100):
+            logger.warning("lost")
+    finally:
+        logger.removeFilter(filters)
+        logger._silent_until = 0.0
+    assert len(log.records) == 1

@@ -30,9 +30,9 @@ from dorrit.api.procedural import application_of as application_of_functions
 from dorrit.api.server import application_of
 from dorrit.settings import merge
 from dorrit.testing import serve_async
-from tests.support.frames import REQUEST, TEXT, close_frame, frame
-from tests.support.harness import Harness, LogRecords
-from tests.support.raising import ERRORS, EXITS, NAMES, Cell, Panic, UnprintableError, cells
+from tests.support.frames import REQUEST, close_frame
+from tests.support.harness import LogRecords
+from tests.support.raising import ERRORS, EXITS, NAMES, Cell, UnprintableError, cells
 from tests.support.servers import PATIENCE, Client, Servers, until
 
 BAD = REQUEST.replace(b"/chat", b"/bad")
@@ -437,67 +437,6 @@ def test_what_a_function_of_the_start_or_of_the_end_raises(kind: str, directory:
 
 
 # What is logged, and who can break that
-
-
-def test_a_handler_of_logging_that_raises_is_the_users_and_no_fault_of_dorrit(
-    harness: Harness, log: LogRecords
-) -> None:
-    class Breaks(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise Panic("the log is full")
-
-    logger = logging.getLogger("dorrit")
-    breaks = Breaks()
-    logger.handlers.insert(0, breaks)
-    try:
-        harness.message_callback = lambda *_: 1 / 0
-        client = harness.open()
-        client.send(frame(TEXT, b"x"))
-        harness.until(lambda: client.ended)
-        assert client.frames[0].code == 1011
-    finally:
-        logger.removeHandler(breaks)
-    assert "a fault in dorrit" not in log.text
-    assert "a handler or a filter of the module logging" in log.text
-    assert "raised Panic" in log.text
-    assert "in emit" in log.text
-
-
-@pytest.mark.parametrize("error", [LookupError, Panic, SystemExit])
-def test_so_is_a_filter(harness: Harness, log: LogRecords, error: type[BaseException]) -> None:
-    def filters(record: logging.LogRecord) -> bool:
-        raise error
-
-    logger = logging.getLogger("dorrit")
-    logger.addFilter(filters)
-    try:
-        harness.message_callback = lambda *_: 1 / 0
-        client = harness.open()
-        client.send(frame(TEXT, b"x"))
-        if error is SystemExit:
-            with pytest.raises(SystemExit):
-                harness.engine.run()
-        harness.until(lambda: client.ended)
-        assert client.frames[0].code == 1011
-    finally:
-        logger.removeFilter(filters)
-    assert "a fault in dorrit" not in log.text
-
-
-def test_that_the_log_breaks_is_said_now_and_then_only(log: LogRecords) -> None:
-    def filters(record: logging.LogRecord) -> bool:
-        raise LookupError
-
-    logger = logging.getLogger("dorrit")
-    logger.addFilter(filters)
-    try:
-        logger._told = float("-inf")  # type: ignore[attr-defined]
-        for _ in range(100):
-            logger.warning("lost")
-    finally:
-        logger.removeFilter(filters)
-        logger._told = float("-inf")  # type: ignore[attr-defined]
-    assert len(log.records) == 1
 
 
 def test_what_can_not_be_formatted_is_logged_as_far_as_it_goes() -> None:

@@ -13,8 +13,11 @@ any other.
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Final, cast
+
+from dorrit.raised import EXITS, exc_info, name_of, traceback_of
 
 NAME: Final = "dorrit"
 
@@ -47,18 +50,22 @@ class OwnLogger(logging.Logger):
             return super().makeRecord(*arguments, **named)
         try:
             return super().makeRecord(*arguments, **named)
-        except Exception:  # noqa: BLE001 - whatever the server's code raises there
+        except EXITS:
+            raise
+        except BaseException:  # noqa: BLE001 - whatever the server's code raises there
             return _plain_record(*arguments, **named)
 
     def handle(self, record: logging.LogRecord) -> None:
         """Write a record, then have the logger's handlers do what they do; neither raises."""
         if self.sink is None:
-            super().handle(record)
+            self._handle_as_others(record)
             return
         try:
             # A bool; from Python 3.12 on perhaps another record.
             kept = cast("bool | logging.LogRecord", self.filter(record))
-        except Exception as error:  # noqa: BLE001 - a filter of the server's code
+        except EXITS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a filter of the server's code
             kept = True
             self._report("a filter", error)
         if not kept:
@@ -69,17 +76,62 @@ class OwnLogger(logging.Logger):
         if self.handlers:  # without any, logging would write it to stderr
             try:
                 self.callHandlers(record)
-            except Exception as error:  # noqa: BLE001 - a handler of the server's code
+            except EXITS:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a handler of the server's code
                 self._report("a handler", error)
 
-    def _report(self, what: str, error: Exception) -> None:
+    def _handle_as_others(self, record: logging.LogRecord) -> None:
+        try:
+            super().handle(record)
+        except EXITS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the program's
+            self._report("a handler or a filter", error)
+
+    def _report(self, what: str, error: BaseException) -> None:
         now = time.monotonic()
-        if self.sink is None or now < self._silent_until:
+        if now < self._silent_until:
             return
         self._silent_until = now + PERIOD
-        trace = (type(error), error, error.__traceback__)
-        text = f"{what} of the logger {self.name} raised {type(error).__name__}"
-        self.sink(_plain_record(self.name, logging.ERROR, "", 0, text, (), trace))
+        text = f"{what} of the logger {self.name} raised {name_of(error)}"
+        text, trace = _loggable(text, error)
+        record = _plain_record(self.name, logging.ERROR, "", 0, "%s", (text,), trace)
+        if self.sink is not None:
+            self.sink(record)
+        else:
+            self._tell(record)
+
+    def _tell(self, record: logging.LogRecord) -> None:
+        """Have a record written by those handlers that do not raise."""
+        place: logging.Logger | None = self
+        while place is not None:
+            for handler in place.handlers:
+                try:
+                    if record.levelno >= handler.level:
+                        handler.handle(record)
+                except EXITS:
+                    raise
+                except BaseException:  # noqa: BLE001, S112 - it is the one that this is about
+                    continue
+            place = place.parent if place.propagate else None
+
+
+def log_raised(level: int, text: str, error: BaseException) -> None:
+    """Log what the server's code has raised, with the traceback, whatever it says of itself."""
+    text, trace = _loggable(text, error)
+    logger.log(level, "%s", text, exc_info=trace)
+
+
+def _loggable(text: str, error: BaseException) -> tuple[str, Any]:
+    """Return a text, and the exception if formatters do not stumble over it."""
+    try:
+        traceback.format_exception(*exc_info(error))
+    except EXITS:
+        raise
+    except BaseException:  # noqa: BLE001 - its text, its class, its attributes are code as well
+        return f"{text}\n{traceback_of(error).rstrip()}", None
+    return text, exc_info(error)
 
 
 def _plain_record(*arguments: Any, **_: object) -> logging.LogRecord:  # noqa: ANN401

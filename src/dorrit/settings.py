@@ -258,8 +258,9 @@ SETTINGS: Final = (
     ),
     Setting(
         "stop_grace", None, "SECONDS", 5.0, float | int, seconds(0, 3600),
-        "seconds that async handlers (and threads, when all else has ended) get to finish when the "
-        "server stops, 0 to 3600; then they are cancelled",
+        "seconds that handlers (and threads, when all else has ended) get to finish when the "
+        "server stops, 0 to 3600; then async ones are cancelled, and the others left with the "
+        "process",
     ),
     Setting(
         "event_loop", None, "WHICH", "auto", str, one_of(*EVENT_LOOPS),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.daemons import Daemons, reaper
 from tests.support.frames import TEXT, frame
-from tests.support.servers import Servers, until
+from tests.support.servers import Run, Servers, until
 
 # Threads
 
@@ -72,6 +72,185 @@ def test_a_server_that_can_not_start_does_not_wait_for_threads(servers: Servers)
     run = servers.run(*servers.command(file, "--stop-grace=0.1"))
     assert run.process.returncode == 1
     assert LEFT in run.err
+
+
+# What the interpreter meets at its end
+
+LAST = {
+    "a task that catches everything": """
+        @app.on_start
+        async def start():
+            asyncio.create_task(refuses())
+    """,
+    "a handler that catches everything": """
+        @app.on_message
+        async def said(conn, message):
+            await refuses()
+    """,
+    "a generator": """
+        def generates():
+            try:
+                yield
+            finally:
+                hang()
+        generator = generates()
+        next(generator)
+    """,
+    "an asynchronous generator": """
+        async def generates():
+            while True:
+                try:
+                    yield
+                except:
+                    await refuses()
+        @app.on_start
+        async def start():
+            global generator
+            generator = generates()
+            await anext(generator)
+    """,
+    "a __del__": """
+        class Kept:
+            def __del__(self):
+                hang()
+        kept = Kept()
+    """,
+    "an atexit handler": """
+        import atexit
+        atexit.register(hang)
+    """,
+    "one that waits for a lock": """
+        import atexit, threading
+        lock = threading.Lock()
+        lock.acquire()
+        def waits():
+            say("hangs")
+            lock.acquire()
+        atexit.register(waits)
+    """,
+    "one that keeps the interpreter's lock": """
+        import atexit, ctypes
+        def keeps():
+            say("hangs")
+            ctypes.PyDLL(None).sleep(3600)
+        atexit.register(keeps)
+    """,
+    "one behind a thread": """
+        import atexit, threading
+        atexit.register(hang)
+        @app.on_stop
+        def stop():
+            threading.Thread(target=time.sleep, args=(0.05,)).start()
+    """,
+}
+
+HANGING = """
+import asyncio
+from dorrit import Server
+
+# At the interpreter's end globals and sys.stdout may be gone already.
+def say(words, write=os.write):
+    write(1, words.encode() + b"\\n")
+
+def hang(say=say, sleep=time.sleep):
+    say("hangs")
+    while True:
+        sleep(0.01)
+
+async def refuses(say=say, sleep=asyncio.sleep):
+    said = False
+    say("begins")
+    while True:
+        try:
+            await sleep(0.01)
+        except BaseException as error:
+            # It is being closed, and then no event loop runs, or asyncio's globals are gone.
+            if not said and type(error).__name__ != "CancelledError":
+                said = True
+                say("hangs")
+
+app = Server("hanging")
+"""
+
+REFUSES = {
+    "a task that catches everything",
+    "a handler that catches everything",
+    "an asynchronous generator",
+}
+
+ENDS = "the process ends though code of the server goes on:"
+
+
+def hanging(servers: Servers, what: str, *options: object) -> Run:
+    """A server that is up, has a client, and will hang."""
+    file = servers.write(HANGING + textwrap.dedent(LAST[what]))
+    run = servers.start(*servers.command(f"{file}:app", *options)).until_listening()
+    servers.connect().send("x")
+    if what.endswith("catches everything"):
+        run.until_said("begins")
+    return run
+
+
+@pytest.mark.parametrize("event_loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("what", LAST)
+def test_R27_what_hangs_at_the_end_is_named_and_left(
+    servers: Servers, what: str, event_loop: str
+) -> None:
+    run = hanging(servers, what, "--stop-grace=0.1", "--event-loop", event_loop)
+    assert servers.stop(run) == 0
+    assert not servers.path.exists()
+    if what in REFUSES:
+        # Named before; whether the interpreter closes them at its end is its own affair.
+        assert "cancelled" in run.err or "asynchronous generators" in run.err or ENDS in run.err
+    else:
+        assert run.err.count(ENDS) == 1
+
+
+@pytest.mark.parametrize("what", [what for what in LAST if what not in REFUSES])
+def test_R27_a_second_signal_ends_what_hangs_at_the_end(servers: Servers, what: str) -> None:
+    run = hanging(servers, what, "--stop-grace=3600", "--event-loop=asyncio")
+    run.process.send_signal(signal.SIGTERM)
+    for client in servers.clients:
+        client.socket.close()
+    run.until_said("hangs")
+    assert not servers.path.exists()
+    run.process.send_signal(signal.SIGTERM)
+    assert run.wait() == 0
+    assert run.err.count(ENDS) == 1
+    assert "server.py" in run.err.partition(ENDS)[2], "the stack says where"
+
+
+def test_R27_a_daemon_has_it_in_its_log_and_keeps_no_files(directory: Path) -> None:
+    with reaper():
+        daemons = Daemons(directory)
+        daemon = daemons("""
+            import atexit
+            atexit.register(time.sleep, 3600)
+        """)
+        log = directory / "log"
+        log.mkdir()
+        log.chmod(0o777)
+        try:
+            daemon.start("--stop-grace=0.1", "--log", log / "log")
+            daemon.kill(signal.SIGTERM)
+            assert daemon.wait() == 0
+            assert daemon.files == set()
+            assert (log / "log").read_text().count(ENDS) == 1
+        finally:
+            daemons.close()
+
+
+def test_what_ends_in_time_is_not_disturbed(servers: Servers) -> None:
+    run = servers.serve("""
+        import atexit
+        def last():
+            time.sleep(0.3)
+            say("last")
+        atexit.register(last)
+    """)
+    assert servers.stop(run) == 0
+    assert run.said == ["last"]
+    assert ENDS not in run.err
 
 
 # Forked processes

@@ -129,6 +129,7 @@ class Servers:
         self.path = directory / "socket"
         self.runs: list[Run] = []
         self.clients: list[Client] = []
+        self.others: list[socket.socket] = []
 
     def write(self, source: str, name: str = "server.py") -> Path:
         """Write a server's file: the five functions, then `source`."""
@@ -178,8 +179,8 @@ class Servers:
         return run.wait()
 
     def close(self) -> None:
-        for client in self.clients:
-            client.socket.close()
+        for end in [*(client.socket for client in self.clients), *self.others]:
+            end.close()
         for run in self.runs:
             run.kill()
 

@@ -497,7 +497,9 @@ class RunningLoop(AsyncLoop):
             self._aio.call_later(grace, self._cancel_start)
 
     def _cancel_start(self) -> None:
-        if self._starting is not None:
+        if self._starting is not None and not self._starting.cancelling():
+            name = names_of([self._starting])
+            logger.warning("on_start has not ended in time, and is cancelled: %s", name)
             self._starting.cancel()
 
     def run(self) -> None:

@@ -12,6 +12,10 @@ logger: logging.Logger = logging.getLogger("dorrit")
 
 PACKAGE: Final = Path(__file__).parents[1]
 
+LEFT: Final[list[asyncio.Task[Any]]] = []
+"""Tasks that do not end. They are kept until the interpreter ends: what is forgotten is closed by
+it, and a coroutine that refuses even that would hold up the process before its files are gone."""
+
 NAMES_MAX: Final = 10
 """Functions that are named in one record."""
 
@@ -72,3 +76,4 @@ async def end_tasks(known: Collection[asyncio.Task[Any]], seconds: float) -> Non
         if not task.done():
             # Otherwise asyncio says once more, in its own words, that they were pending.
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            LEFT.append(task)

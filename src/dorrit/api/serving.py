@@ -8,11 +8,11 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Final
 
 import dorrit
-from dorrit import raised
 from dorrit.api.application import Application
 from dorrit.api.checking import prepare, problems, report
 from dorrit.api.loop import Loop, loop_type
 from dorrit.errors import StartError, reason_of
+from dorrit.logger import log_raised
 from dorrit.process import (
     check_request,
     children,
@@ -27,17 +27,25 @@ from dorrit.process.holdings import Holdings, Wanted
 from dorrit.process.launch import Launch
 from dorrit.process.limits import raise_descriptor_limit
 from dorrit.process.log import NO_SYSLOG, Log
+from dorrit.process.overdue import Overdue
 from dorrit.process.privileges import Identity
 from dorrit.process.signals import Handlers
 from dorrit.process.starting import Guard
 from dorrit.process.status import Status
-from dorrit.raised import EXITS
+from dorrit.raised import EXITS, summary_of, traceback_of
 from dorrit.settings import Settings, merge
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
 LINGERING_BESIDES: Final = 1024
 """Descriptors for connections that are over but have not been closed yet."""
+
+
+SLACK: Final = 2.0
+"""What a step of the end has, in seconds, besides the grace period."""
+
+HURRIED: Final = 1.5
+"""Seconds that it has after a second signal, in which what is cancelled has one together."""
 
 
 def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
@@ -74,7 +82,8 @@ def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
         raise
     finally:
         # By now nothing is left of it but the process, and the threads of its code.
-        if not leaving.leave_in_time(run.patience, status):
+        run.overdue.over()
+        if not leaving.leave_in_time(run.patience, status, run.log.crash_report()):
             run.handlers.close()
     return status
 
@@ -117,7 +126,11 @@ class Run:
         self.settings: Settings = merge(given, {})
         self.launch: Launch = Launch.current()
         self.log: Log = Log(self.settings.log_level, self.settings.log_format)
-        self.handlers: Handlers = Handlers(self.log.reopen)
+        self.handlers: Handlers = Handlers(self.log.reopen, self._watch)
+        self.overdue: Overdue = Overdue(self._clean)
+        self._pid = os.getpid()
+        self._step = ("the start of the server", self.settings.stop_grace)
+        self._ends = False
         self.readiness: daemon.Readiness | None = None
 
     def run(self) -> int:
@@ -137,7 +150,7 @@ class Run:
         except BaseException as error:
             self._keep_record()
             # A daemon's stderr leads nowhere.
-            raised.log(
+            log_raised(
                 logging.CRITICAL, "the server ends, for a reason that it does not know", error
             )
             raise
@@ -160,6 +173,25 @@ class Run:
     def is_hurried(self) -> bool:
         """Whether it was told to stop twice: then it does not wait."""
         return self.handlers.stops > 1
+
+    # What its code does, which may take too long
+
+    def _begin(self, step: str, seconds: float, *, ends: bool = False) -> None:
+        """Note what is called now, and how many seconds it has when the server is to end."""
+        self._step = (step, seconds)
+        self._ends = self._ends or ends
+        if self._ends or self.handlers.stops > 0:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Look at the clock; also called by the handlers of signals."""
+        if os.getpid() == self._pid:  # one that the server's code has forked is none of ours
+            step, seconds = self._step
+            self.overdue.within(step, HURRIED if self.is_hurried else seconds + SLACK)
+
+    def _clean(self) -> None:
+        if "holdings" in vars(self):
+            self.holdings.close()
 
     # The two ways to start
 
@@ -292,21 +324,24 @@ class Run:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's
             if self.launch.handover is None:
-                sys.stderr.write(raised.traceback_of(error))
+                sys.stderr.write(traceback_of(error))
             else:
-                raised.log(logging.ERROR, "ws_init_func raised", error)
-            raise StartError(f"ws_init_func raised {raised.summary_of(error)}") from None
+                log_raised(logging.ERROR, "ws_init_func raised", error)
+            raise StartError(f"ws_init_func raised {summary_of(error)}") from None
 
     def _exit(self) -> bool:
         """Run ``ws_exit_func``, once, after a ``ws_init_func`` that did not raise (R8)."""
+        self._begin("ws_exit_func", self.settings.stop_grace, ends=True)
         try:
             with leaving.ended_in_children():
                 self.application.exit()
         except EXITS:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's
-            raised.log(logging.ERROR, "ws_exit_func raised", error)
+            log_raised(logging.ERROR, "ws_exit_func raised", error)
             return False
+        finally:
+            self._begin("what is left of the server", SLACK)
         return not self.stop_failed
 
     def _hide_from_children(self) -> None:
@@ -332,6 +367,7 @@ class Run:
         if self.guard is not None:
             self.guard.watch(self.holdings.paths)
         children.hold(self.readiness)
+        self._pid = os.getpid()
         self.holdings.own()
         self.handlers.install(daemon=True)
         self.launch.inherited.close()
@@ -402,6 +438,7 @@ class Run:
             self._say_ready(loop)
             if self.guard is not None:
                 self.guard.forget()
+            self._begin("a handler", self.settings.stop_grace)
             try:
                 with leaving.ended_in_children():
                     loop.run()
@@ -410,6 +447,9 @@ class Run:
                     restarter.disarm()
                 self.launch.notifier.stopping()
                 logger.info("stopping")
+                # Handlers before and after the close frames, as `AsyncLoop.ashutdown` has it.
+                patience = 2 * (self.settings.stop_grace + SLACK)
+                self._begin("a handler", self.settings.stop_timeout + patience, ends=True)
                 with leaving.ended_in_children():
                     loop.shutdown(0 if self.is_hurried else self.settings.stop_timeout)
         finally:
@@ -417,24 +457,26 @@ class Run:
 
     def _start(self, loop: Loop) -> None:
         """Run the start handler."""
+        self._begin("the start handler", self.settings.stop_grace)
         try:
             with leaving.ended_in_children():
                 loop.start()
         except (StartError, *EXITS):
             raise
         except BaseException as error:  # noqa: BLE001 - the user's
-            raised.log(logging.ERROR, "the start handler raised", error)
-            raise StartError(f"on_start raised {raised.summary_of(error)}") from None
+            log_raised(logging.ERROR, "the start handler raised", error)
+            raise StartError(f"on_start raised {summary_of(error)}") from None
 
     def _stop(self, loop: Loop) -> None:
         """Run the stop handler."""
+        self._begin("the stop handler", self.settings.stop_grace + SLACK, ends=True)
         try:
             with leaving.ended_in_children():
                 loop.finish()
         except EXITS:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's
-            raised.log(logging.ERROR, "the stop handler raised", error)
+            log_raised(logging.ERROR, "the stop handler raised", error)
             self.stop_failed = True
 
     def _say_ready(self, loop: Loop) -> None:

@@ -22,7 +22,7 @@ from dorrit.protocol.refusal import (
     peer_refused,
     refusal,
 )
-from dorrit.raised import EXITS
+from dorrit.raised import is_exit
 
 
 cdef extern from "<sys/uio.h>" nogil:
@@ -135,8 +135,6 @@ cdef class Acceptor(Agenda):
                 connection.refuse(answer.response())
             elif self.peers is not None:
                 self.check_peer(connection)
-        except EXITS:
-            raise
         except BaseException as error:
             self.give_up(connection, error)
         return connection
@@ -183,8 +181,6 @@ cdef class Acceptor(Agenda):
         cdef Connection oldest = <Connection>self.table[descriptor]
         try:
             read(oldest)
-        except EXITS:
-            raise
         except BaseException as error:
             self.give_up(oldest, error)
         return 0
@@ -314,14 +310,17 @@ cdef class Acceptor(Agenda):
         """A client's request may have come and wait to be read: it hears that the server stops."""
         try:
             read(connection)
-        except Exception as error:
+        except BaseException as error:
             self.give_up(connection, error)
         if connection.state == HANDSHAKING:
             connection.lose()
         return 0
 
     cdef int give_up(self, Connection connection, object error) except -1:
-        """Memory ran out, or the engine has a fault: that costs this connection, and no other."""
+        """Memory ran out, or the engine has a fault: that costs this connection, and no other. An exit
+        goes on its way."""
+        if is_exit(error):
+            raise error
         if DORRIT_INVARIANTS and not issubclass(type(error), MemoryError):
             raise error
         connection.lose()

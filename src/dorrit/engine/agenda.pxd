@@ -146,6 +146,7 @@ cdef class Agenda:
     cdef void wake(self) noexcept
     cpdef int check_process(self, str callback, error) except -1
     cdef int callback_raised(self, str callback, error) except -1
+    cdef int end_interrupted(self) except -1
 
 
 cdef inline uint32_t fragment_size(Agenda agenda, size_t length) noexcept:

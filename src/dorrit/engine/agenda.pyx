@@ -216,6 +216,15 @@ cdef class Agenda:
             self.end_child(self.farewell)   # it does not return
         raise self.farewell
 
+    cdef int end_interrupted(self) except -1:
+        """Ends a turn that does not end as usual."""
+        if self.is_lost:
+            return 0    # the parent of a process that a callback has forked knows for itself
+        self.is_interrupted = False
+        self.wake()
+        error, self.exit = self.exit, None
+        raise error
+
     cdef int callback_raised(self, str callback, error) except -1:
         """Takes what a function of the user has raised: it is logged, unless it ends the server."""
         self.check_process(callback, error)

@@ -27,7 +27,6 @@ from dorrit.engine.writer cimport flush
 
 from dorrit.engine.reports import Reports
 from dorrit.protocol.refusal import MAX_HEAD, STOPPING, refusal
-from dorrit.raised import EXITS
 
 
 cdef extern from "poller.h" nogil:
@@ -465,15 +464,6 @@ cdef class Engine(Calls):
             check_invariants(self)
         return 0
 
-    cdef int end_interrupted(self) except -1:
-        """Ends a turn that does not end as usual."""
-        if self.is_lost:
-            return 0    # the parent of a process that a callback has forked knows for itself
-        self.is_interrupted = False
-        self.wake()
-        error, self.exit = self.exit, None
-        raise error
-
     cdef int take_event(self, dorrit_poller_event *event) except -1:
         cdef Connection connection
         if event.descriptor == self.listener:
@@ -496,8 +486,6 @@ cdef class Engine(Calls):
                     connection.queue.bytes >= FLUSHED_AT_ONCE
                     and not connection.watched_for_writing):
                 flush(connection)
-        except EXITS:
-            raise
         except BaseException as error:
             self.give_up(connection, error)
         return 0
@@ -517,8 +505,6 @@ cdef class Engine(Calls):
                     if self.on_read is not None:
                         self.on_read()
                         self.check_process("message", None)
-            except EXITS:
-                raise
             except BaseException as error:
                 self.give_up(connection, error)
         return 0
@@ -554,8 +540,6 @@ cdef class Engine(Calls):
                 # One that could not write all, earlier in this turn, waits for the poller.
                 if not connection.watched_for_writing:
                     flush(connection)
-            except EXITS:
-                raise
             except BaseException as error:
                 self.give_up(connection, error)
         return 0

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from dorrit import raised
-
-logger: logging.Logger = logging.getLogger("dorrit")
+from dorrit.logger import log_raised, logger
+from dorrit.raised import name_of
 
 BURST: Final = 10
 """Records of one kind that are written within `PERIOD`."""
@@ -71,7 +70,7 @@ class Reports:
         if error is None:
             logger.log(level, "%s%s", text, addition)
         else:
-            raised.log(level, text + addition, error)
+            log_raised(level, text + addition, error)
 
     def refused(self, answer: Refused) -> None:
         """Report a handshake that got an HTTP error; its text is printable already."""
@@ -119,7 +118,7 @@ class Reports:
 
         Clients may find out how to cause it, so this is bounded too, for each kind of error.
         """
-        name = raised.name_of(error)
+        name = name_of(error)
         self._write(
             f"{callback} raised {name}",
             logging.ERROR,
@@ -177,4 +176,4 @@ class Reports:
         if issubclass(type(error), MemoryError):
             self._write("out of memory", logging.ERROR, "memory ran out: a connection is given up")
         else:
-            raised.log(logging.CRITICAL, "a fault in dorrit: a connection is given up", error)
+            log_raised(logging.CRITICAL, "a fault in dorrit: a connection is given up", error)

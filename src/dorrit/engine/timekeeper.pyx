@@ -13,7 +13,6 @@ from dorrit.engine.opening cimport refuse_late
 from dorrit.engine.results cimport check_result
 
 from dorrit.protocol.closing import CloseCode
-from dorrit.raised import EXITS
 
 
 cdef extern from "sockets.h" nogil:
@@ -104,8 +103,6 @@ cdef class Timekeeper(Acceptor):
             if connection.deadline != 0 and connection.deadline <= now:
                 try:
                     self.end_late(connection)
-                except EXITS:
-                    raise
                 except BaseException as error:
                     self.give_up(connection, error)
             if connection.deadline != 0 and connection.deadline < self.deadline_first:

@@ -1,12 +1,15 @@
 """Leaving: how a process ends though something of the server's own code would hold it up.
 
 The interpreter waits for every thread that is no daemon before it ends, also for those of
-executors, and the module multiprocessing waits for its processes; neither has a bound for that. A
+executors, and the module multiprocessing waits for its processes; neither has a bound for that.
+Then it runs what `atexit` has, and closes what is left: coroutines and generators, which may
+refuse, and objects, whose ``__del__`` may not return. A
 process that a callback has forked would come back into its parent's loop.
 """
 
 import atexit
 import enum
+import faulthandler
 import logging
 import os
 import queue
@@ -19,7 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from dorrit.errors import StartError
-from dorrit.process import children
+from dorrit.process import _deadline, children
+from dorrit.process.handover import nameless_file
 from dorrit.raised import traceback_of
 
 if TYPE_CHECKING:
@@ -39,21 +43,35 @@ class _Event(enum.Enum):
     TOLD_AGAIN = enum.auto()
 
 
-def leave_in_time(seconds: Callable[[], float], status: int) -> bool:
-    """Have the process end in so many seconds, even if threads of the server's code go on.
+GOES_ON: Final = b"the process ends though code of the server goes on:"
+
+
+def leave_in_time(
+    seconds: Callable[[], float], status: int, report: tuple[int, str] = (2, "dorrit: ")
+) -> bool:
+    """Have the process end in so many seconds, even if something of the server's code goes on.
 
     Nor are processes waited for that it has made by the module multiprocessing; they are
     terminated. To be called last, in the main thread; the caller then leaves the interpreter in the
-    ordinary way. From here on a signal that stops a server has the process end at once.
+    ordinary way. While threads or processes go on, and from the moment on at which the interpreter
+    begins to end, a signal that stops a server has the process end at once.
 
     Args:
-        seconds: Says what they have left, when signals have their new handlers.
+        seconds: Says what is left, when signals have their new handlers.
         status: The exit status.
+        report: Where lines can be written with write(2), and what they begin with.
 
     Returns:
-        Whether there are such threads or processes. If not, nothing was done.
+        Whether there are threads or processes that go on, and signals have new handlers already.
     """
     global _when_left  # noqa: PLW0603 - a process ends once
+
+    def end_by() -> None:
+        _end_by(max(seconds(), HURRIED), status, report)
+
+    if not _processes():
+        # The interpreter calls this before all others: what comes last is called first.
+        atexit.register(end_by)
     if not _threads() and not _processes():
         return False
     # "a put() or get() call can be interrupted by another put() call in the same thread without
@@ -61,24 +79,20 @@ def leave_in_time(seconds: Callable[[], float], status: int) -> bool:
     events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
 
     def watch() -> None:
+        told_again = False
         with suppress(queue.Empty):
             if events.get(timeout=left) is _Event.ENDED:
                 return
-        if threads := _threads():
-            names = ", ".join(sorted(thread.name for thread in threads))
-            logger.error("the process does not wait for threads that have not ended: %s", names)
-        if processes := _processes():
-            names = ", ".join(sorted(process.name for process in processes))
-            logger.error("processes that have not ended are terminated: %s", names)
-            for process in processes:
-                process.terminate()
-        end(status)
+            told_again = True
+        if _abandon() or told_again:
+            end(status)
 
     watcher = threading.Thread(target=watch, name="dorrit-leaving", daemon=True)
 
     def ended() -> None:
         events.put(_Event.ENDED)
         watcher.join()
+        end_by()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) not in {signal.SIG_IGN, children.ignore}:
@@ -89,7 +103,22 @@ def leave_in_time(seconds: Callable[[], float], status: int) -> bool:
     return True
 
 
+def _abandon() -> bool:
+    """Name what has not ended, and terminate processes; return whether there was something."""
+    if threads := _threads():
+        names = ", ".join(sorted(thread.name for thread in threads))
+        logger.error("the process does not wait for threads that have not ended: %s", names)
+    if processes := _processes():
+        names = ", ".join(sorted(process.name for process in processes))
+        logger.error("processes that have not ended are terminated: %s", names)
+        for process in processes:
+            process.terminate()
+    return bool(threads or processes)
+
+
 _when_left: Callable[[], None] | None = None
+
+_has_deadline = False
 
 
 @atexit.register
@@ -103,6 +132,39 @@ def _leave() -> None:
         if (util := sys.modules.get("multiprocessing.util")) is not None:
             util._exit_function()  # noqa: SLF001 - does nothing when called again
         _when_left()
+
+
+def _end_by(seconds: float, status: int, report: tuple[int, str]) -> None:
+    """Have the process end in so many seconds, or at a signal, without the interpreter.
+
+    When that is taken down it runs no other thread of Python, and calls no signal handler if the
+    main one is in C. The main thread's stack is written by faulthandler, which calls what ends the
+    process then.
+    """
+    global _has_deadline  # noqa: PLW0603 - a process ends once
+    if _has_deadline:
+        return
+    _has_deadline = True
+    descriptor, prefix = report
+    try:
+        stack = nameless_file("end")
+        for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) in {signal.SIG_IGN, children.ignore}:
+                continue
+            _deadline.catch(
+                number,
+                status=status,
+                report=descriptor,
+                traceback=stack,
+                prefix=os.fsencode(prefix),
+                line=GOES_ON,
+            )
+            faulthandler.register(number, file=stack, all_threads=False, chain=True)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM, signal.SIGTERM})
+        _deadline.set_deadline(seconds, signal.SIGALRM)
+    except OSError as error:
+        logger.warning("the end of the process has no deadline: %s", error)
 
 
 def _threads() -> list[threading.Thread]:

@@ -29,15 +29,17 @@ class Handlers:
         stops: How many of them there were. From the second one on nothing is waited for.
     """
 
-    def __init__(self, reopen: Callable[[], None]) -> None:
+    def __init__(self, reopen: Callable[[], None], told: Callable[[], None] | None = None) -> None:
         """Make them; `install` puts them in place.
 
         Args:
             reopen: Opens the log anew (SIGHUP). Runs between any two steps of Python code.
+            told: Hears of each signal that is to stop the server; likewise.
         """
         self.received: signal.Signals | None = None
         self.stops: int = 0
         self._reopen = reopen
+        self._told = told
         self._stop: Callable[[], None] | None = None
         self._blocked: set[signal.Signals] = set()
 
@@ -67,6 +69,8 @@ class Handlers:
     def _handle_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's
         self.received = signal.Signals(number)
         self.stops += 1
+        if self._told is not None:
+            self._told()
         if self._stop is not None:
             self._stop()
 
