@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,20 +89,27 @@ def start(servers: Servers, kind: str, *options: object, source: str = "") -> Ru
     return servers.start(*servers.command(file, *options), start_new_session=True).until_listening()
 
 
-def end(group: int, pids: Iterable[int]) -> None:
-    """End processes, whatever they are."""
-    for kill, number in [(os.killpg, group), *((os.kill, pid) for pid in pids)]:
-        with contextlib.suppress(ProcessLookupError):
-            kill(number, signal.SIGKILL)
+MARK = {"MADE_BY_TEST": secrets.token_hex(8)}
+"""In the environment of all that is started here, and of what that makes."""
 
 
-@pytest.fixture(autouse=True)
-def ends_all(request: pytest.FixtureRequest) -> Iterator[None]:
-    """End what the servers of a test have made."""
-    servers = request.getfixturevalue("servers") if "servers" in request.fixturenames else None
-    yield
-    for run in servers.runs if servers else []:
-        end(run.pid, [])
+def end_all() -> None:
+    """End what has the mark: a number alone may be another process's by now."""
+    mark = "=".join(*MARK.items()).encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment() -> Iterator[None]:
+    """Mark what is started, and end what is left of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in MARK.items():
+            patch.setenv(name, value)
+        yield
+    end_all()
 
 
 class Maker:
@@ -127,7 +135,6 @@ class Maker:
         return self.made[-1]
 
     def close(self) -> None:
-        end(self.run.pid, self.made)
         self.servers.close()
 
 
@@ -169,7 +176,7 @@ class PlainProgram:
         return self.made[way]
 
     def close(self) -> None:
-        end(self.process.pid, self.made.values())
+        self.process.kill()
         self.process.communicate()
 
 
@@ -288,22 +295,19 @@ def test_clients_and_the_next_server_do_not_wait_for_it(servers: Servers, kind: 
     run = start(servers, kind)
     first, other, asking = (servers.connect() for _ in range(3))
     made = [int(asking.ask(way)) for way in FORKED]
-    try:
-        asking.send("close the first")
-        assert first.close_code() in {1000, 1005, 1006}
-        first.socket.sendall(b"\x88\x80\0\0\0\0")
-        assert first.ended()
-        run.kill()
-        assert other.ended()
-        assert not servers.is_listening()
-        status = servers.run(*dorrit("status", servers.path), start_new_session=True)
-        assert status.process.returncode == 1
-        assert "one that has ended has left its socket" in status.err + status.out
-        start(servers, kind)
-        assert int(servers.connect().ask("Popen"))
-        assert not [pid for pid in made if proc.is_gone(pid)]
-    finally:
-        end(run.pid, made)
+    asking.send("close the first")
+    assert first.close_code() in {1000, 1005, 1006}
+    first.socket.sendall(b"\x88\x80\0\0\0\0")
+    assert first.ended()
+    run.kill()
+    assert other.ended()
+    assert not servers.is_listening()
+    status = servers.run(*dorrit("status", servers.path), start_new_session=True)
+    assert status.process.returncode == 1
+    assert "one that has ended has left its socket" in status.err + status.out
+    start(servers, kind)
+    assert int(servers.connect().ask("Popen"))
+    assert not [pid for pid in made if proc.is_gone(pid)]
 
 
 def test_nothing_that_it_sends_goes_to_a_client(servers: Servers) -> None:
@@ -441,15 +445,12 @@ def test_R27_the_end_of_the_server_does_not_wait_for_it(servers: Servers, kind: 
     client = servers.connect()
     ways = [way for of, way in EVERY if of == kind]
     made = {way: int(client.ask(way)) for way in ways}
-    try:
-        assert servers.stop(run) == 0
-        assert not servers.path.exists()
-        # Those of multiprocessing, for which the interpreter would wait, end with it.
-        for way in ("Process", "daemonic Process", "Pool", "spawned Process", "forkserver"):
-            until(lambda pid=made[way]: proc.is_gone(pid), f"the end of {way}")  # type: ignore[misc]
-        assert not proc.is_gone(made["os.fork"])
-    finally:
-        end(run.pid, made.values())
+    assert servers.stop(run) == 0
+    assert not servers.path.exists()
+    # Those of multiprocessing, for which the interpreter would wait, end with it.
+    for way in ("Process", "daemonic Process", "Pool", "spawned Process", "forkserver"):
+        until(lambda pid=made[way]: proc.is_gone(pid), f"the end of {way}")  # type: ignore[misc]
+    assert not proc.is_gone(made["os.fork"])
 
 
 # In a daemon
@@ -462,7 +463,7 @@ def test_R22_so_it_is_in_a_daemon(directory: Path, plain_program: PlainProgram) 
         made: list[int] = []
         daemon = daemons(FUNCTIONS)
         try:
-            log = directory / "log"  # which it writes to itself
+            log = daemon.path.with_suffix(".log")  # which it writes to itself
             daemon.start("--log", log)
             first = opened_by(daemon.pid) - {os.fspath(log)}
             client = daemon.connect()
@@ -478,13 +479,12 @@ def test_R22_so_it_is_in_a_daemon(directory: Path, plain_program: PlainProgram) 
             assert client.ended()
             client.socket.close()
             # The janitor does its work, and another one may start, while they live on.
-            until(lambda: daemon.files <= {".command"}, "the end of its files")
+            until(lambda: daemon.files <= {".command", ".log"}, "the end of its files")
             daemon.wait()
             daemon.start()
             assert daemon.stop() == 0
             assert not [pid for pid in made if proc.is_gone(pid)]
         finally:
-            end(daemon.pid, made)
             daemons.close()
 
 

@@ -107,7 +107,7 @@ def popen(**settings: Any) -> Callable[[], int]:
 
 
 def posix_spawn() -> int:
-    return os.posix_spawn(SLEEP[0], SLEEP, {})
+    return os.posix_spawn(SLEEP[0], SLEEP, os.environ)
 
 
 async def asyncio_subprocess() -> int:
