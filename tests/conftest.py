@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support import machine
 from tests.support.harness import Harness, LogRecords
-from tests.support.servers import Servers
+from tests.support.servers import ADDRESS, Servers
 
 # A shell has what it starts with & ignore SIGINT and SIGQUIT, nohup(1) has it ignore SIGHUP, and so
 # would the servers of the tests: what is ignored stays so across execve(2), what is caught doesn't.
@@ -73,6 +74,7 @@ def log() -> Iterator[LogRecords]:
     logger.propagate = False
     yield handler
     logger.removeHandler(handler)
+    assert not re.search(ADDRESS, handler.messages), "the log names an address in memory"
     logger.setLevel(level)
     logger.propagate = propagate
 

@@ -56,8 +56,8 @@ def test_the_defaults_are_those_of_the_table_in_both_places() -> None:
     assert dataclasses.asdict(Settings()) == {s.name: s.default for s in SETTINGS}
     assert Settings() == Settings(
         buffer_size=65540, listen=None, max_connections=16384, foreground=False,
-        config_file=None, log_level="info", log=None, log_format="text", origin=(), trust=None,
-        allow_peer=(), health=None,
+        config_file=None, log_level="info", log=None, log_format="text", access_log=False,
+        origin=(), trust=None, allow_peer=(), health=None,
         rfc=False, max_message=1048576, deflate=False, deflate_takeover="none",
         deflate_window_bits=15, deflate_from=128, handshake_timeout=10.0, max_head=65536,
         max_handshakes=1024, max_per_client=0, max_message_rate=0, close_timeout=10.0,
@@ -132,6 +132,7 @@ def test_each_default_is_a_value_that_code_may_give(setting: Any) -> None:
         (["--log-level", "debug"], "log_level", "debug"),
         (["--log", "/var/log/chat.log"], "log", "/var/log/chat.log"),
         (["--log-format", "json"], "log_format", "json"),
+        (["--access-log"], "access_log", True),
         (["--no-restart"], "no_restart", True),
         (["-u", "www"], "user", "www"),
         (["-g", "33"], "group", "33"),
@@ -308,6 +309,7 @@ def test_the_help_of_each_option_says_its_default_and_its_range() -> None:
         "-f FILE, --config-file FILE",
         "--log-level LEVEL", "debug, info, warning, error or critical", "(default: info)",
         "--log FILE", "(default: stderr, and syslog for a daemon)", "--log-format FORMAT",
+        "--access-log, --no-access-log",
         "--origin ORIGIN", "refuse others with 403", "(default: every origin)",
         "--trust HEADER", "without it no header is trusted and the address is unknown --allow-peer",
         "--allow-peer USER", "(default: every user who may connect to the socket)",
@@ -570,7 +572,7 @@ def test_the_options_of_what_was_given_give_it_again() -> None:
     everything = {
         "buffer_size": 10, "listen": "/a b", "max_connections": 3, "user": "-u", "group": "33",
         "foreground": True, "no_restart": False, "config_file": "--x", "log_level": "debug",
-        "log": "/chat.log", "log_format": "json",
+        "log": "/chat.log", "log_format": "json", "access_log": False,
         "origin": ("same", "https://*.example.org"), "trust": "Forwarded",
         "allow_peer": ("www", "33"), "health": "/h", "rfc": False, "max_message": 1,
         "deflate": True,

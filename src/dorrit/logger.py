@@ -14,7 +14,7 @@ any other.
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from dorrit.raised import EXITS, exc_info, name_of, traceback_of
@@ -117,10 +117,19 @@ class OwnLogger(logging.Logger):
             place = place.parent if place.propagate else None
 
 
-def log_raised(level: int, text: str, error: BaseException) -> None:
-    """Log what the server's code has raised, with the traceback, whatever it says of itself."""
+def log_raised(
+    level: int, text: str, error: BaseException, about: Mapping[str, object] | None = None
+) -> None:
+    """Log what the server's code has raised, with the traceback, whatever it says of itself.
+
+    Args:
+        level: Of the module logging.
+        text: What comes before the traceback.
+        error: What was raised.
+        about: What is known of the client whom it concerns.
+    """
     text, trace = _loggable(text, error)
-    logger.log(level, "%s", text, exc_info=trace)
+    logger.log(level, "%s", text, exc_info=trace, extra={"about": about or {}})
 
 
 def _loggable(text: str, error: BaseException) -> tuple[str, Any]:

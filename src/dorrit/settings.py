@@ -133,6 +133,11 @@ SETTINGS: Final = (
         "what a record of the log looks like: text, or json, one object on each line",
     ),
     Setting(
+        "access_log", None, None, default=False, accepts=bool, read=bool,
+        help="log each client that is refused, and the end of each connection, with its duration",
+        opposite="--no-access-log",
+    ),
+    Setting(
         "origin", None, "ORIGIN", (), str, read_origin,
         "accept only clients from this origin, refuse others with 403; an exact one "
         "(https://example.org), same (that of the request's Host), none (no Origin field: not a "
@@ -291,6 +296,7 @@ class Settings:
     log_level: str = "info"
     log: str | None = None
     log_format: str = "text"
+    access_log: bool = False
     origin: tuple[str, ...] = ()
     trust: str | None = None
     allow_peer: tuple[str, ...] = ()
@@ -334,6 +340,7 @@ class ServerSettings(TypedDict, total=False):
     log_level: str
     log: str | os.PathLike[str] | None
     log_format: str
+    access_log: bool
     origin: str | Sequence[str]
     trust: str | None
     allow_peer: str | int | Sequence[str | int]

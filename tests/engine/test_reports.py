@@ -6,6 +6,7 @@ import re
 import pytest
 
 from dorrit.engine import queue_message
+from dorrit.engine.connection import client_of
 from dorrit.engine.reports import BURST, PERIOD, Reports
 from dorrit.protocol.refusal import HANDSHAKE_DEADLINE, HEAD_TOO_LARGE, refusal
 from tests.support.frames import REQUEST, TEXT, frame
@@ -131,12 +132,63 @@ def test_a_forked_process_that_comes_back_is_an_error_that_names_the_callback(
     assert "message callback has forked a process" in text
 
 
-def test_R20_a_slow_client_that_is_closed_is_a_warning_that_names_it(log: LogRecords) -> None:
-    Reports(Clock()).slow_client_closed("<Connection 7>")
+def test_R20_a_slow_client_that_is_closed_is_a_warning_that_names_it(
+    harness: Harness, log: LogRecords
+) -> None:
+    harness.open()
+    (conn,) = harness.engine.open_connections()
+    Reports(Clock()).slow_client_closed(conn)
     level, text = told(log)
     assert level == logging.WARNING
-    assert "<Connection 7>" in text
+    assert "(client 1, /)" in text
     assert "1008" in text
+
+
+def test_O2_all_records_about_a_client_have_its_number_and_its_path_without_query(
+    log: LogRecords,
+) -> None:
+    with Harness(reports=Reports(Clock(), access_log=True)) as harness:
+        for _ in range(2):
+            refuse(harness, b"POST / HTTP/1.1\r\n\r\n")
+        request = REQUEST.replace(b"GET / ", b"GET /room\x25\x27?token=secret ")
+        refuse(harness, request + frame(TEXT, b"\xff"))
+    about = [vars(record)["about"] for record in log.records]
+    assert [each["client"] for each in about] == [1, 1, 2, 2, 3, 3]
+    assert about[0] == {"client": 1, "status": 405}
+    assert about[4] == {"client": 3, "path": "/room%\\x27"}
+    assert about[5].pop("seconds") >= 0
+    assert about[5] == {"client": 3, "path": "/room%\\x27", "code": 1007}
+    texts = [record.getMessage() for record in log.records]
+    assert texts[0] == "client 1: refused, 405"
+    assert texts[1].endswith(" (client 1)")
+    assert texts[4].endswith(": a text is not UTF-8 (client 3, /room%\\x27)")
+    assert texts[5].startswith("client 3, /room%\\x27: closed, 1007, after ")
+    assert "secret" not in log.text
+
+
+def test_O2_a_log_of_who_came_and_went_leaves_nobody_out(log: LogRecords) -> None:
+    with Harness(reports=Reports(Clock(), access_log=True)) as harness:
+        for _ in range(BURST + 5):
+            refuse(harness, b"POST / HTTP/1.1\r\n\r\n")
+    assert sum("refused, 405" in record.getMessage() for record in log.records) == 2 * BURST + 5
+
+
+def test_O2_a_path_is_shared_by_those_who_ask_for_it_one_after_another(harness: Harness) -> None:
+    for target in (b"/a?1", b"/a?2", b"/b"):
+        harness.connect().send(REQUEST.replace(b"GET / ", b"GET " + target + b" "))
+        harness.turn()
+    labels = [client_of(conn)["path"] for conn in harness.engine.open_connections()]
+    assert labels == ["/a", "/a", "/b"]
+    assert labels[0] is labels[1]
+
+
+def test_O2_a_connection_is_shown_by_its_number_and_not_by_its_place_in_memory(
+    harness: Harness,
+) -> None:
+    harness.open()
+    (conn,) = harness.engine.open_connections()
+    assert conn.number == 1
+    assert repr(conn) == "<dorrit connection 1, open>"
 
 
 def test_a_client_that_was_silent_is_no_warning(log: LogRecords) -> None:

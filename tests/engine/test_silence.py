@@ -187,7 +187,7 @@ def test_a_client_that_is_not_read_is_not_blamed_for_its_silence(log: LogRecords
 
 def test_memory_that_runs_out_for_what_is_late_costs_one_connection(log: LogRecords) -> None:
     class OutOfMemory(Reports):
-        def timed_out(self, why: str) -> None:
+        def timed_out(self, why: str, connection: object = None) -> None:
             raise MemoryError(why)
 
     with Harness(ping_interval=0.25, ping_timeout=0.25, reports=OutOfMemory()) as harness:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import Daemons, reaper
-from tests.support.frames import REQUEST
+from tests.support.frames import REQUEST, TEXT, frame
 from tests.support.log_daemon import DEV_LOG, LogDaemon, log_daemon, no_log_daemon
-from tests.support.servers import Client, Run, Servers, dorrit, until
+from tests.support.servers import PATIENCE, Client, Run, Servers, dorrit, until
 
 
 @pytest.fixture
@@ -315,6 +315,30 @@ def test_R23_a_clients_text_forges_no_line_and_reaches_no_terminal(servers: Serv
     for line in run.err.splitlines():
         assert RECORD.match(line) or line.startswith("| ")
         assert not (RECORD.match(line) and "forged" in line)
+
+
+def test_O2_a_record_about_a_client_says_which(servers: Servers) -> None:
+    run = servers.serve("", "--trust", "X-Forwarded-For", "--access-log", "--log-format", "json")
+    request = REQUEST.replace(b"GET / ", b"GET /chat?token=secret ", 1)
+    request = request[:-2] + b"X-Forwarded-For: 10.0.0.1, 203.0.113.5\r\n\r\n"
+    first = servers.connect(request)
+    first.socket.sendall(frame(TEXT, b"\xff"))
+    assert first.close_code() == 1007
+    second = servers.connect()
+    second.close()
+    assert servers.stop(run) == 0
+    records = [json.loads(line) for line in run.err.splitlines()]
+    assert "secret" not in run.err
+    of_first = [record for record in records if record.get("client") == 1]
+    assert [record["level"] for record in of_first] == ["WARNING", "INFO"]
+    for record in of_first:
+        assert (record["address"], record["path"]) == ("203.0.113.5", "/chat")
+    assert "(client 1, 203.0.113.5, /chat)" in of_first[0]["message"]
+    assert of_first[1]["code"] == 1007
+    assert 0 <= of_first[1]["seconds"] < PATIENCE
+    (of_second,) = [record for record in records if record.get("client") == 2]
+    assert of_second["code"] == 1000
+    assert "address" not in of_second
 
 
 # Readers of the log who have stopped.

@@ -234,6 +234,11 @@ class LogRecords(logging.Handler):
         self.records.append(record)
 
     @property
+    def messages(self) -> str:
+        """All of them, without tracebacks."""
+        return "\n".join(record.getMessage() for record in self.records)
+
+    @property
     def text(self) -> str:
         """All of them, with tracebacks."""
         return "\n".join(self.format(record) for record in self.records)

@@ -60,6 +60,7 @@ settings: ServerSettings = {
     "log_level": "debug",
     "log": Path("/var/log/chat.log"),
     "log_format": "json",
+    "access_log": False,
     "origin": ["https://example.org", "same"],
     "trust": "X-Forwarded-For",
     "allow_peer": ["www-data", 33],

@@ -173,18 +173,20 @@ class AsyncLoop(Loop):
         except BaseException as error:
             if asyncio.current_task(self._aio) is None:
                 raise  # GeneratorExit: it was left behind, and is closed by the interpreter
-            answer = self._answer_to(error, timeout)
+            answer = self._answer_to(conn, error, timeout)
         self.engine.check_process("open", None)
         self._answer(conn, answer)
 
-    def _answer_to(self, error: BaseException, timeout: asyncio.Timeout) -> Refusal:
+    def _answer_to(
+        self, conn: Connection, error: BaseException, timeout: asyncio.Timeout
+    ) -> Refusal:
         """Say what becomes of a client whose open callback has raised."""
         if timeout.expired() and issubclass(type(error), TimeoutError):
             return refusal(*OPEN_CALLBACK_TIMEOUT)
         if self._is_ours(error):
             return refusal(*STOPPING)
         self.engine.check_process("open", error)
-        self.reports.callback_raised("open", error)
+        self.reports.callback_raised("open", error, conn)
         return refusal(*OPEN_CALLBACK_RAISED)
 
     def _is_ours(self, error: BaseException) -> bool:

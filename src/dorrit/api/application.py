@@ -208,7 +208,7 @@ def make_engine(
     loop: "Loop", settings: Settings, *, text_as_str: bool, peers: Collection[int] | None
 ) -> tuple[Engine, Reports]:
     """Make the engine that calls a loop's functions, as the settings say."""
-    reports = Reports()
+    reports = Reports(access_log=settings.access_log)
     engine = Engine(
         on_open=loop.on_open,
         on_message=loop.on_message,

@@ -294,7 +294,7 @@ cdef class Lanes:
                 raise
             self.engine.check_process("close", error)
             self.uncancel(error)
-            self.reports.callback_raised("close", error)
+            self.reports.callback_raised("close", error, conn)
         finally:
             self.leave(<Connection>conn, lane)
 
@@ -303,7 +303,7 @@ cdef class Lanes:
         self.uncancel(error)
         lane.forget(<Connection>conn)
         self.engine.fail(conn, INTERNAL_ERROR, "")
-        self.reports.callback_raised("message", error)
+        self.reports.callback_raised("message", error, conn)
         return 0
 
     cdef bint is_left(self, Lane lane) except -1:

@@ -70,6 +70,8 @@ cdef Connection connection_new(Agenda agenda, int descriptor):
         raise
     connection.descriptor = descriptor
     connection.state = HANDSHAKING
+    agenda.numbered += 1
+    connection.number = agenda.numbered
     return connection
 
 
@@ -131,7 +133,7 @@ cdef class Acceptor(Agenda):
             if self.connections + self.departed - <Py_ssize_t>len(
                     self.lingerers) > self.max_connections:
                 answer = refusal(*TOO_MANY_CONNECTIONS)
-                self.reports.refused(answer)
+                self.reports.refused(answer, connection)
                 connection.refuse(answer.response())
             elif self.peers is not None:
                 self.check_peer(connection)
@@ -189,9 +191,10 @@ cdef class Acceptor(Agenda):
         """There are too many connections whose request has not come. The oldest one is turned away:
         who means well sends a request at once, so it is nearly always one who does not."""
         cdef int descriptor = next(iter(self.handshaking))
+        cdef Connection oldest = <Connection>self.table[descriptor]
         answer = refusal(*TOO_MANY_HANDSHAKES)
-        self.reports.refused(answer)
-        (<Connection>self.table[descriptor]).refuse(answer.response())
+        self.reports.refused(answer, oldest)
+        oldest.refuse(answer.response())
         return 0
 
     cdef int write_now(self, object connection) except -1:
@@ -221,7 +224,7 @@ cdef class Acceptor(Agenda):
                     largest, most = connection, held
             if largest is None:
                 return 0    # a message that is being made is all there is
-            self.reports.out_of_budget(most)
+            self.reports.out_of_budget(most, largest)
             if self.forget is not None and (largest.waiting > 0 or largest.asked):
                 self.forget(largest)
             if largest.asked and largest.state != LINGERING:
@@ -324,5 +327,5 @@ cdef class Acceptor(Agenda):
         if DORRIT_INVARIANTS and not issubclass(type(error), MemoryError):
             raise error
         connection.lose()
-        self.reports.engine_failed(error)
+        self.reports.engine_failed(error, connection)
         return 0

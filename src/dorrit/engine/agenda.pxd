@@ -56,6 +56,11 @@ cdef inline uint32_t quarters() noexcept:
     return <uint32_t>(dorrit_monotonic_milliseconds() // DEADLINE_STEP)
 
 
+cdef inline uint32_t hundredths() noexcept:
+    """The time in hundredths of a second; a difference holds for 497 days."""
+    return <uint32_t>(dorrit_monotonic_milliseconds() // 10)
+
+
 # How many processes there are between the first one and this, each forked off the one before it.
 cdef unsigned int forks
 
@@ -79,6 +84,7 @@ cdef class Agenda:
     cdef bint closes_slow_clients           # instead of leaving messages out
     cdef bint text_as_str                   # messages are str or bytes, without a flag
     cdef bint keeps_requests                # as long as their connections
+    cdef bint logs_access                   # each connection's end is reported
 
     cdef object health                      # the path of the health check; None: there is none
 
@@ -107,6 +113,9 @@ cdef class Agenda:
     cdef bint woken                         # there is such a byte
     cdef bint in_turn                       # a turn of the loop is under way; it ends with a flush
     cdef bint shutting_down                 # no client is taken any more
+    cdef uint64_t numbered                  # clients, so far
+    cdef str last_target                    # of a request, without its query
+    cdef str last_path                      # the same, for the log
     cdef uint64_t deadline_first            # no deadline is earlier; UINT64_MAX: there is none
 
     # Descriptor → connection. Owns one reference for each connection that has a descriptor.
@@ -145,7 +154,7 @@ cdef class Agenda:
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept
     cdef void wake(self) noexcept
     cpdef int check_process(self, str callback, error) except -1
-    cdef int callback_raised(self, str callback, error) except -1
+    cdef int callback_raised(self, str callback, error, connection=*) except -1
     cdef int end_interrupted(self) except -1
 
 

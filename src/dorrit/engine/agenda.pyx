@@ -225,12 +225,12 @@ cdef class Agenda:
         error, self.exit = self.exit, None
         raise error
 
-    cdef int callback_raised(self, str callback, error) except -1:
+    cdef int callback_raised(self, str callback, error, connection=None) except -1:
         """Takes what a function of the user has raised: it is logged, unless it ends the server."""
         self.check_process(callback, error)
         if is_exit(error):
             raise error
-        self.reports.callback_raised(callback, error)
+        self.reports.callback_raised(callback, error, connection)
         return 0
 
     cdef uint64_t deadline_in(self, uint64_t milliseconds) noexcept:

@@ -35,6 +35,7 @@ cdef class Connection:
     cdef object deflate             # a `dorrit.protocol.deflate.Deflate`; None: not negotiated
     cdef Assembly assembly          # a message of which a part has come; None: there is none
     cdef str close_reason
+    cdef object about               # for the log: its path, or (address, path); None: not known yet
     cdef OutputQueue queue
     cdef uint8_t *input             # what has come of an incomplete head, header or control frame
     cdef uint32_t input_length      # bytes there are
@@ -44,10 +45,12 @@ cdef class Connection:
     cdef size_t waiting             # bytes of messages that wait for handlers (agenda.assembled)
     cdef uint32_t request_size      # bytes that the kept request takes; 0: it is not counted
     cdef uint64_t deadline          # monotonic milliseconds; 0: none
+    cdef readonly uint64_t number   # counts the clients of one engine, from 1
     cdef uint32_t heard             # quarters: when something last came, or a ping was sent
     cdef uint32_t active            # quarters: when a message last came or was queued
     cdef uint32_t second            # the one in which frames are counted
     cdef uint32_t frames_in_second  # that have come
+    cdef uint32_t opened            # hundredths of a second: when it was accepted
     cdef int descriptor             # -1: closed
     cdef readonly uint32_t dropped  # messages that did not fit (R20)
     cdef uint16_t close_code

@@ -23,6 +23,9 @@ class Connection:
 
     data: Any
     @property
+    def number(self) -> int:
+        """Which client of this server it is, from 1; the log names clients by it."""
+    @property
     def dropped(self) -> int:
         """Messages that were not queued, because this client did not read."""
     @property
@@ -91,6 +94,12 @@ class Connection:
         """
     def abort(self) -> None:
         """Close the connection at once; what is queued is not written, and no close frame sent."""
+
+def client_of(connection: Connection) -> dict[str, Any]:
+    """Return what the log says about whose connection this is, without secrets."""
+
+def seconds_open(connection: Connection) -> float:
+    """Return how long ago a connection was accepted, if the engine reports its end."""
 
 def was_closed_here(connection: Connection) -> bool:
     """Whether the user has closed a connection, by `close` or `abort`."""

@@ -32,6 +32,7 @@ from dorrit.engine.agenda cimport (
     QUEUE_FRAMES_MAX,
     Agenda,
     fragment_size,
+    hundredths,
     is_over_budget,
     quarters,
 )
@@ -93,6 +94,23 @@ def connections_alive() -> int:
     return alive
 
 
+def client_of(Connection connection not None) -> dict:
+    """What the log says about whose connection this is: its number, the client's address, if the
+    server trusts a header that has it, and the path that was asked for, without its query."""
+    about = connection.about
+    if about is None:
+        return {"client": connection.number}
+    if isinstance(about, str):
+        return {"client": connection.number, "path": about}
+    address, path = about
+    return {"client": connection.number, "address": address, "path": path}
+
+
+def seconds_open(Connection connection not None) -> float:
+    """How long ago a connection was accepted, if the engine reports its end."""
+    return <uint32_t>(hundredths() - connection.opened) / 100
+
+
 def was_closed_here(Connection connection not None) -> bool:
     """Whether the user has closed a connection, by `close` or `abort`."""
     return connection.closed_here
@@ -108,6 +126,7 @@ cdef class Connection:
     Attributes:
         data: Whatever you want to keep with the connection; `None` until set.
         dropped: Messages that were not queued, because this client did not read.
+        number: Which client of this server it is, from 1; the log names clients by it.
     """
 
     def __cinit__(self):
@@ -128,7 +147,7 @@ cdef class Connection:
         PyMem_Free(self.input)
 
     def __repr__(self) -> str:
-        return f"<dorrit connection {STATE_NAMES[self.state]} at {<size_t><void *>self:#x}>"
+        return f"<dorrit connection {self.number}, {STATE_NAMES[self.state]}>"
 
     @property
     def is_open(self) -> bool:

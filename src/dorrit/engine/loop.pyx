@@ -163,6 +163,7 @@ cdef class Engine(Calls):
         self.close_timeout = milliseconds_of(close_timeout)
         self.linger_timeout = milliseconds_of(linger_timeout)
         self.reports = Reports() if reports is None else reports
+        self.logs_access = self.reports.access_log
         self.text_as_str = text_as_str
         self.keeps_requests = keep_requests
         self.peers = None if peers is None else frozenset(peers)
@@ -548,6 +549,8 @@ cdef class Engine(Calls):
         cdef Connection connection
         while self.ended.length > 0:
             connection = take_first(&self.ended)
+            if self.logs_access:
+                self.reports.ended(connection, connection.close_code)
             try:
                 result = self.on_close(connection, connection.close_code, connection.close_reason)
                 self.check_process("close", None)
@@ -555,7 +558,7 @@ cdef class Engine(Calls):
                     check_result("on_close" if self.text_as_str else "ws_close_callback",
                                  result, self.text_as_str)
             except BaseException as error:
-                self.callback_raised("close", error)
+                self.callback_raised("close", error, connection)
         return 0
 
 

@@ -6,7 +6,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memmove
 
-from dorrit.engine.agenda cimport SCRATCH_SIZE, Agenda, quarters
+from dorrit.engine.agenda cimport SCRATCH_SIZE, Agenda, hundredths, quarters
 from dorrit.engine.budget cimport count_request, uncount_request
 from dorrit.engine.connection cimport CLOSED, LINGERING, OPEN
 from dorrit.engine.frame cimport Frame, frame_is_raw, frame_raw, frame_release
@@ -15,6 +15,7 @@ from dorrit.engine.receiving cimport receive
 
 from dorrit.protocol.deflate import deflate_of
 from dorrit.protocol.diagnosis import diagnose
+from dorrit.protocol.display import target_for_log
 from dorrit.protocol.extensions import parse_extensions
 from dorrit.protocol.handshake import accept_response, parse_request
 from dorrit.protocol.health import health_response
@@ -119,7 +120,7 @@ cdef int refuse(Connection connection, object answer) except -1:
     response = answer.response()    # before the log says that the client gets it
     if response is None:
         raise TypeError("a refusal has no response")
-    connection.agenda.reports.refused(answer)
+    connection.agenda.reports.refused(answer, connection)
     connection.refuse(response)
     return 0
 
@@ -130,7 +131,7 @@ cdef int refuse_for(Connection connection, error) except -1:
     connection.kept_request = None
     uncount_request(connection)
     refuse(connection, refusal(*(STOPPING if is_exit(error) else OPEN_CALLBACK_RAISED)))
-    return connection.agenda.callback_raised("open", error)
+    return connection.agenda.callback_raised("open", error, connection)
 
 
 cdef int upgrade(Connection connection, bytes head) except -1:
@@ -138,6 +139,7 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     cdef Agenda agenda = connection.agenda
     try:
         request = parse_request(head)
+        connection.about = path_for_log(agenda, request.target)
         if agenda.shutting_down:
             raise refusal(*STOPPING)
         terms = negotiate(agenda, request)
@@ -161,8 +163,10 @@ cdef int upgrade(Connection connection, bytes head) except -1:
         answer = agenda.on_open(connection, request)
     except BaseException as error:
         agenda.check_process("open", error)
+        note_address(connection, request)
         return refuse_for(connection, error)
     agenda.check_process("open", None)
+    note_address(connection, request)
     if answer is PENDING:
         connection.asked = True
         connection.hold()
@@ -172,6 +176,23 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     # What closes it meanwhile, counts it no more.
     if connection.kept_request is not None and connection.descriptor >= 0:
         return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
+    return 0
+
+
+cdef str path_for_log(Agenda agenda, str target):
+    """The path of a target as the log has it. Most clients ask for the one that was asked for last,
+    and share its text."""
+    target = target.partition("?")[0]
+    if target != agenda.last_target:
+        agenda.last_path = target_for_log(target)
+        agenda.last_target = target
+    return agenda.last_path
+
+
+cdef int note_address(Connection connection, request) except -1:
+    """Whether a header says who the client is has been decided with the open callback."""
+    if type(connection.about) is str and (address := request.client) is not None:
+        connection.about = (address, connection.about)
     return 0
 
 
@@ -216,6 +237,8 @@ cdef int do_as_told(Connection connection, object answer) except -1:
         queue_replace(&connection.queue, 0, response)
         frame_release(response)
     request.answered()
+    if agenda.logs_access:
+        connection.opened = hundredths()
     connection.accept()
     if connection.state == OPEN and (agenda.ping_interval > 0 or agenda.idle_timeout > 0):
         connection.heard = connection.active = quarters()

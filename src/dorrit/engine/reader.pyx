@@ -293,7 +293,7 @@ cdef bint is_too_fast(Connection connection) except -1:
 cdef int drop(Connection connection, uint16_t code, str reason, bint framed) except -1:
     """R5. `framed`: whether it is still known where the client's frames begin."""
     begin_handlers(connection)
-    connection.agenda.reports.dropped(code, reason)
+    connection.agenda.reports.dropped(code, reason, connection)
     return connection.drop(code, reason, framed)
 
 
@@ -465,7 +465,7 @@ cdef int take_error(Connection connection, error) except -1:
     agenda.check_process(callback, error)
     if not is_exit(error):
         connection.fail(INTERNAL_ERROR, "", True)
-        return agenda.callback_raised(callback, error)
+        return agenda.callback_raised(callback, error, connection)
     # What has been read with this message is not lost: the exit waits for the end of the turn.
     if agenda.exit is None:
         agenda.exit = error

@@ -7,9 +7,10 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+from dorrit.engine.connection import Connection, client_of, seconds_open
 from dorrit.logger import log_raised, logger
 from dorrit.raised import name_of
 
@@ -55,42 +56,74 @@ class Allowance:
 class Reports:
     """Writes the engine's log records under the logger's name ``dorrit``."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start with a full allowance for each kind of record; `clock` returns seconds."""
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, access_log: bool = False
+    ) -> None:
+        """Start with a full allowance for each kind of record.
+
+        Args:
+            clock: Returns seconds.
+            access_log: Each client that is refused, or whose connection ends, has a record.
+        """
         self._clock = clock
         self._allowances: dict[str, Allowance] = {}
+        self.access_log: bool = access_log
 
-    def _write(self, kind: str, level: int, text: str, error: BaseException | None = None) -> None:
+    def _write(
+        self,
+        kind: str,
+        level: int,
+        text: str,
+        error: BaseException | None = None,
+        connection: Connection | None = None,
+    ) -> None:
         allowance = self._allowances.get(kind)
         if allowance is None:
             allowance = self._allowances[kind] = Allowance(self._clock)
         addition = allowance.take()
         if addition is None:
             return
-        if error is None:
-            logger.log(level, "%s%s", text, addition)
-        else:
-            log_raised(level, text + addition, error)
+        about = {} if connection is None else client_of(connection)
+        whose = f" ({_described(about)})" if about else ""
+        _log(level, f"{text}{whose}{addition}", error, about)
 
-    def refused(self, answer: Refused) -> None:
+    def _access(self, connection: Connection, text: str, **more: object) -> None:
+        about = client_of(connection) | more
+        logger.info("%s: %s", _described(about), text, extra={"about": about})
+
+    def ended(self, connection: Connection, code: int) -> None:
+        """Report the end of a connection that was accepted, for the log of who came and went."""
+        seconds = seconds_open(connection)
+        self._access(connection, f"closed, {code}, after {seconds} s", code=code, seconds=seconds)
+
+    def refused(self, answer: Refused, connection: Connection | None = None) -> None:
         """Report a handshake that got an HTTP error; its text is printable already."""
+        if self.access_log and connection is not None:
+            self._access(connection, f"refused, {answer.status}", status=answer.status)
         hint = f"; {answer.hint}" if answer.hint else ""
         self._write(
             f"refused {answer.status}",
             logging.WARNING,
             f"handshake refused, {answer.status}: {answer.reason}{hint}",
+            connection=connection,
         )
 
-    def dropped(self, code: int, reason: str) -> None:
+    def dropped(self, code: int, reason: str, connection: Connection | None = None) -> None:
         """Report a client that broke the protocol."""
-        self._write(f"dropped {code}", logging.WARNING, f"client dropped, {code}: {reason}")
+        self._write(
+            f"dropped {code}",
+            logging.WARNING,
+            f"client dropped, {code}: {reason}",
+            connection=connection,
+        )
 
-    def queue_is_full(self, connection: object) -> None:
+    def queue_is_full(self, connection: Connection) -> None:
         """Report the first message of a spell that a connection's queue had no room for."""
         self._write(
             "queue is full",
             logging.WARNING,
-            f"{connection!r} does not read: messages for it are left out until its queue is empty",
+            "a client does not read: messages for it are left out until its queue is empty",
+            connection=connection,
         )
 
     def never_fits(self, size: int) -> None:
@@ -101,19 +134,27 @@ class Reports:
             f"a message of {size} bytes is not sent: larger than what may wait for one client",
         )
 
-    def slow_client_closed(self, connection: object) -> None:
+    def slow_client_closed(self, connection: Connection) -> None:
         """Report a client that was closed, since its queue had no room for a message."""
         self._write(
             "slow client closed",
             logging.WARNING,
-            f"{connection!r} does not read: it is closed with 1008",
+            "a client does not read: it is closed with 1008",
+            connection=connection,
         )
 
-    def timed_out(self, why: str) -> None:
+    def timed_out(self, why: str, connection: Connection | None = None) -> None:
         """Report a client that was closed because it was silent."""
-        self._write(f"timed out: {why}", logging.INFO, f"client closed, 3008: {why}")
+        self._write(
+            f"timed out: {why}",
+            logging.INFO,
+            f"client closed, 3008: {why}",
+            connection=connection,
+        )
 
-    def callback_raised(self, callback: str, error: BaseException) -> None:
+    def callback_raised(
+        self, callback: str, error: BaseException, connection: Connection | None = None
+    ) -> None:
         """Report what a callback raised, with the traceback.
 
         Clients may find out how to cause it, so this is bounded too, for each kind of error.
@@ -124,6 +165,7 @@ class Reports:
             logging.ERROR,
             f"the {callback} callback raised {name}",
             error,
+            connection,
         )
 
     def came_back(self, callback: str) -> None:
@@ -162,18 +204,41 @@ class Reports:
             f"no client can be accepted for now: {os.strerror(number)} ({name})",
         )
 
-    def out_of_budget(self, held: int) -> None:
+    def out_of_budget(self, held: int, connection: Connection | None = None) -> None:
         """Report that a client is closed, since the server holds too much for all of them."""
         self._write(
             "out of budget",
             logging.WARNING,
             "more messages are under way than --max-buffered allows: the client with most of them "
             f"({held} bytes) is closed",
+            connection=connection,
         )
 
-    def engine_failed(self, error: BaseException) -> None:
+    def engine_failed(self, error: BaseException, connection: Connection | None = None) -> None:
         """Report that a connection was given up, since memory ran out or the engine has a fault."""
         if issubclass(type(error), MemoryError):
-            self._write("out of memory", logging.ERROR, "memory ran out: a connection is given up")
+            self._write(
+                "out of memory",
+                logging.ERROR,
+                "memory ran out: a connection is given up",
+                connection=connection,
+            )
         else:
-            log_raised(logging.CRITICAL, "a fault in dorrit: a connection is given up", error)
+            about = {} if connection is None else client_of(connection)
+            text = "a fault in dorrit: a connection is given up"
+            _log(logging.CRITICAL, text, error, about)
+
+
+def _log(level: int, text: str, error: BaseException | None, about: Mapping[str, object]) -> None:
+    if error is None:
+        logger.log(level, "%s", text, extra={"about": about})
+    else:
+        log_raised(level, text, error, about)
+
+
+def _described(about: Mapping[str, object]) -> str:
+    """Return whose connection it is, in words."""
+    address, path = about.get("address"), about.get("path")
+    return ", ".join(
+        str(word) for word in (f"client {about['client']}", address, path) if word is not None
+    )

@@ -130,7 +130,7 @@ cdef class Timekeeper(Acceptor):
                 connection.active = quarters()  # the client waits for us
                 idle_end = end_of(connection.active, self.idle_timeout)
             if idle_end <= now:
-                self.reports.timed_out("no message was exchanged in the idle timeout")
+                self.reports.timed_out("no message was exchanged in the idle timeout", connection)
                 return connection.fail(TIMEOUT, "no message was exchanged for too long", True)
         if self.ping_interval > 0:
             if connection.paused:
@@ -139,7 +139,7 @@ cdef class Timekeeper(Acceptor):
             silent_end = end_of(connection.heard, self.ping_timeout if connection.pinged
                                 and self.ping_timeout > 0 else self.ping_interval)
             if silent_end <= now and connection.pinged and self.ping_timeout > 0:
-                self.reports.timed_out("nothing came after a ping in the ping timeout")
+                self.reports.timed_out("nothing came after a ping in the ping timeout", connection)
                 return connection.fail(TIMEOUT, "nothing came after a ping", True)
             if silent_end <= now:
                 put_ping(connection)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from dorrit.logger import logger
+from dorrit.raised import EXITS
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -84,7 +85,9 @@ def _report_thread(unhandled: threading.ExceptHookArgs) -> None:
 def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     try:
         where = ADDRESS.sub("", repr(unraisable.object))
-    except Exception:  # noqa: BLE001 - the server's own class
+    except EXITS:
+        raise
+    except BaseException:  # noqa: BLE001 - the server's own class
         where = f"a {type(unraisable.object).__name__}"
     error = unraisable.exc_value
     logger.error(

@@ -7,6 +7,7 @@ same process, and that each descriptor is still what it was.
 
 import json
 import os
+import re
 import socket
 import stat
 import struct
@@ -45,6 +46,10 @@ FATAL: Final = frozenset(
     {Signals.SIGSEGV, Signals.SIGBUS, Signals.SIGABRT, Signals.SIGFPE, Signals.SIGILL}
 )
 """The signals that a crash is. The manual names the first two (R28)."""
+
+
+THREAD_NUMBER: Final = re.compile(r"^((?:Current t|T)hread) 0x[0-9a-f]+", re.MULTILINE)
+"""How faulthandler begins what it says of a thread."""
 
 
 class NoHandoverError(Exception):
@@ -302,6 +307,8 @@ def _read_traceback(descriptor: int) -> str:
     text = data.decode("ascii", "backslashreplace")
     # A child that the server's code has forked in C may have crashed before, into the same file.
     _, begin, last = text.rpartition("Fatal Python error:")
+    # A thread's number is an address, which is nobody's business who reads the log.
+    last = THREAD_NUMBER.sub(r"\1", last)
     lines = (begin + last).strip("\n").split("\n")
     return shortened("\n".join(map(_printable, lines)))
 

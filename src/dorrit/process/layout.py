@@ -9,12 +9,12 @@ records.
 import json
 import logging
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from dorrit.logger import NAME
+from dorrit.raised import EXITS, name_of, traceback_of
 
 CONTINUED: Final = "| "
 """Begins each line of a record but its first."""
@@ -77,10 +77,12 @@ def message_of(record: logging.LogRecord) -> str:
     """Return a record's message; what is wrong with its arguments is no reason to lose it."""
     try:
         return str(record.getMessage())
-    except Exception as error:  # noqa: BLE001 - whatever the arguments raise
+    except EXITS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the arguments raise
         return (
             f"{_shown(record.msg)} (the arguments do not fit the message: {_shown(record.args)}: "
-            f"{type(error).__name__})"
+            f"{name_of(error)})"
         )
 
 
@@ -89,10 +91,7 @@ def exception_of(record: logging.LogRecord) -> str:
     info = record.exc_info
     if not isinstance(info, tuple) or info[1] is None:
         return ""
-    try:
-        return "".join(traceback.format_exception(*info)).rstrip("\n")
-    except Exception as error:  # noqa: BLE001 - an exception may have attributes of any kind
-        return f"{type(info[1]).__name__} (no traceback: {type(error).__name__})"
+    return traceback_of(info[1]).rstrip("\n")
 
 
 def printable(text: str) -> str:
@@ -129,5 +128,7 @@ def _json(value: object) -> str:
 def _shown(value: Any) -> str:  # noqa: ANN401 - anything
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - the server's own class
+    except EXITS:
+        raise
+    except BaseException:  # noqa: BLE001 - the server's own class
         return f"a {type(value).__name__}"

@@ -19,6 +19,7 @@ from dorrit.process.log_file import LogFile, make_file
 from dorrit.process.outlet import Outlet, Stream
 from dorrit.process.privileges import Identity
 from dorrit.process.syslog import ADDRESSES, Syslog, crash_line
+from dorrit.raised import EXITS
 
 NO_SYSLOG: Final = (
     f"no syslog here ({ADDRESSES[0]}): records are lost until there is one; --log FILE keeps them"
@@ -85,7 +86,9 @@ class Log:
             for outlet in self._outlets:
                 try:
                     outlet.write(record, self._layout)
-                except Exception:  # noqa: BLE001 - a log that fails must not end what it tells of
+                except EXITS:
+                    raise
+                except BaseException:  # noqa: BLE001 - a log that fails must not end what it tells of
                     outlet.lost += 1
 
     def _in_forked_child(self) -> None:
