@@ -138,6 +138,11 @@ SETTINGS: Final = (
         opposite="--no-access-log",
     ),
     Setting(
+        "slow_handler", None, "SECONDS", 1.0, float | int, seconds(0.1, 3600),
+        "seconds for which a handler may hold up everybody, 0.1 to 3600; then the log says where "
+        "it is; 0: it never does",
+    ),
+    Setting(
         "origin", None, "ORIGIN", (), str, read_origin,
         "accept only clients from this origin, refuse others with 403; an exact one "
         "(https://example.org), same (that of the request's Host), none (no Origin field: not a "
@@ -297,6 +302,7 @@ class Settings:
     log: str | None = None
     log_format: str = "text"
     access_log: bool = False
+    slow_handler: float = 1.0
     origin: tuple[str, ...] = ()
     trust: str | None = None
     allow_peer: tuple[str, ...] = ()
@@ -341,6 +347,7 @@ class ServerSettings(TypedDict, total=False):
     log: str | os.PathLike[str] | None
     log_format: str
     access_log: bool
+    slow_handler: float
     origin: str | Sequence[str]
     trust: str | None
     allow_peer: str | int | Sequence[str | int]

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 import dorrit
-from dorrit import Reject, Server
+from dorrit import Connection, Reject, Server
 from dorrit.api.loop import Loop
 from dorrit.api.server import EVENTS, application_of
 from dorrit.protocol.refusal import refusal
 from dorrit.settings import merge
 from dorrit.testing import serve
+from tests.support.harness import LogRecords
+from tests.support.servers import Servers
 
 
 def handlers_of(server: Server) -> dict[str, Any]:
@@ -364,3 +366,59 @@ def test_one_server_runs_once_at_a_time() -> None:
     finally:
         second.close()
         first.close()
+
+
+# Mistakes that nothing would tell
+
+
+def test_O6_a_method_that_is_named_nearly_as_a_handler_is_refused() -> None:
+    class Chat(Server):
+        def on_mesage(self, conn: Connection, message: str) -> None: ...
+
+    with pytest.raises(
+        TypeError, match=r"^Chat\.on_mesage is no handler, nothing .* did you mean on_message\?$"
+    ):
+        Chat()
+
+
+def test_O6_a_method_that_is_named_as_only_handlers_are_is_refused() -> None:
+    class Base(Server):
+        def on_quux(self) -> None: ...
+
+    class Chat(Base):
+        def helper(self) -> None: ...
+
+    with pytest.raises(
+        TypeError, match=r"the handlers are on_start, on_stop, on_open, on_message, on_close$"
+    ):
+        Chat()
+
+
+def test_O6_a_server_without_handlers_does_not_start(servers: Servers) -> None:
+    file = servers.directory / "app.py"
+    file.write_text("from dorrit import Server\napp = Server()\n")
+    run = servers.run(*servers.command(f"{file}:app"))
+    assert run.wait() == 1
+    assert run.err.startswith("dorrit: the server has no handlers, and would do nothing: ")
+    assert run.err.count("\n") == 1
+
+
+def test_O6_a_server_that_hears_no_messages_says_so(servers: Servers) -> None:
+    file = servers.directory / "app.py"
+    file.write_text("from dorrit import Server\napp = Server()\n@app.every(10)\ndef f(): ...\n")
+    run = servers.start(*servers.command(f"{file}:app")).until_listening()
+    assert servers.stop(run) == 0
+    assert " WARNING the server has no handler on_message: " in run.err
+
+
+@pytest.mark.parametrize("what", ['conn.send("x")', 'app.broadcast([conn], "x")', "conn.close()"])
+def test_O6_who_awaits_what_is_no_coroutine_is_told(log: LogRecords, what: str) -> None:
+    app = Server()
+    space: dict[str, object] = {"app": app}
+    exec(f"async def said(conn, message):\n await {what}\n", space)
+    app.on_message(space["said"])
+    with serve(app) as server, server.connect("/") as client:
+        client.send("x")
+        while "leave out await" not in log.text:
+            server.run(0.01)
+    assert "TypeError" in log.text

@@ -140,7 +140,7 @@ def test_R20_a_slow_client_that_is_closed_is_a_warning_that_names_it(
     Reports(Clock()).slow_client_closed(conn)
     level, text = told(log)
     assert level == logging.WARNING
-    assert "(client 1, /)" in text
+    assert "(client 1, /chat)" in text
     assert "1008" in text
 
 
@@ -150,7 +150,7 @@ def test_O2_all_records_about_a_client_have_its_number_and_its_path_without_quer
     with Harness(reports=Reports(Clock(), access_log=True)) as harness:
         for _ in range(2):
             refuse(harness, b"POST / HTTP/1.1\r\n\r\n")
-        request = REQUEST.replace(b"GET / ", b"GET /room\x25\x27?token=secret ")
+        request = REQUEST.replace(b"GET /chat ", b"GET /room\x25\x27?token=secret ")
         refuse(harness, request + frame(TEXT, b"\xff"))
     about = [vars(record)["about"] for record in log.records]
     assert [each["client"] for each in about] == [1, 1, 2, 2, 3, 3]
@@ -175,7 +175,7 @@ def test_O2_a_log_of_who_came_and_went_leaves_nobody_out(log: LogRecords) -> Non
 
 def test_O2_a_path_is_shared_by_those_who_ask_for_it_one_after_another(harness: Harness) -> None:
     for target in (b"/a?1", b"/a?2", b"/b"):
-        harness.connect().send(REQUEST.replace(b"GET / ", b"GET " + target + b" "))
+        harness.connect().send(REQUEST.replace(b"GET /chat ", b"GET " + target + b" "))
         harness.turn()
     labels = [client_of(conn)["path"] for conn in harness.engine.open_connections()]
     assert labels == ["/a", "/a", "/b"]

@@ -621,7 +621,7 @@ def test_R23_it_logs_to_syslog_under_its_name_with_its_pid(
         messages.append(log.received())
     assert {message[:3] for message in messages} == {(FACILITY_DAEMON | 3, daemon.name, daemon.pid)}
     texts = [message[3] for message in messages]
-    assert texts[0] == "the read callback raised ValueError (client 1, /)"
+    assert texts[0] == "the read callback raised ValueError (client 1, /chat)"
     assert texts[1] == "| Traceback (most recent call last):"
     assert f'|   File "{daemon.file}", line ' in "\n".join(texts)
     assert texts[-1].startswith("| <0>\\x1b[31m")

@@ -209,6 +209,7 @@ def test_O1_the_log_level_is_that_of_the_servers_code_too(
     assert "of the root" not in run.err
 
 
+@pytest.mark.root
 def test_O1_what_the_servers_code_says_is_in_a_daemons_log_and_after_a_crash(
     daemons: Daemons, log: LogDaemon, directory: Path
 ) -> None:
@@ -318,8 +319,9 @@ def test_R23_a_clients_text_forges_no_line_and_reaches_no_terminal(servers: Serv
 
 
 def test_O2_a_record_about_a_client_says_which(servers: Servers) -> None:
-    run = servers.serve("", "--trust", "X-Forwarded-For", "--access-log", "--log-format", "json")
-    request = REQUEST.replace(b"GET / ", b"GET /chat?token=secret ", 1)
+    options = ["--trust", "X-Forwarded-For", "--access-log", "--log-format", "json"]
+    run = start_in_foreground(servers, "", *options)
+    request = REQUEST.replace(b"GET /chat ", b"GET /chat?token=secret ", 1)
     request = request[:-2] + b"X-Forwarded-For: 10.0.0.1, 203.0.113.5\r\n\r\n"
     first = servers.connect(request)
     first.socket.sendall(frame(TEXT, b"\xff"))
@@ -329,14 +331,15 @@ def test_O2_a_record_about_a_client_says_which(servers: Servers) -> None:
     assert servers.stop(run) == 0
     records = [json.loads(line) for line in run.err.splitlines()]
     assert "secret" not in run.err
-    of_first = [record for record in records if record.get("client") == 1]
+    number = next(record["client"] for record in records if "not UTF-8" in record["message"])
+    of_first = [record for record in records if record.get("client") == number]
     assert [record["level"] for record in of_first] == ["WARNING", "INFO"]
     for record in of_first:
         assert (record["address"], record["path"]) == ("203.0.113.5", "/chat")
-    assert "(client 1, 203.0.113.5, /chat)" in of_first[0]["message"]
+    assert f"(client {number}, 203.0.113.5, /chat)" in of_first[0]["message"]
     assert of_first[1]["code"] == 1007
     assert 0 <= of_first[1]["seconds"] < PATIENCE
-    (of_second,) = [record for record in records if record.get("client") == 2]
+    (of_second,) = [record for record in records if record.get("client") == number + 1]
     assert of_second["code"] == 1000
     assert "address" not in of_second
 
@@ -351,6 +354,7 @@ def bad_requests(path: Path, count: int = 8) -> None:
         client.socket.close()
 
 
+@pytest.mark.root
 def test_a_log_daemon_that_hangs_keeps_nobody_waiting_and_what_is_lost_is_counted(
     daemons: Daemons, log: LogDaemon
 ) -> None:
@@ -410,6 +414,7 @@ def start_in_foreground(servers: Servers, source: str, *options: object) -> Run:
     return run
 
 
+@pytest.mark.root
 def test_O1_the_log_may_be_a_file_which_a_crash_and_sighup_leave_in_use(
     daemons: Daemons, directory: Path
 ) -> None:
@@ -453,6 +458,7 @@ def test_O1_the_log_may_be_a_file_which_a_crash_and_sighup_leave_in_use(
     assert file.read_text().endswith(" INFO stopping\n")
 
 
+@pytest.mark.root
 def test_O1_root_makes_the_file_for_the_servers_user(daemons: Daemons, directory: Path) -> None:
     logs = Path("/run") / directory.name
     logs.mkdir(0o755)
@@ -514,6 +520,7 @@ def test_O1_a_pipe_that_nobody_empties_may_be_the_log(servers: Servers, director
         os.close(reader)
 
 
+@pytest.mark.root
 def test_O1_without_a_syslog_the_command_says_so(daemons: Daemons) -> None:
     daemon = daemons()
     with no_log_daemon():

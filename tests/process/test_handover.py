@@ -36,6 +36,8 @@ Fatal Python error: Segmentation fault
 Current thread 0x00007f (most recent call first):
   File "chat.py", line 7 in said
 """
+SHOWN = TRACEBACK.decode().strip().replace(" 0x00007f", "")
+"""What the log has of it: no address."""
 
 
 class Left:
@@ -108,7 +110,7 @@ def test_R29_the_next_image_has_what_was_left_and_what_the_crash_tells(left: Lef
         crash_times=(1.0, 2.0, 3.0, 100.5),
         unrest=1.0,
         signal=SIGSEGV,
-        traceback=TRACEBACK.decode().strip(),
+        traceback=SHOWN,
     )
     # What it was written in is not needed any more; what was inherited is not for other programs.
     assert not is_open(left.state)
@@ -346,7 +348,7 @@ def test_R28_a_traceback_that_was_closed_is_none(left: Left) -> None:
 
 def test_R28_only_the_last_traceback_counts(left: Left) -> None:
     text = traceback_of(left, b"Fatal Python error: Aborted\n\n  File 1\n" + TRACEBACK)
-    assert text == TRACEBACK.decode().strip()
+    assert text == SHOWN
 
 
 def test_R28_a_traceback_has_nothing_that_a_terminal_would_obey(left: Left) -> None:
@@ -375,14 +377,14 @@ def test_R28_a_long_text_is_cut_at_a_line() -> None:
 
 def test_R28_a_huge_traceback_is_read_in_bounds(left: Left) -> None:
     text = traceback_of(left, b"x" * (3 << 20) + b"\n" + TRACEBACK)
-    assert text == TRACEBACK.decode().strip()
+    assert text == SHOWN
 
 
 def test_R28_the_report_is_one_line_for_each_line(left: Left) -> None:
     report = left.take_over().report()
     assert report[0].startswith("crashed: SIGSEGV (Segmentation fault); restarted in place: ")
     assert "restart 4 since 1970-01-01 " in report[0]
-    assert report[1:] == [line for line in TRACEBACK.decode().splitlines() if line]
+    assert report[1:] == [line for line in SHOWN.splitlines() if line]
     assert left.handover.report() == []
 
 

@@ -104,6 +104,7 @@ def test_a_number_that_has_become_something_else_is_not_written_to(tmp_path: Pat
 # Root makes it for somebody else.
 
 
+@pytest.mark.root
 def test_root_makes_it_for_the_servers_user(roots: Path) -> None:
     file = roots / "log"
     os.close(make_file(str(file), IDENTITY))
@@ -111,6 +112,7 @@ def test_root_makes_it_for_the_servers_user(roots: Path) -> None:
     os.close(make_file(str(file), IDENTITY))
 
 
+@pytest.mark.root
 def test_the_server_may_have_a_directory_of_its_own(roots: Path) -> None:
     os.chown(roots, NOBODY, NOBODY)
     os.close(make_file(f"{roots}/log", IDENTITY))
@@ -119,6 +121,7 @@ def test_the_server_may_have_a_directory_of_its_own(roots: Path) -> None:
     assert os.getegid() == 0
 
 
+@pytest.mark.root
 def test_root_writes_no_file_that_the_servers_user_may_not_write(roots: Path) -> None:
     file = roots / "log"
     file.write_text("root's")
@@ -128,6 +131,7 @@ def test_root_writes_no_file_that_the_servers_user_may_not_write(roots: Path) ->
     assert file.read_text() == "root's"
 
 
+@pytest.mark.root
 def test_root_makes_no_file_where_somebody_else_chooses_the_place(roots: Path) -> None:
     link = roots / "link"
     link.symlink_to("/etc")
@@ -137,6 +141,7 @@ def test_root_makes_no_file_where_somebody_else_chooses_the_place(roots: Path) -
     assert not Path("/etc/dorrit-test.log").exists()
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("identity", [None, IDENTITY])
 def test_what_has_two_names_may_be_somebody_elses(roots: Path, identity: Identity | None) -> None:
     (roots / "link").symlink_to(roots / "target")

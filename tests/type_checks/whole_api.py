@@ -61,6 +61,7 @@ settings: ServerSettings = {
     "log": Path("/var/log/chat.log"),
     "log_format": "json",
     "access_log": False,
+    "slow_handler": 2,
     "origin": ["https://example.org", "same"],
     "trust": "X-Forwarded-For",
     "allow_peer": ["www-data", 33],
@@ -154,6 +155,7 @@ async def said(conn: Connection, message: str | bytes) -> None:
     assert_type(conn.pending, int)
     assert_type(conn.pending_bytes, int)
     assert_type(conn.dropped, int)
+    assert_type(conn.number, int)
     assert_type(conn.data, Any)
 
 

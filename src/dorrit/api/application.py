@@ -98,6 +98,14 @@ class Application:
 
     # Before and after everything else
 
+    def check(self) -> str | None:
+        """Return what the log shall say of a likely mistake, or None.
+
+        Raises:
+            StartError: It can't be meant like this.
+        """
+        return None
+
     def init(self, config_file: str | None) -> None:
         """Do what comes before privileges are dropped and the process becomes a daemon."""
 

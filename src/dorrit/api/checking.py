@@ -27,11 +27,12 @@ def prepare(
         given: The options that stood on the command line; see `dorrit.settings.given`.
 
     Raises:
-        StartError: It can't be loaded, or its settings don't fit each other.
+        StartError: It can't be loaded, its settings don't fit each other, or it has no handlers.
     """
     application = load()
     settings = merge(given, application.defaults)
     check_together(settings)
+    application.check()
     return application, settings
 
 

@@ -1,5 +1,6 @@
 """The object API: a `Server`, whose functions are plain or `async`."""
 
+import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from dorrit.api import loader
 from dorrit.api.application import PERIOD_MAX, Application, is_generator
 from dorrit.engine import Connection
 from dorrit.engine import broadcast as broadcast_message
+from dorrit.errors import StartError
 from dorrit.settings import ServerSettings, check
 
 if TYPE_CHECKING:
@@ -30,6 +32,25 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 class Handled(Application):
     """What runs in a `Server`."""
+
+    def check(self) -> str | None:
+        """Return what is likely to be a mistake, if it is one.
+
+        Raises:
+            StartError: It has no handlers.
+        """
+        handlers = self.handlers
+        events = (handlers.start, handlers.open, handlers.message, handlers.close)
+        if all(event is None for event in events) and not self.periodic:
+            raise StartError(
+                "the server has no handlers, and would do nothing: define a function with "
+                "@app.on_message, or a method on_message of a subclass"
+            )
+        if handlers.message is None:
+            return (
+                "the server has no handler on_message: what clients send is taken and thrown away"
+            )
+        return None
 
     def init(self, config_file: str | None) -> None:
         """Set ``dorrit.ws_config_file`` (R35).
@@ -81,6 +102,7 @@ class Server:
         self.name = name
         # Users of this interface expect all of RFC 6455; R5's refusals are for the five functions.
         self._made = Handled(name, {"rfc": True, **check(settings)})
+        _check_names(type(self))
         for event in EVENTS:
             method = f"on_{event}"
             if getattr(type(self), method) is not getattr(Server, method):
@@ -278,6 +300,27 @@ class Server:
         name = Path(sys.argv[0]).name or "python"
         application = application_of(self, file)
         sys.exit(standalone.run(name, lambda: application, argv, application.defaults))
+
+
+def _check_names(kind: type[Server]) -> None:
+    """Refuse methods that nothing would ever call, such as a misspelt handler's.
+
+    Raises:
+        TypeError: There is one whose name begins as those of the handlers do.
+    """
+    known = [f"on_{event}" for event in EVENTS]
+    for place in kind.__mro__:
+        if place is Server:
+            break
+        for name, value in vars(place).items():
+            if name.startswith("on_") and name not in known and callable(value):
+                similar = difflib.get_close_matches(name, known, n=1)
+                hint = f"the handlers are {', '.join(known)}"
+                if similar:
+                    hint = f"did you mean {similar[0]}?"
+                raise TypeError(
+                    f"{kind.__name__}.{name} is no handler, nothing would call it: {hint}"
+                )
 
 
 def application_of(server: Server, file: str | None = None) -> Application:

@@ -11,6 +11,7 @@ import dorrit
 from dorrit.api.application import Application
 from dorrit.api.checking import prepare, problems, report
 from dorrit.api.loop import Loop, loop_type
+from dorrit.api.slow import Watch
 from dorrit.errors import StartError, reason_of
 from dorrit.logger import log_raised
 from dorrit.process import (
@@ -298,6 +299,8 @@ class Run:
         self.application, self.settings = prepare(self.load, self.given)
         self.log.set_level(self.settings.log_level)
         self.log.set_layout(self.settings.log_format)
+        if (mistake := self.application.check()) is not None:
+            logger.warning("%s", mistake)
 
     def _use_file_again(self) -> bool:
         """Have the log go to its file after a crash; return whether it does so from now on.
@@ -439,6 +442,8 @@ class Run:
             if self.guard is not None:
                 self.guard.forget()
             self._begin("a handler", self.settings.stop_grace)
+            if self.settings.slow_handler > 0:
+                self.made.callback(Watch(engine, self.settings.slow_handler).close)
             try:
                 with leaving.ended_in_children():
                     loop.run()

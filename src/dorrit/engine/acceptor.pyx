@@ -266,7 +266,7 @@ cdef class Acceptor(Agenda):
         peer = connection.peer
         if peer is None or peer.uid not in self.peers:
             answer = peer_refused(None if peer is None else peer.uid)
-            self.reports.refused(answer)
+            self.reports.refused(answer, connection)
             connection.refuse(answer.response())
         return 0
 

@@ -47,6 +47,9 @@ cdef enum:
     DEADLINE_STEP = 250
 
 
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept nogil
+
 cdef extern from "sockets.h" nogil:
     uint64_t dorrit_monotonic_milliseconds()
 
@@ -111,7 +114,8 @@ cdef class Agenda:
     cdef int poller                         # descriptor; -1 once the engine is closed
     cdef int waker                          # descriptor: a byte written here ends the engine's sleep
     cdef bint woken                         # there is such a byte
-    cdef bint in_turn                       # a turn of the loop is under way; it ends with a flush
+    cdef unsigned long thread               # in which the last turn was; 0: there was none
+    cdef readonly bint in_turn               # a turn of the loop is under way; it ends with a flush
     cdef bint shutting_down                 # no client is taken any more
     cdef uint64_t numbered                  # clients, so far
     cdef str last_target                    # of a request, without its query
@@ -158,6 +162,9 @@ cdef class Agenda:
     cdef int end_interrupted(self) except -1
 
 
+cdef int refuse_thread() except -1
+
+
 cdef inline uint32_t fragment_size(Agenda agenda, size_t length) noexcept:
     """Bytes of the fragments that a payload goes out in (R17). What may be received may be sent: a
     message that would take more than half of a queue has larger ones."""
@@ -165,6 +172,13 @@ cdef inline uint32_t fragment_size(Agenda agenda, size_t length) noexcept:
             agenda.rfc and length <= agenda.message_max):
         return <uint32_t>((length - 1) // (QUEUE_FRAMES_MAX // 2) + 1)
     return agenda.fragment_max
+
+
+cdef inline int check_thread(Agenda agenda) except -1:
+    """What other threads call may come between any two steps of the one that serves."""
+    if agenda.thread != PyThread_get_thread_ident() and agenda.thread != 0:
+        refuse_thread()
+    return 0
 
 
 cdef inline bint is_over_budget(Agenda agenda) noexcept:

@@ -51,6 +51,12 @@ def _let_go():
 os.register_at_fork(after_in_child=_let_go)
 
 
+cdef int refuse_thread() except -1:
+    raise RuntimeError(
+        "a connection is used in another thread than the server's: have the server do it, by "
+        "app.call_soon_threadsafe(conn.send, message)")
+
+
 cdef class Agenda:
 
     def __cinit__(self):

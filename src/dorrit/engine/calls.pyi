@@ -23,6 +23,14 @@ class Calls(Timekeeper):
         """Call `function()` in each turn in which a descriptor is readable, until `unwatch`."""
     def unwatch(self, descriptor: int) -> None:
         """Leave a descriptor alone from now on. Do nothing if it is not watched."""
+    @property
+    def turns(self) -> int:
+        """How many have begun."""
+    @property
+    def in_turn(self) -> bool:
+        """Whether one is under way."""
+    def call_at_turn(self, function: Callable[[], object]) -> None:
+        """Call `function()` once, when the next turn begins that has something to do."""
     def call_soon_threadsafe(
         self,
         function: Callable[..., object],

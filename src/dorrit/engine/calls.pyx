@@ -117,6 +117,16 @@ cdef class Calls(Timekeeper):
             pass    # it is not the main thread's
         return 0
 
+    def call_at_turn(self, function) -> None:
+        """Calls `function()` once, at the beginning of the next turn in which there is something to do,
+        instead of what was to be called before. May be called from any thread. It must not raise."""
+        self.at_turn = function
+
+    cdef int tell_turn(self) except -1:
+        function, self.at_turn = self.at_turn, None
+        function()
+        return 0
+
     cdef int check_usable(self) except -1:
         if self.is_lost:
             raise RuntimeError(

@@ -31,6 +31,7 @@ from dorrit.engine.agenda cimport (
     LINGERING_MAX,
     QUEUE_FRAMES_MAX,
     Agenda,
+    check_thread,
     fragment_size,
     hundredths,
     is_over_budget,
@@ -249,6 +250,8 @@ cdef class Connection:
         if not (0 <= code <= 0xFFFF and dorrit_close_code_is_valid(<uint16_t>code)):
             raise ValueError(
                 f"close code {code} must not be sent: 1000 to 1003, 1007 to 1014 and 3000 to 4999 may")
+        if self.state != CLOSED:
+            check_thread(self.agenda)
         self.closed_here = True
         if self.state == OPEN:
             self.close_code = <uint16_t>code
@@ -257,6 +260,8 @@ cdef class Connection:
 
     def abort(self) -> None:
         """Closes the connection at once; what is queued is not written."""
+        if self.state != CLOSED:
+            check_thread(self.agenda)
         self.closed_here = True
         if self.state != LINGERING:
             self.lose()

@@ -14,7 +14,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from posix.unistd cimport close as close_descriptor
 
-from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, forks
+from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, PyThread_get_thread_ident, forks
 from dorrit.engine.calls cimport Calls
 from dorrit.engine.connection cimport CLOSED, HANDSHAKING, OPEN, Connection
 from dorrit.engine.invariants cimport check_invariants
@@ -441,7 +441,11 @@ cdef class Engine(Calls):
             self.handle_signals()
             count = 0
         self.in_turn = True
+        self.thread = PyThread_get_thread_ident()
+        self.turns += 1
         try:
+            if self.at_turn is not None and count > 0:
+                self.tell_turn()
             # What is stashed by these reads has its turn next time, after the others.
             if self.resumed.length > 0:
                 self.take_resumed()

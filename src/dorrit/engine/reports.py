@@ -6,6 +6,7 @@ Clients decide how often most of these things happen, and a log that they can fi
 import errno
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
@@ -19,6 +20,13 @@ BURST: Final = 10
 
 PERIOD: Final = 10.0
 """Seconds."""
+
+
+_AWAITED: Final = re.compile(
+    r"^object (bool|int|NoneType) can't be used in 'await' expression|"
+    r"^'(bool|int|NoneType)' object can't be awaited"
+)
+"""What Python says, until 3.13 and since."""
 
 
 class Refused(Protocol):
@@ -160,6 +168,7 @@ class Reports:
         Clients may find out how to cause it, so this is bounded too, for each kind of error.
         """
         name = name_of(error)
+        _explain(error)
         self._write(
             f"{callback} raised {name}",
             logging.ERROR,
@@ -234,6 +243,15 @@ def _log(level: int, text: str, error: BaseException | None, about: Mapping[str,
         logger.log(level, "%s", text, extra={"about": about})
     else:
         log_raised(level, text, error, about)
+
+
+def _explain(error: BaseException) -> None:
+    """Add to what Python says of a mistake that is easily made what to do about it."""
+    if type(error) is TypeError and _AWAITED.search(str(error)):
+        error.add_note(
+            "If this was awaited of a connection or a server: send(), close() and broadcast() are "
+            "no coroutines, they queue and return at once; leave out await. drain() is one."
+        )
 
 
 def _described(about: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ from libc.stddef cimport size_t
 from dorrit.engine.agenda cimport (
     QUEUE_FRAMES_MAX,
     Agenda,
+    check_thread,
     fragment_size,
     is_over_budget,
     quarters,
@@ -54,6 +55,7 @@ cdef inline int put_message(Connection connection, Agenda agenda, Message *messa
     NEVER_FITS, or -1 without an exception when memory ran out.
     """
     cdef unsigned int index
+    check_thread(agenda)
     if not may_send(connection):
         return REFUSED      # compressing runs Python's code, and with it any signal handler
     if connection.queue.counted + message.count > QUEUE_FRAMES_MAX or (
