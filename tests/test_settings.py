@@ -321,7 +321,7 @@ def test_the_help_of_each_option_says_its_default_and_its_range() -> None:
         "--ping-timeout SECONDS", "0: never (default: 20)",
         "--idle-timeout SECONDS", "pings do not count",
         "--max-waiting N", "1 to 10000;", "(default: 16)",
-        "--stop-grace SECONDS", "0 to 3600; then they are cancelled (default: 5)",
+        "--stop-grace SECONDS", "others left with the process (default: 5)",
         "--event-loop WHICH", "(default: auto)",
         "--keep-requests, --no-keep-requests", "in the open callback only",
     ):  # fmt: skip
