@@ -72,21 +72,24 @@ def _dorrit(server: Path, *options: str, name: str = "") -> tuple[str, ...]:
     return (sys.executable, "-m", "dorrit", "serve", where, *options, "-x", "-l")
 
 
-def dorrit_contenders(before: Path | None = None) -> list[Contender]:
+def dorrit_contenders(before: Path | None = None, *options: str) -> list[Contender]:
     """Every echo server of dorrit's, that of five functions first.
 
     Args:
         before: a folder with another version of dorrit, to be compared with this one.
+        *options: for this version; another one may not know them.
     """
     functions = _SERVERS / "dorrit_functions.py"
     objects = _SERVERS / "dorrit_objects.py"
     environment = {"PYTHONPATH": str(before)}
     return [
-        Contender(OURS, _dorrit(functions)),
+        Contender(OURS, _dorrit(functions, *options)),
         *([] if before is None else [Contender(BEFORE, _dorrit(functions), environment)]),
-        Contender(OBJECTS, _dorrit(objects, name="app")),
-        Contender(ASYNC, _dorrit(objects, "--event-loop", "asyncio", name="async_app")),
-        Contender(ASYNC_UVLOOP, _dorrit(objects, "--event-loop", "uvloop", name="async_app")),
+        Contender(OBJECTS, _dorrit(objects, *options, name="app")),
+        *(
+            Contender(name, _dorrit(objects, *options, "--event-loop", loop, name="async_app"))
+            for name, loop in ((ASYNC, "asyncio"), (ASYNC_UVLOOP, "uvloop"))
+        ),
     ]
 
 
