@@ -347,7 +347,7 @@ def test_the_help_says_what_the_code_gives_as_the_default() -> None:
         "(default: same, none) --trust",
         "(default: www) --health",
         "0: never (default: 0.5) --ping-timeout",
-        "cancelled (default: 0.00001) --event-loop",
+        "with the process (default: 0.00001) --event-loop",
         "0: never (default: 20) --idle-timeout",  # of the table
     ):
         assert phrase in text

@@ -25,6 +25,9 @@ class Agenda:
     def assembled(self) -> int:
         """Bytes of incomplete messages, and of what was read too early or is kept (for tests)."""
     @property
+    def in_turn(self) -> bool:
+        """Whether a turn is under way."""
+    @property
     def departed(self) -> int:
         """Connections that are over, and for which handlers still run."""
     @property

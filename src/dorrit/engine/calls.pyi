@@ -26,9 +26,6 @@ class Calls(Timekeeper):
     @property
     def turns(self) -> int:
         """How many have begun."""
-    @property
-    def in_turn(self) -> bool:
-        """Whether one is under way."""
     def call_at_turn(self, function: Callable[[], object]) -> None:
         """Call `function()` once, when the next turn begins that has something to do."""
     def call_soon_threadsafe(

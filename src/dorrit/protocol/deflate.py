@@ -142,7 +142,7 @@ class Inflator:
     def __init__(self) -> None:
         """Begin without a past."""
         self._stream = zlib.decompressobj(-WINDOW_BITS_MAX)
-        self.restarts = 0
+        self.restarts: int = 0
         self._most_restarts = RESTARTS_MAX
 
     def inflate(self, piece: bytes, room: int) -> bytes:
