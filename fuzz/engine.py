@@ -93,17 +93,19 @@ class Strict(Reports):
         super().__init__()
         self.faults: list[str] = []
 
-    def _write(self, *_arguments: object) -> None:
+    def _write(self, *_arguments: object, **_named: object) -> None:
         pass
 
-    def callback_raised(self, callback: str, error: BaseException) -> None:
+    def callback_raised(
+        self, callback: str, error: BaseException, connection: Connection | None = None
+    ) -> None:
         """Take it for a fault, unless it was on purpose."""
         if not isinstance(error, OnPurpose | OnPurposeToo):
-            self.faults.append(f"{callback}: {error!r}")
+            self.faults.append(f"{callback}, {connection!r}: {error!r}")
 
-    def engine_failed(self, error: BaseException) -> None:
+    def engine_failed(self, error: BaseException, connection: Connection | None = None) -> None:
         """Take it for a fault."""
-        self.faults.append(repr(error))
+        self.faults.append(f"{connection!r}: {error!r}")
 
 
 class Side:

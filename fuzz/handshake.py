@@ -158,12 +158,12 @@ def judge_request(request: Request, head: bytes) -> None:
 class Strict(Reports):
     """Takes a fault of the engine for what it is, and writes nothing."""
 
-    def _write(self, *_arguments: object) -> None:
+    def _write(self, *_arguments: object, **_named: object) -> None:
         pass
 
-    def engine_failed(self, error: BaseException) -> None:
+    def engine_failed(self, error: BaseException, connection: Connection | None = None) -> None:
         """Raise it."""
-        raise AssertionError("a fault in the engine") from error
+        raise AssertionError(f"a fault in the engine, {connection!r}") from error
 
 
 def ask_engine(data: bytes, policy: Policy | None) -> tuple[bytes, bool]:
