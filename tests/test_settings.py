@@ -15,7 +15,7 @@ import pytest
 
 from dorrit.cli import dev
 from dorrit.errors import StartError
-from dorrit.setting_readers import text_of
+from dorrit.setting_readers import NO_TCP, text_of
 from dorrit.settings import (
     SETTINGS,
     CommandLine,
@@ -224,6 +224,14 @@ def test_each_option_sets_what_it_is_called(words: list[str], name: str, value: 
         (["--buffer", "100"], "unrecognized arguments: --buffer 100"),
         (["-q"], "unrecognized arguments: -q"),
         (["surplus"], "unrecognized arguments: surplus"),
+        (["--port=80"], f"unrecognized arguments: --port=80; {NO_TCP}"),
+        (["--health", "health"],
+         "argument --health: 'health' is no path of a URL: it must begin with /"),
+        (["--health", ""], "'' is no path of a URL: it must begin with /"),
+        (["--health", "/h?a"], "'/h?a' is no path of a URL: it must have no query"),
+        (["--health", "/h#a"], "'/h#a' is no path of a URL: it must have no query"),
+        (["--health", "/h a"], "'/h a' is no path of a URL: what is not visible ASCII"),
+        (["--health", "/h\u00e9"], "is no path of a URL: what is not visible ASCII"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_one_line_and_is_a_usage_error(

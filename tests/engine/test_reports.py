@@ -218,6 +218,34 @@ def test_R32_without_descriptors_the_log_says_what_to_raise_or_lower(log: LogRec
     assert "--max-connections" in text
 
 
+def test_a_descriptor_that_somebody_else_has_closed_is_an_error_that_says_which(
+    log: LogRecords,
+) -> None:
+    Reports(Clock()).descriptor_lost(7, "the listening socket")
+    level, text = told(log)
+    assert level == logging.ERROR
+    assert text.startswith("descriptor 7, the listening socket, was closed by something else")
+
+
+@pytest.mark.parametrize("result", [True, 1, None])
+def test_O6_what_is_awaited_in_vain_is_logged_with_what_to_leave_out(
+    log: LogRecords, result: object
+) -> None:
+    async def awaits() -> None:
+        await result  # type: ignore[misc]
+
+    with pytest.raises(TypeError) as raised:
+        awaits().send(None)
+    Reports(Clock()).callback_raised("message", raised.value)
+    assert "leave out await" in log.text
+
+
+def test_O6_another_mistake_of_types_gets_no_advice(log: LogRecords) -> None:
+    Reports(Clock()).callback_raised("message", TypeError("an int is required"))
+    assert "TypeError: an int is required" in log.text
+    assert "leave out await" not in log.text
+
+
 def test_a_client_that_is_closed_for_the_whole_budget_is_a_warning_with_the_setting(
     log: LogRecords,
 ) -> None:
