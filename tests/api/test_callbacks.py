@@ -302,12 +302,21 @@ def test_clients_cannot_fill_the_log_with_tracebacks(servers: Servers) -> None:
     assert run.err.count("ValueError: bad input") == 10
 
 
-def test_R3_a_thousand_connections_are_served_by_one_thread(servers: Servers) -> None:
-    run = servers.serve("")
+@pytest.mark.parametrize(
+    ("options", "threads"),
+    [
+        (["--slow-handler", 0], 1),
+        ([], 2),  # the second one looks whether the first is held up
+    ],
+)
+def test_R3_a_thousand_connections_are_served_by_one_thread(
+    servers: Servers, options: list[object], threads: int
+) -> None:
+    run = servers.serve("", *options)
     clients = [servers.connect() for _ in range(1000)]
     assert clients[0].ask("first") == "first"
     assert clients[-1].ask("last") == "last"
-    assert len(list(Path(f"/proc/{run.pid}/task").iterdir())) == 1
+    assert len(list(Path(f"/proc/{run.pid}/task").iterdir())) == threads
     run.kill()
 
 

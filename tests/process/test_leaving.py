@@ -170,6 +170,7 @@ async def refuses(say=say, sleep=asyncio.sleep):
                 say("hangs")
 
 app = Server("hanging")
+app.on_close(print)  # no function of this file, which would keep it from being collected
 """
 
 REFUSES = {

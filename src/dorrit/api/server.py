@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import dorrit
 from dorrit.api import loader
-from dorrit.api.application import PERIOD_MAX, Application, is_generator
+from dorrit.api.application import PERIOD_MAX, Application, Handlers, is_generator
 from dorrit.engine import Connection
 from dorrit.engine import broadcast as broadcast_message
 from dorrit.errors import StartError
@@ -40,8 +40,7 @@ class Handled(Application):
             StartError: It has no handlers.
         """
         handlers = self.handlers
-        events = (handlers.start, handlers.open, handlers.message, handlers.close)
-        if all(event is None for event in events) and not self.periodic:
+        if handlers == Handlers() and not self.periodic:
             raise StartError(
                 "the server has no handlers, and would do nothing: define a function with "
                 "@app.on_message, or a method on_message of a subclass"
