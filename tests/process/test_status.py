@@ -430,7 +430,10 @@ def test_a_failure_leaves_no_descriptor_and_no_name(directory: Path) -> None:
         make_open(directory / "open") / "x.status",
     )
     place = directory / "open"
-    assert told == (f"{place}/x.status: the status socket can't be made: Operation not permitted\n")
+    assert told == (
+        f"{place}/x.status: the socket can't be given to user 0 and group 0: "
+        "Operation not permitted\n"
+    )
     assert list((directory / "open").iterdir()) == []
     assert descriptors() == before
 
