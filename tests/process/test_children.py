@@ -16,7 +16,7 @@ import pytest
 from tests.support import proc
 from tests.support.child_ways import FORKED, PLAIN, WAYS
 from tests.support.daemons import Daemons, reaper
-from tests.support.servers import Run, Servers, dorrit, until
+from tests.support.servers import PATIENCE, Run, Servers, dorrit, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,10 +96,18 @@ MARK = {"MADE_BY_TEST": secrets.token_hex(8)}
 def end_all() -> None:
     """End what has the mark: a number alone may be another process's by now."""
     mark = "=".join(*MARK.items()).encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                os.kill(int(folder.name), signal.SIGKILL)
+
+    def is_left() -> bool:
+        found = False
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    found = True
+        return found
+
+    # One that has been ended may have made another one meanwhile.
+    until(lambda: not is_left(), "the end of what is left")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -108,8 +116,10 @@ def environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in MARK.items():
             patch.setenv(name, value)
-        yield
-    end_all()
+        try:
+            yield
+        finally:
+            end_all()
 
 
 class Maker:
@@ -176,15 +186,21 @@ class PlainProgram:
         return self.made[way]
 
     def close(self) -> None:
+        # What it has made may hold its streams: nobody waits for their end.
         self.process.kill()
-        self.process.communicate()
+        self.process.wait(PATIENCE)
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            stream.close()
 
 
 @pytest.fixture(scope="module")
 def plain_program() -> Iterator[PlainProgram]:
     program = PlainProgram()
-    yield program
-    program.close()
+    try:
+        yield program
+    finally:
+        program.close()
 
 
 def opened_by(pid: int) -> set[str]:
@@ -465,7 +481,7 @@ def test_R22_so_it_is_in_a_daemon(directory: Path, plain_program: PlainProgram) 
         try:
             log = daemon.path.with_suffix(".log")  # which it writes to itself
             daemon.start("--log", log)
-            first = opened_by(daemon.pid) - {os.fspath(log)}
+            first = opened_by(daemon.pid) - {os.fspath(log.resolve())}
             client = daemon.connect()
             for way in PLAIN:
                 if way in {"spawned Process", "forkserver"}:

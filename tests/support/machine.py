@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import socket
+import stat
 import struct
 import sys
 import tempfile
@@ -71,11 +72,20 @@ def _make_dev() -> None:
         if (old / name).is_dir():
             (new / name).mkdir()
             _mount(old / name, new / name, None, MS_BIND | MS_REC)
-    (new / "ptmx").symlink_to("pts/ptmx" if (old / "pts/ptmx").exists() else "/dev/pts/ptmx")
+    _make_ptmx(old, new / "ptmx")
     for name, target in {"fd": "fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}.items():
         (new / name).symlink_to(f"/proc/self/{target}")
     _mount(new, old, None, MS_MOVE)
     shutil.rmtree(new)
+
+
+def _make_ptmx(old: Path, path: Path) -> None:
+    """What makes terminals; that of devpts often has the mode 000, so that only root may use it."""
+    try:
+        os.mknod(path, stat.S_IFCHR, (old / "ptmx").stat().st_rdev)
+        path.chmod(0o666)
+    except OSError:  # there is none, or root may not make devices in this container
+        path.symlink_to("pts/ptmx" if (old / "pts/ptmx").exists() else "/dev/pts/ptmx")
 
 
 def take_own_machine() -> bool:
