@@ -70,6 +70,7 @@ class AsyncLoop(Loop):
         self._rooms: dict[Connection, list[asyncio.Future[None]]] = {}
         self._opening: dict[Connection, asyncio.Task[None]] = {}
         self._timer: asyncio.Handle | None = None
+        self._child_turn: asyncio.Handle | None = None
         self._due = 0.0
         self._stops = 0
         self._hurried_until: float | None = None
@@ -430,10 +431,13 @@ class AsyncLoop(Loop):
     def let_go(self) -> None:
         """Have a process that was forked in a task end when it comes back to the event loop."""
         with contextlib.suppress(RuntimeError):  # the loop's debugging: another thread has forked
-            self._aio.call_soon(self._turn)
+            self._child_turn = self._aio.call_soon(self._turn)
 
     def close(self) -> None:
         """Cut off what is left, and free everything."""
+        if self._child_turn is not None:
+            # It has left the server in order, and may do in the event loop what it likes.
+            self._child_turn.cancel()
         # A process that was forked has the same poller in its event loop: it must not take the
         # server out of that.
         if hasattr(self, "_aio") and not self._aio.is_closed() and not self.engine.is_forked:
