@@ -53,3 +53,47 @@ def test_a_guard_that_cannot_be_started_leaves_no_descriptor(
     with pytest.raises(FileNotFoundError):
         _Child(FOREVER, GRACE)
     assert set(Path("/dev/fd").iterdir()) == before
+
+
+LISTENS = """
+import os, signal, socket, sys
+
+listener = socket.socket(socket.AF_UNIX)
+
+def stop(*_):
+    with open(sys.argv[2], "a") as told:
+        print("there" if os.path.exists(sys.argv[1]) else "gone", file=told)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, stop)
+listener.bind(sys.argv[1])
+listener.listen()
+while True:
+    signal.pause()
+"""
+
+
+def test_clients_that_come_during_a_restart_wait_for_the_next_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, told = tmp_path / "socket", tmp_path / "told"
+
+    def say(text: str) -> None:
+        if text == "it listens":
+            supervisor.changed("server.py")
+        elif text == "the server listens again":
+            supervisor.stop()
+
+    command = [sys.executable, "-I", "-S", "-c", LISTENS, str(path), str(told)]
+    supervisor = Supervisor(command, path, say=say, grace=GRACE)
+    between = []
+
+    def is_stop_among_pending() -> bool:
+        between.append(supervisor.is_running())
+        return False
+
+    monkeypatch.setattr(supervisor, "_is_stop_among_pending", is_stop_among_pending)
+    assert run(supervisor) == 0
+    assert told.read_text().split() == ["gone", "gone"]
+    assert between == [True]
+    assert not supervisor.is_running()

@@ -101,10 +101,11 @@ class Supervisor:
         self._grace = grace
         self._events: queue.SimpleQueue[tuple[_Event, _Child | None, str]] = queue.SimpleQueue()
         self._child: _Child | None = None
+        self._is_running = False
 
     def is_running(self) -> bool:
         """Tell whether the server runs or is being started; False while it waits for a change."""
-        return self._child is not None
+        return self._is_running
 
     def changed(self, name: str) -> None:
         """Restart the server because the file ``name`` has changed. Any thread may call this."""
@@ -130,6 +131,7 @@ class Supervisor:
             try:
                 return self._supervise(when_listening, is_watching)
             finally:
+                self._is_running = False
                 self._stop_child()
 
     def _supervise(self, when_listening: str, is_watching: Callable[[], bool]) -> int:
@@ -155,6 +157,7 @@ class Supervisor:
                 has_listened = True
             else:
                 status = child.process.wait()
+                self._is_running = False
                 self._stop_child()
                 if is_first_start or not is_watching():
                     self._say(f"the server {describe_status(status)}")
@@ -162,13 +165,17 @@ class Supervisor:
                 self._say(f"the server {describe_status(status)}; waiting for a change")
 
     def _start_child(self) -> None:
+        # Between two runs it holds as well.
+        self._is_running = True
         self._child = _Child(self._command, self._grace)
         threading.Thread(target=self._follow, args=(self._child,), daemon=True).start()
 
     def _stop_child(self) -> None:
         if self._child is not None:
+            # Clients that come from now on wait for the next run, and not in the queue of this one.
+            self._socket_path.unlink(missing_ok=True)
             self._child.stop()
-            # A server that was killed leaves its socket behind.
+            # A server that was killed in its start may have made it after that.
             self._socket_path.unlink(missing_ok=True)
             self._child = None
 
