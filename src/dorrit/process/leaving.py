@@ -34,6 +34,10 @@ logger: logging.Logger = logging.getLogger("dorrit")
 HURRIED: Final = 0.2
 """Seconds that threads have after a second signal: those that only wait for work end in them."""
 
+TAKEN_DOWN: Final = 2.0
+"""Seconds that the interpreter has at least for its own end, for which nothing of the server's code
+is to blame: on a busy machine that takes a while."""
+
 
 # Threads and processes
 
@@ -67,7 +71,7 @@ def leave_in_time(
     global _when_left  # noqa: PLW0603 - a process ends once
 
     def end_by() -> None:
-        _end_by(max(seconds(), HURRIED), status, report)
+        _end_by(max(seconds(), TAKEN_DOWN), status, report)
 
     if not _processes():
         # The interpreter calls this before all others: what comes last is called first.
