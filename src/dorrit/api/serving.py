@@ -182,13 +182,14 @@ class Run:
         self._step = (step, seconds)
         self._ends = self._ends or ends
         if self._ends or self.handlers.stops > 0:
-            self._watch()
+            self._watch(begins=True)
 
-    def _watch(self) -> None:
+    def _watch(self, *, begins: bool = False) -> None:
         """Look at the clock; also called by the handlers of signals."""
         if os.getpid() == self._pid:  # one that the server's code has forked is none of ours
             step, seconds = self._step
-            self.overdue.within(step, HURRIED if self.is_hurried else seconds + SLACK)
+            patience = HURRIED if self.is_hurried else seconds + SLACK
+            self.overdue.within(step, patience, begins=begins)
 
     def _clean(self) -> None:
         if "holdings" in vars(self):

@@ -47,15 +47,17 @@ class Overdue:
         self._step = ""
         self._due: float | None = None
 
-    def within(self, step: str, seconds: float) -> None:
+    def within(self, step: str, seconds: float, *, begins: bool = False) -> None:
         """Have a step end in so many seconds, or earlier if that was said before.
 
         Args:
             step: What it is, for the log.
             seconds: What it has left.
+            begins: It begins now, so that nothing was said before, even if the last one was called
+                the same.
         """
         due = time.monotonic() + seconds
-        if step == self._step and self._due is not None:
+        if not begins and step == self._step and self._due is not None:
             due = min(due, self._due)
         self._step, self._due = step, due
         if self._pid != os.getpid():  # threads do not come along when a process is forked
