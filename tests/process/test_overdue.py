@@ -1,15 +1,19 @@
 """A server ends though one of its functions does not return: it is named, and the files go."""
 
+import _thread
 import signal
 import socket
 import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dorrit.process.overdue import Overdue
 from tests.support.daemons import Daemons, reaper
 from tests.support.frames import REQUEST, TEXT, close_frame, frame
-from tests.support.servers import Run, Servers
+from tests.support.servers import PATIENCE, Run, Servers
 
 STUCK = """
 from dorrit import Server
@@ -145,3 +149,26 @@ def test_a_handler_that_returns_in_time_is_waited_for_and_the_stop_is_in_order(
     client.socket.close()
     assert run.wait() == 0
     assert run.said == ["reads", "exit"]
+
+
+def test_the_thread_that_looks_at_the_clock_has_ended_before_the_interpreter_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = []
+    start = _thread.start_new_thread
+
+    def start_late(function: Callable[..., object], arguments: tuple[object, ...]) -> int:
+        def run() -> None:
+            time.sleep(0.1)
+            begun.append(function)
+            function(*arguments)
+
+        return start(run, ())
+
+    monkeypatch.setattr(_thread, "start_new_thread", start_late)
+    overdue = Overdue(lambda: None)
+    overdue.within("a step", PATIENCE)
+    overdue.over()
+    assert len(begun) == 1
+    monkeypatch.setattr(_thread, "start_new_thread", None)
+    overdue.within("a signal comes late", PATIENCE)

@@ -44,6 +44,8 @@ class Overdue:
         # "a put() or get() call can be interrupted by another put() call in the same thread".
         self._changes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._pid = -1
+        self._running: _thread.LockType | None = None
+        self._is_over = False
         self._step = ""
         self._due: float | None = None
 
@@ -56,32 +58,42 @@ class Overdue:
             begins: It begins now, so that nothing was said before, even if the last one was called
                 the same.
         """
+        if self._is_over:
+            return
         due = time.monotonic() + seconds
         if not begins and step == self._step and self._due is not None:
             due = min(due, self._due)
         self._step, self._due = step, due
         if self._pid != os.getpid():  # threads do not come along when a process is forked
             self._pid = os.getpid()
+            running = _thread.allocate_lock()
+            running.acquire()
             # Not by the module threading, whose locks the interrupted thread may have.
-            _thread.start_new_thread(self._watch, ())
+            _thread.start_new_thread(self._watch, (running,))
+            self._running = running
         else:
             self._changes.put(None)
 
     def over(self) -> None:
-        """Look at the clock no longer: nothing is left that could take too long."""
+        """Look at the clock no longer, nor ever again: nothing is left that could take too long.
+
+        The thread has ended then. One that has not even begun when the interpreter begins to end
+        would use what that has freed, and crash the process.
+        """
+        self._is_over = True
         self._due = None
         self._changes.put(None)
+        if self._pid == os.getpid() and self._running is not None:
+            self._running.acquire()
 
-    def _watch(self) -> None:
-        pid = os.getpid()
+    def _watch(self, running: _thread.LockType) -> None:
         while (due := self._due) is not None:
             left = due - time.monotonic()
             if left <= 0:
                 self._give_up()
             with suppress(queue.Empty):
                 self._changes.get(timeout=left)
-        if self._pid == pid:
-            self._pid = -1  # the next one gets a thread of its own
+        running.release()
 
     def _give_up(self) -> None:
         step = self._step
