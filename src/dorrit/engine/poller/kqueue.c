@@ -32,8 +32,12 @@ int dorrit_poller_open(void)
 
 void dorrit_poller_let_go(int poller)
 {
+#ifdef KQUEUE_IS_INHERITED
+    close(poller);
+#else
     /* "The queue is not inherited by a child": the number may be another file's. */
     (void)poller;
+#endif
 }
 
 /* With no room for events, the first change that fails ends the call with its errno. */

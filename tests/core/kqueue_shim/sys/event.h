@@ -7,15 +7,18 @@
  *   - EV_ADD, EV_DELETE, EV_ENABLE, EV_DISABLE in, EV_EOF and EV_ERROR out;
  *   - `data` is the number of bytes to read, where there is one; it is 0 for EVFILT_WRITE.
  *
- * What differs from a real one: the queue is inherited by fork(2); a file that a forked process
- * holds too is not dropped when it is closed here; what an epoll can't watch (regular files) is
- * refused with EPERM; one filter of a descriptor at a time may be changed, by one thread.
+ * What differs from a real one: the queue is inherited by fork(2), as KQUEUE_IS_INHERITED says; a
+ * file that a forked process holds too is not dropped when it is closed here; what an epoll can't
+ * watch (regular files) is refused with EPERM; one filter of a descriptor at a time may be changed,
+ * by one thread.
  */
 #ifndef DORRIT_TESTS_SYS_EVENT_H
 #define DORRIT_TESTS_SYS_EVENT_H
 
 #include <stdint.h>
 #include <time.h>
+
+#define KQUEUE_IS_INHERITED 1
 
 enum { EVFILT_READ = -1, EVFILT_WRITE = -2 };
 
