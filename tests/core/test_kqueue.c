@@ -88,6 +88,22 @@ static void adding_again_changes(void)
     end();
 }
 
+static void a_change_that_asks_for_nothing_tells_whether_there_is_a_filter(void)
+{
+    begin();
+    CHECK_EQUAL(write(there, "x", 1), 1);
+    CHECK_EQUAL(change(EVFILT_READ, 0), ENOENT);
+    CHECK_EQUAL(only_event().filter, 0);
+    CHECK_EQUAL(change(EVFILT_READ, EV_ADD | EV_DISABLE), 0);
+    CHECK_EQUAL(change(EVFILT_READ, 0), 0);
+    CHECK_EQUAL(only_event().filter, 0);
+    CHECK_EQUAL(change(EVFILT_READ, EV_ENABLE), 0);
+    CHECK_EQUAL(change(EVFILT_READ, 0), 0);
+    CHECK_EQUAL(only_event().filter, EVFILT_READ);
+    CHECK_EQUAL(change(EVFILT_WRITE, 0), ENOENT);
+    end();
+}
+
 static void the_end_is_told_together_with_the_data_before_it(void)
 {
     begin();
@@ -144,6 +160,7 @@ int main(void)
 {
     RUN(each_filter_exists_by_itself);
     RUN(adding_again_changes);
+    RUN(a_change_that_asks_for_nothing_tells_whether_there_is_a_filter);
     RUN(the_end_is_told_together_with_the_data_before_it);
     RUN(a_writer_is_told_that_the_reader_has_gone);
     RUN(errors_are_events_where_there_is_room);

@@ -111,6 +111,23 @@ static void add_watches_for_reading_only(void)
     close(poller);
 }
 
+static void what_was_added_is_not_added_again(void)
+{
+    const int poller = opened();
+    const struct pair pair = connected();
+    CHECK_EQUAL(dorrit_poller_add(poller, pair.here), 0);
+    CHECK_EQUAL(dorrit_poller_modify(poller, pair.here, false, false), 0);
+    CHECK_EQUAL(write(pair.there, "x", 1), 1);
+    CHECK_EQUAL(dorrit_poller_add(poller, pair.here), -1);
+    CHECK_EQUAL(errno, EEXIST);
+    CHECK_EQUAL(ready(poller, pair.here), 0);
+    CHECK_EQUAL(dorrit_poller_remove(poller, pair.here), 0);
+    CHECK_EQUAL(dorrit_poller_add(poller, pair.here), 0);
+    CHECK_EQUAL(ready(poller, pair.here), READABLE);
+    close_pair(pair);
+    close(poller);
+}
+
 static void modify_sets_each_interest(void)
 {
     const int poller = opened();
@@ -512,6 +529,7 @@ int main(void)
 {
     RUN(is_close_on_exec);
     RUN(add_watches_for_reading_only);
+    RUN(what_was_added_is_not_added_again);
     RUN(modify_sets_each_interest);
     RUN(writable_means_that_there_is_room);
     RUN(without_room_only_what_can_be_read_is_reported);

@@ -127,6 +127,16 @@ static int apply(int queue, const struct kevent *change)
             return errno;
         }
     }
+    /* What asks for nothing is only to be found, which mostly it is not: that is told without a
+     * look at all of them. */
+    if (flags == 0) {
+        if (control(queue, EPOLL_CTL_ADD, descriptor, exists) == 0) {
+            return control(queue, EPOLL_CTL_DEL, descriptor, 0) == -1 ? errno : ENOENT;
+        }
+        if (errno != EEXIST) {
+            return errno;
+        }
+    }
     uint64_t state = 0;
     const int error = look_up(queue, descriptor, &state);
     if (error != 0) {
@@ -136,6 +146,9 @@ static int apply(int queue, const struct kevent *change)
      * in a duplicate entry." */
     if ((state & exists) == 0 && (flags & EV_ADD) == 0) {
         return ENOENT;
+    }
+    if (flags == 0) {
+        return 0;
     }
     state &= ~(exists | enabled);
     if ((flags & EV_DELETE) == 0) {

@@ -55,7 +55,18 @@ static struct kevent change_of(int descriptor, short filter, int action)
 
 int dorrit_poller_add(int poller, int descriptor)
 {
-    struct kevent reading = change_of(descriptor, EVFILT_READ, EV_ADD);
+    /* "Re-adding an existing event will modify the parameters of the original event": it is no
+     * error, and would enable one that is not. A change that asks for nothing tells whether there
+     * is one. */
+    struct kevent reading = change_of(descriptor, EVFILT_READ, 0);
+    if (change(poller, &reading, 1) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    if (errno != ENOENT) {
+        return -1;
+    }
+    reading = change_of(descriptor, EVFILT_READ, EV_ADD);
     return change(poller, &reading, 1);
 }
 

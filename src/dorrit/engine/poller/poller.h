@@ -32,7 +32,8 @@ int dorrit_poller_open(void);
  * likes. The poller itself is its parent's. */
 void dorrit_poller_let_go(int poller);
 
-/* Begins to watch `descriptor`, for reading only. */
+/* Begins to watch `descriptor`, for reading only. Fails with EEXIST, and changes nothing, for one
+ * that was added. */
 int dorrit_poller_add(int poller, int descriptor);
 
 /* Sets what a descriptor that was added is watched for. Nothing else is reported of it: neither its
