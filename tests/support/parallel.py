@@ -12,7 +12,7 @@ BUSY = (
     "tests/test_install.py",
     "tests/conformance/test_autobahn.py",
 )
-"""Files whose tests take a minute or more each, and a processor all the time."""
+"""Files whose tests take a minute or more each, and a processor all the time; the longest first."""
 
 PER_PROCESSOR = 3
 """Processes: most tests wait most of the time."""
@@ -65,6 +65,8 @@ class ByFile(LoadScopeScheduling):
             for scope, tests in assigned.items()
         )
         wanted = [scope for scope in self.workqueue if ("::" in scope) == (busy < processors())]
+        if busy < processors():
+            wanted.sort(key=lambda scope: BUSY.index(scope.partition("::")[0]))
         if wanted:
             self.workqueue.move_to_end(wanted[0], last=False)
         super()._assign_work_unit(node)
