@@ -180,7 +180,7 @@ def test_10_000_idle_connections_take_less_than_1_KiB_each_and_give_it_back(
             until(lambda: descriptors_of(server.pid) == descriptors_before)
         each = (sizes[0] - before) / COUNT
         assert each < 1024, f"{each} bytes"
-        # The next ones live in the memory that the first ones have left, as soon as it is divided up
+        # The next ones live in the memory that the first ones have left, as soon as it is divided
         # as they need it.
         leaked = (sizes[3] - sizes[1]) / (2 * COUNT)
         assert leaked < 16, f"{leaked} bytes each"
