@@ -171,7 +171,7 @@ def test_10_000_idle_connections_take_less_than_1_KiB_each_and_give_it_back(
         until(lambda: descriptors_of(server.pid) == descriptors_before)
         before = settled(server.pid)
         sizes = []
-        for _ in range(4):
+        for _ in range(8):
             clients = [ends.enter_context(client) for client in speak(server.path, COUNT)]
             assert descriptors_of(server.pid) == descriptors_before + COUNT
             sizes.append(settled(server.pid))
@@ -181,8 +181,9 @@ def test_10_000_idle_connections_take_less_than_1_KiB_each_and_give_it_back(
         each = (sizes[0] - before) / COUNT
         assert each < 1024, f"{each} bytes"
         # The next ones live in the memory that the first ones have left, as soon as it is divided
-        # as they need it.
-        leaked = (sizes[3] - sizes[1]) / (2 * COUNT)
-        assert leaked < 16, f"{leaked} bytes each"
+        # as they need it. Python takes memory, and gives it back, by arenas of 1 MB, of which one
+        # more or less may be in use at any time: what leaks is there in the smallest size as well.
+        leaked = (min(sizes[5:]) - min(sizes[2:5])) / (3 * COUNT)
+        assert leaked < 16, f"{sizes}: {leaked} bytes each"
     assert servers.stop(server) == 0
     assert "Traceback" not in server.err
