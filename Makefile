@@ -38,10 +38,11 @@ lint:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The pages of the reference, from the docstrings and the settings.
+# The reference, from the docstrings and the settings, and which tests show each requirement.
 docs: build
 	sh tests/install $(BIN)/python
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_requirements.py
 
 # Server CPU for each message beside other servers, in one run: some minutes.
 bench: build

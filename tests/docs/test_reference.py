@@ -120,8 +120,3 @@ def test_each_of_them_works(directory: Path) -> None:
     asyncio.run(names["main"]())
     assert heard == ["hello"]
     assert not path.exists()
-
-
-def test_no_number_of_a_requirement_is_in_it() -> None:
-    for page in REFERENCE.iterdir():
-        assert re.findall(r"\b[RO]\d+\b", page.read_text()) == [], page.name
