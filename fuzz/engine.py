@@ -23,15 +23,15 @@ import gc
 import os
 import select
 import socket
-from typing import Final
+from typing import Any, Final
 
 from dorrit.engine import Engine
 from dorrit.engine.connection import Connection, connections_alive
 from dorrit.engine.frame import frames_alive
+from dorrit.engine.limits import Limits
 from dorrit.engine.messages import broadcast, queue_message
 from dorrit.engine.opening import PENDING
 from dorrit.engine.reports import Reports
-from dorrit.protocol.deflate import Policy
 from dorrit.protocol.refusal import Refusal, refusal
 from dorrit.protocol.request import Request
 from fuzz.choices import Choices
@@ -63,13 +63,14 @@ FIELDS: Final = (
     b"Sec-WebSocket-Version: 8\r\n",
     b"X: " + b"y" * 300 + b"\r\n",
 )
-POLICIES: Final = (
+PEERS: Final = ((), (), (os.getuid(),), (os.getuid() + 1,))
+DEFLATE: Final[tuple[dict[str, Any] | None, ...]] = (
     None,
-    Policy(smallest=0),
-    Policy(smallest=10, window_bits=9),
-    Policy(smallest=0, server_takeover=True, client_takeover=True, window_bits=10),
-    Policy(server_takeover=True),
-    Policy(client_takeover=True),
+    {"deflate_from": 0},
+    {"deflate_from": 10, "deflate_window_bits": 9},
+    {"deflate_from": 0, "deflate_takeover": "both", "deflate_window_bits": 10},
+    {"deflate_takeover": "server"},
+    {"deflate_takeover": "client"},
 )
 
 
@@ -147,7 +148,7 @@ class Program:
         self.in_callback = 0
         c = choices
         self.rfc = c.flag()
-        policy = c.one_of(POLICIES)
+        deflate = c.one_of(DEFLATE)
         self.buffer_size = c.one_of((65540, 10, 14, 131, 100, 1000))
         self.rfc_max = c.one_of((1 << 20, 1, 20, 126, 1000, 70_000))
         self.message_max = self.rfc_max if self.rfc else self.buffer_size - 5
@@ -168,25 +169,28 @@ class Program:
             on_open=self.on_open,
             on_message=self.on_text_or_bytes if self.text_as_str else self.on_message,
             on_close=self.on_close,
-            buffer_size=self.buffer_size,
-            max_connections=(16384, 1)[few & 1],
-            max_handshakes=(1024, 1)[few >> 1 & 1],
-            max_head=(65536, 170)[few >> 2 & 1],
-            peers=(None, None, [os.getuid()], [])[few >> 3 & 3],
-            keep_requests=bool(few >> 5 & 1),
-            handshake_timeout=(10.0, 0.5)[few >> 6 & 1],
+            limits=Limits(
+                buffer_size=self.buffer_size,
+                max_connections=(16384, 1)[few & 1],
+                max_handshakes=(1024, 1)[few >> 1 & 1],
+                max_head=(65536, 170)[few >> 2 & 1],
+                allow_peer=frozenset(PEERS[few >> 3 & 3]),
+                keep_requests=bool(few >> 5 & 1),
+                handshake_timeout=(10.0, 0.5)[few >> 6 & 1],
+                max_pending_bytes=self.pending_max,
+                slow_clients="close" if self.closes_slow else "refuse",
+                ping_interval=self.ping_interval,
+                ping_timeout=c.one_of((20.0, 0.25, 0.0)),
+                idle_timeout=self.idle_timeout,
+                rfc=self.rfc,
+                max_message=self.rfc_max,
+                max_message_rate=self.rate,
+                max_buffered=self.buffered,
+                deflate=self.rfc and deflate is not None,
+                **deflate or {},
+            ),
             reports=self.reports,
             text_as_str=self.text_as_str,
-            max_pending_bytes=self.pending_max,
-            close_slow_clients=self.closes_slow,
-            ping_interval=self.ping_interval,
-            ping_timeout=c.one_of((20.0, 0.25, 0.0)),
-            idle_timeout=self.idle_timeout,
-            rfc=self.rfc,
-            max_message=self.rfc_max,
-            max_frame_rate=self.rate,
-            max_buffered=self.buffered,
-            deflate=policy if self.rfc else None,
         )
         self.crowd = Crowd(self)
         self.engine.join_loop(lambda _: None, self.on_room, self.crowd.on_read)  # type: ignore[arg-type, return-value]

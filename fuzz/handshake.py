@@ -21,6 +21,7 @@ import h11
 
 from dorrit.engine import Engine
 from dorrit.engine.connection import Connection
+from dorrit.engine.limits import Limits
 from dorrit.engine.reports import Reports
 from dorrit.protocol.deflate import NAME, Policy
 from dorrit.protocol.diagnosis import diagnose
@@ -166,7 +167,7 @@ class Strict(Reports):
         raise AssertionError(f"a fault in the engine, {connection!r}") from error
 
 
-def ask_engine(data: bytes, policy: Policy | None) -> tuple[bytes, bool]:
+def ask_engine(data: bytes, *, deflate: bool) -> tuple[bytes, bool]:
     """Return what the engine answers, and whether the connection is over then."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -178,8 +179,7 @@ def ask_engine(data: bytes, policy: Policy | None) -> tuple[bytes, bool]:
             on_message=lambda *_: None,
             on_close=lambda *_: None,
             reports=Strict(),
-            deflate=policy,
-            rfc=policy is not None,
+            limits=Limits(deflate=deflate, rfc=deflate),
         )
         try:
             engine.adopt(ours.detach())
@@ -203,9 +203,9 @@ def ask_engine(data: bytes, policy: Policy | None) -> tuple[bytes, bool]:
             engine.close()
 
 
-def judge_answer(data: bytes, expected: int | None, policy: Policy | None) -> None:
+def judge_answer(data: bytes, expected: int | None, *, deflate: bool) -> None:
     """Look whether the engine answers a head, and what follows it, as it should."""
-    answer, ended = ask_engine(data, policy)
+    answer, ended = ask_engine(data, deflate=deflate)
     if expected is None:
         assert (answer, ended) == (b"", False)
         return
@@ -241,11 +241,11 @@ def fuzz_one(data: bytes) -> None:
     end = data.find(END, 2 if data.startswith(b"\r\n") else 0)
     head = data[:end]
     if diagnose((data[: len(data) // 2] or data)[:DIAGNOSED]) is not None:
-        judge_answer(data, 400, None)  # by what comes first
+        judge_answer(data, 400, deflate=False)  # by what comes first
         return
     if request is None or end < 0:
         if end < 0:
-            judge_answer(data, 431 if len(data) >= MAX_HEAD else None, None)
+            judge_answer(data, 431 if len(data) >= MAX_HEAD else None, deflate=False)
             return
         try:
             request = parse_request(head + END)
@@ -254,8 +254,8 @@ def fuzz_one(data: bytes) -> None:
             status = refusal.status
     if status == 101 and request is not None:
         if len(data) == len(head + END):
-            judge_answer(data, status, None)
+            judge_answer(data, status, deflate=False)
         if not judge_extensions(request.get_all("Sec-WebSocket-Extensions")):
             status = 400
         data = head + END
-    judge_answer(data, status, POLICIES[0])
+    judge_answer(data, status, deflate=True)

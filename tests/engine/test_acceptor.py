@@ -13,13 +13,13 @@ from tests.support.narrow import NarrowHarness, opened
 
 
 def test_processes_of_other_users_than_those_allowed_get_403(log: LogRecords) -> None:
-    with Harness(peers=[os.geteuid() + 1]) as harness:
+    with Harness(allow_peer=frozenset({os.geteuid() + 1})) as harness:
         client = harness.connect()
         client.send(REQUEST)
         harness.until(lambda: client.status is not None)
         assert client.status == 403
         assert harness.opened == []
-    with Harness(peers=[os.geteuid() + 1, os.geteuid()]) as harness:
+    with Harness(allow_peer=frozenset({os.geteuid() + 1, os.geteuid()})) as harness:
         assert harness.open().status == 101
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from dorrit.engine import Connection
 from dorrit.engine.assembly import Assembly
+from dorrit.engine.limits import Limits
 from tests.support.frames import (
     BINARY,
     CLOSE,
@@ -158,7 +159,7 @@ def test_texts_are_str_if_the_user_wants_that() -> None:
             on_open=rfc._on_open,
             on_message=heard,
             on_close=rfc._on_close,
-            rfc=True,
+            limits=Limits(rfc=True),
             text_as_str=True,
         )
         client = rfc.open()

@@ -12,7 +12,7 @@ import pytest
 
 from dorrit.engine import Connection, broadcast, frames_alive, queue_message
 from dorrit.protocol import deflate
-from dorrit.protocol.deflate import Deflate, Inflator, Policy
+from dorrit.protocol.deflate import Deflate, Inflator
 from dorrit.protocol.handshake import Request
 from tests.support.deflating import RSV1, ZlibClient, deflated, deflated_frame, offering
 from tests.support.frames import (
@@ -33,13 +33,13 @@ from tests.support.narrow import NarrowHarness
 
 MEGABYTE = 1 << 20
 OFFER = "permessage-deflate; client_max_window_bits"
-TAKEOVER = Policy(server_takeover=True, client_takeover=True)
+TAKEOVERS = ["none", "both"]
 
 
 @pytest.fixture
 def deflating(log: LogRecords) -> Iterator[Harness]:
     """An engine that compresses, and keeps no state."""
-    with Harness(rfc=True, deflate=Policy()) as made:
+    with Harness(rfc=True, deflate=True) as made:
         yield made
         for client in made.clients:
             client.close()
@@ -150,11 +150,11 @@ def test_a_subprotocol_that_is_chosen_later_does_not_lose_the_extension(
 
 
 @pytest.mark.parametrize("cut", [1, 2, 17, 1000, 1 << 20])
-@pytest.mark.parametrize("policy", [Policy(), TAKEOVER])
-def test_compressed_messages_are_inflated_however_they_are_cut(cut: int, policy: Policy) -> None:
-    with Harness(rfc=True, deflate=policy) as harness:
+@pytest.mark.parametrize("takeover", TAKEOVERS)
+def test_compressed_messages_are_inflated_however_they_are_cut(cut: int, takeover: str) -> None:
+    with Harness(rfc=True, deflate=True, deflate_takeover=takeover) as harness:
         client = harness.open(offering(OFFER))
-        peer = ZlibClient(out_takeover=policy.client_takeover)
+        peer = ZlibClient(out_takeover=takeover == "both")
         source = random.Random(1)
         sent = [b"", b"x", "dörrit €".encode() * 99, b"", source.randbytes(90).hex().encode()]
         stream = b""
@@ -248,7 +248,7 @@ def test_a_compressed_text_must_be_utf_8(deflating: Harness, text: bytes) -> Non
 @pytest.mark.parametrize("largest", [1000, 65_536, MEGABYTE])
 def test_the_largest_message_is_inflated_and_one_byte_more_is_not(largest: int, cut: int) -> None:
     for size in (largest, largest + 1):
-        with Harness(rfc=True, deflate=Policy(), max_message=largest) as harness:
+        with Harness(rfc=True, deflate=True, max_message=largest) as harness:
             client = harness.open(offering(OFFER))
             client.send_pieces(in_pieces(deflated_frame(BINARY, bytes(size)), cut))
             if size == largest:
@@ -277,7 +277,7 @@ def test_a_bomb_goes_off_in_bounded_memory(deflating: Harness) -> None:
 
 
 def test_a_frame_that_is_larger_than_any_compressed_message_is_refused_at_its_header() -> None:
-    with Harness(rfc=True, deflate=Policy(), max_message=1000) as harness:
+    with Harness(rfc=True, deflate=True, max_message=1000) as harness:
         client = harness.open(offering(OFFER))
         content = deflated(random.Random(2).randbytes(1000))
         assert len(content) > 1000, "what can't be compressed may be larger than the message"
@@ -411,7 +411,7 @@ def test_a_broadcast_is_compressed_once_for_each_size_of_window(
 
 @pytest.mark.parametrize("to_many", [False, True])
 def test_what_is_small_or_does_not_get_smaller_goes_out_as_it_is(to_many: bool) -> None:
-    with Harness(rfc=True, deflate=Policy(smallest=100)) as harness:
+    with Harness(rfc=True, deflate=True, deflate_from=100) as harness:
         client = harness.open(offering(OFFER))
         conn = harness.connection(client)
         noise = random.Random(4).randbytes(500)
@@ -429,7 +429,7 @@ def test_what_is_small_or_does_not_get_smaller_goes_out_as_it_is(to_many: bool) 
 
 
 def test_a_compressed_message_in_fragments_says_so_once() -> None:
-    with Harness(rfc=True, deflate=Policy(), buffer_size=100, max_message=1000) as harness:
+    with Harness(rfc=True, deflate=True, buffer_size=100, max_message=1000) as harness:
         client = harness.open(offering(OFFER))
         payload = random.Random(5).randbytes(2000).hex().encode()
         harness.connection(client).send(payload)
@@ -441,7 +441,7 @@ def test_a_compressed_message_in_fragments_says_so_once() -> None:
 
 @pytest.mark.parametrize("to_many", [False, True])
 def test_takeover_is_each_connection_s_own_and_in_order(to_many: bool) -> None:
-    with Harness(rfc=True, deflate=TAKEOVER) as harness:
+    with Harness(rfc=True, deflate=True, deflate_takeover="both") as harness:
         clients = [harness.open(offering(OFFER)) for _ in range(3)]
         conns = [conn for conn, _ in harness.opened]
         sent: list[list[bytes]] = [[], [], []]
@@ -468,7 +468,7 @@ def test_takeover_is_each_connection_s_own_and_in_order(to_many: bool) -> None:
 def test_R20_a_compressor_that_keeps_state_does_not_see_what_is_refused(
     how: str, limits: dict[str, int]
 ) -> None:
-    with NarrowHarness(rfc=True, deflate=TAKEOVER, **limits) as harness:
+    with NarrowHarness(rfc=True, deflate=True, deflate_takeover="both", **limits) as harness:
         client = harness.open(offering(OFFER))
         conn = harness.connection(client)
         source = random.Random(7)
@@ -500,7 +500,9 @@ def test_R20_a_compressor_that_keeps_state_does_not_see_what_is_refused(
 
 @pytest.mark.parametrize("how", ["send", "broadcast"])
 def test_a_slow_client_with_takeover_is_told_why_it_is_closed(how: str) -> None:
-    with NarrowHarness(rfc=True, deflate=TAKEOVER, close_slow_clients=True) as harness:
+    with NarrowHarness(
+        rfc=True, deflate=True, deflate_takeover="both", slow_clients="close"
+    ) as harness:
         client = harness.open(offering(OFFER))
         conn = harness.connection(client)
         payload = random.Random(8).randbytes(40_000)
@@ -512,18 +514,20 @@ def test_a_slow_client_with_takeover_is_told_why_it_is_closed(how: str) -> None:
 
 
 def test_a_message_that_is_too_large_for_any_queue_is_refused_with_and_without_state() -> None:
-    for policy in (Policy(), TAKEOVER):
-        with Harness(rfc=True, deflate=policy, buffer_size=100, max_message=100) as harness:
+    for takeover in TAKEOVERS:
+        with Harness(
+            rfc=True, deflate=True, deflate_takeover=takeover, buffer_size=100, max_message=100
+        ) as harness:
             client = harness.open(offering(OFFER))
             conn = harness.connection(client)
             with pytest.raises(ValueError, match="larger than what may wait"):
                 conn.send(random.Random(9).randbytes(20_000))
             # As it is, it does not fit; compressed it would.
-            if not policy.server_takeover:
+            if takeover == "none":
                 assert conn.send(bytes(50_000))
             assert conn.send(bytes(1000))
             harness.settle()
-            peer = ZlibClient(in_takeover=policy.server_takeover)
+            peer = ZlibClient(in_takeover=takeover == "both")
             assert peer.messages(client.frames)[-1] == (BINARY, bytes(1000))
             assert harness.closed == []
 
@@ -531,13 +535,13 @@ def test_a_message_that_is_too_large_for_any_queue_is_refused_with_and_without_s
 # What a signal handler, or the collection of garbage, does while Python's code compresses
 
 
-@pytest.mark.parametrize("policy", [Policy(), TAKEOVER])
+@pytest.mark.parametrize("takeover", TAKEOVERS)
 @pytest.mark.parametrize("act", ["close", "abort"])
 @pytest.mark.parametrize("how", ["send", "broadcast"])
 def test_a_connection_may_end_while_a_message_is_compressed(
-    monkeypatch: pytest.MonkeyPatch, policy: Policy, act: str, how: str
+    monkeypatch: pytest.MonkeyPatch, takeover: str, act: str, how: str
 ) -> None:
-    with Harness(rfc=True, deflate=policy) as harness:
+    with Harness(rfc=True, deflate=True, deflate_takeover=takeover) as harness:
         client = harness.open(offering(OFFER))
         conn = harness.connection(client)
         real = Deflate.deflate
@@ -557,13 +561,13 @@ def test_a_connection_may_end_while_a_message_is_compressed(
         assert frames_alive() == 0
 
 
-@pytest.mark.parametrize("policy", [Policy(), TAKEOVER])
+@pytest.mark.parametrize("takeover", TAKEOVERS)
 @pytest.mark.parametrize("act", ["close", "abort"])
 @pytest.mark.parametrize("step", ["inflate", "finish"])
 def test_a_connection_may_end_while_a_message_is_inflated(
-    monkeypatch: pytest.MonkeyPatch, policy: Policy, act: str, step: str
+    monkeypatch: pytest.MonkeyPatch, takeover: str, act: str, step: str
 ) -> None:
-    with Harness(rfc=True, deflate=policy) as harness:
+    with Harness(rfc=True, deflate=True, deflate_takeover=takeover) as harness:
         client = harness.open(offering(OFFER))
         conn = harness.connection(client)
         real = getattr(Inflator, step)
@@ -595,7 +599,7 @@ def test_what_is_wrong_only_at_the_end_of_a_compressed_message_is_found_there(
 
 
 def test_a_bomb_that_is_no_text_either_is_refused_for_what_comes_first() -> None:
-    with Harness(rfc=True, deflate=Policy(), max_message=1000) as harness:
+    with Harness(rfc=True, deflate=True, max_message=1000) as harness:
         client = harness.open(offering(OFFER))
         client.send(deflated_frame(TEXT, b"a" * 500 + b"\xff" + b"a" * 5000))
         assert_dropped(harness, client, 1007, "a text is not UTF-8")

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from dorrit.engine import Connection, Engine, broadcast, queue_message
+from dorrit.engine.limits import Limits
 from dorrit.protocol.refusal import refusal
 from tests.support.frames import BINARY, PING, REQUEST, TEXT, close_frame, frame
 from tests.support.harness import Harness, LogRecords
@@ -185,7 +186,7 @@ def test_texts_that_are_str_keep_an_idle_connection() -> None:
         on_message=lambda conn, message: heard.append(message),
         on_close=lambda conn, code, reason: heard.append(code),
         text_as_str=True,
-        idle_timeout=3600,
+        limits=Limits(idle_timeout=3600),
     )
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

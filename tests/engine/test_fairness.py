@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from dorrit.engine import queue_message
-from dorrit.protocol.deflate import Policy
 from tests.attacks.attackers import DEFLATING, bomb
 from tests.engine.test_accept import listening
 from tests.support.descriptors import descriptors
@@ -145,7 +144,7 @@ def connected(harness: Harness, address: str) -> Client:
 
 def test_one_bomb_of_each_client_is_inflated_in_a_turn() -> None:
     mebibyte = 1 << 20
-    with Harness(rfc=True, max_message=mebibyte, deflate=Policy()) as harness:
+    with Harness(rfc=True, max_message=mebibyte, deflate=True) as harness:
         first, second = harness.open(DEFLATING), harness.open(DEFLATING)
         for client in (first, second):
             client.send(bomb(mebibyte) * 5)
@@ -178,7 +177,7 @@ def blocks_with_codes(size: int) -> bytes:
 
 @pytest.mark.parametrize("count", [1, 60])
 def test_final_blocks_are_work_though_nothing_comes_out_of_them(count: int) -> None:
-    with Harness(rfc=True, deflate=Policy()) as harness:
+    with Harness(rfc=True, deflate=True) as harness:
         first, second = harness.open(DEFLATING), harness.open(DEFLATING)
         for client in (first, second):
             client.send(final_blocks(count) * 200)
@@ -194,7 +193,7 @@ def test_final_blocks_are_work_though_nothing_comes_out_of_them(count: int) -> N
 def test_blocks_with_codes_are_work_though_nothing_comes_out_of_them() -> None:
     content = blocks_with_codes(60_000)
     assert zlib.decompressobj(-15).decompress(content) == b""
-    with Harness(rfc=True, deflate=Policy()) as harness:
+    with Harness(rfc=True, deflate=True) as harness:
         client = harness.open(DEFLATING)
         client.send(frame(BINARY, content, reserved=4))
         harness.turn()

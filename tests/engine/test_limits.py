@@ -4,11 +4,12 @@ import random
 import struct
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from dorrit.engine import Connection, broadcast, frames_alive, queue_message
-from dorrit.protocol.deflate import Policy
+from dorrit.engine.limits import Limits
 from tests.support.deflating import deflated_frame, offering
 from tests.support.frames import (
     BINARY,
@@ -31,6 +32,28 @@ MEGABYTE = 1 << 20
 
 def codes_of(harness: Harness) -> list[int]:
     return [code for _, code, _ in harness.closed]
+
+
+# What an engine can be told
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"buffer_size": 9},
+        {"buffer_size": 65541},
+        {"max_connections": 0},
+        {"max_message": 0},
+        {"max_message": 2**30 + 1},
+        {"close_timeout": -1},
+        {"linger_timeout": float("nan")},
+        {"handshake_timeout": 1e10},
+        {"slow_clients": "wait"},
+    ],
+)
+def test_what_is_out_of_range_is_a_ValueError(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))} must be "):
+        Limits(**setting)
 
 
 # The size of a request
@@ -155,7 +178,7 @@ def in_one_second(act: Callable[[], Client]) -> Client:
 )
 @pytest.mark.parametrize("cut", [1, 1000])
 def test_one_frame_too_many_in_a_second_is_1008(too_many: bytes, cut: int) -> None:
-    with Harness(rfc=True, max_frame_rate=10) as harness:
+    with Harness(rfc=True, max_message_rate=10) as harness:
         starts = too_many[0] & 0xF == CONTINUATION
         allowed = frame(TEXT, b"ab") * 4 + frame(PING) * 5
         allowed += frame(BINARY, b"x", fin=False) if starts else frame(BINARY)
@@ -182,7 +205,7 @@ def test_one_frame_too_many_in_a_second_is_1008(too_many: bytes, cut: int) -> No
 
 
 def test_in_the_next_second_a_client_may_send_as_many_again() -> None:
-    with Harness(max_frame_rate=5) as harness:
+    with Harness(max_message_rate=5) as harness:
         client = harness.open()
         for count in (5, 10, 15):
             before = int(time.monotonic())
@@ -195,7 +218,7 @@ def test_in_the_next_second_a_client_may_send_as_many_again() -> None:
 
 
 def test_a_closing_client_is_held_to_it_as_well() -> None:
-    with Harness(max_frame_rate=5) as harness:
+    with Harness(max_message_rate=5) as harness:
 
         def act() -> Client:
             client = harness.open()
@@ -324,7 +347,7 @@ def test_incomplete_messages_count_too() -> None:
 
 
 def test_what_inflates_incomplete_messages_counts_too() -> None:
-    with Harness(rfc=True, deflate=Policy(), max_buffered=MEGABYTE) as harness:
+    with Harness(rfc=True, deflate=True, max_buffered=MEGABYTE) as harness:
         for _ in range(60):
             client = harness.open(offering())
             client.send(deflated_frame(TEXT, b"x", fin=False))
@@ -364,8 +387,9 @@ def test_a_large_frame_that_has_been_begun_is_given_back_with_its_client() -> No
 
 
 def test_a_client_with_takeover_is_told_why_it_goes_when_it_is_sent_too_much() -> None:
-    policy = Policy(server_takeover=True)
-    with NarrowHarness(rfc=True, deflate=policy, max_buffered=MEGABYTE) as harness:
+    with NarrowHarness(
+        rfc=True, deflate=True, deflate_takeover="server", max_buffered=MEGABYTE
+    ) as harness:
         client = harness.open(offering())
         conn = harness.connection(client)
         source = random.Random(1)

@@ -5,21 +5,23 @@ import random
 import pytest
 
 from dorrit.engine import broadcast, queue_message
-from dorrit.protocol.deflate import Policy
 from tests.support.deflating import offering
 from tests.support.harness import Harness, LogRecords
 
 MEGABYTE = 1 << 20
 
 
-@pytest.mark.parametrize("close_slow_clients", [False, True])
+@pytest.mark.parametrize("slow_clients", ["refuse", "close"])
 def test_a_message_that_never_fits_is_refused_by_each_kind_of_client_and_costs_none(
-    log: LogRecords, close_slow_clients: bool
+    log: LogRecords, slow_clients: str
 ) -> None:
     """Compressed for each of them, compressed for all, and as it is."""
-    policy = Policy(server_takeover=True)
     with Harness(
-        rfc=True, max_pending_bytes=1000, deflate=policy, close_slow_clients=close_slow_clients
+        rfc=True,
+        max_pending_bytes=1000,
+        deflate=True,
+        deflate_takeover="server",
+        slow_clients=slow_clients,
     ) as harness:
         own = harness.open(offering())
         shared = harness.open(offering("permessage-deflate; server_no_context_takeover"))
@@ -47,7 +49,7 @@ def test_a_message_that_never_fits_is_refused_by_each_kind_of_client_and_costs_n
 def test_what_is_small_enough_once_it_is_compressed_reaches_those_who_take_it(
     log: LogRecords,
 ) -> None:
-    with Harness(rfc=True, max_pending_bytes=1000, deflate=Policy()) as harness:
+    with Harness(rfc=True, max_pending_bytes=1000, deflate=True) as harness:
         shared, plain = harness.open(offering()), harness.open()
         conns = [harness.connection(client) for client in (shared, plain)]
         with pytest.raises(ValueError, match="larger than what may wait for one client"):

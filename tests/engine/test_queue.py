@@ -351,7 +351,7 @@ def test_R20_a_client_that_pipelines_gets_every_answer(harness: Harness) -> None
 
 @pytest.mark.parametrize("settings", [{"max_pending_bytes": 100_000}, {}])
 def test_R20_a_client_that_reads_is_not_taken_for_a_slow_one(settings: dict[str, int]) -> None:
-    with Harness(close_slow_clients=True, **settings) as harness:
+    with Harness(slow_clients="close", **settings) as harness:
         (client,), (conn,) = opened(harness, 1)
         for _ in range(300):
             assert conn.send(bytes(1000))

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from dorrit.api.procedural import CALLBACK_NAMES
+from dorrit.engine.callback_names import HANDLERS, CallbackNames
 from dorrit.engine.results import check_result
 from tests.support.frames import TEXT, frame
 from tests.support.harness import Harness, LogRecords
@@ -78,16 +80,16 @@ class SecondIsLost(Harness):
 
 
 @pytest.mark.parametrize("text_as_str", [False, True])
+@pytest.mark.parametrize("names", [HANDLERS, CALLBACK_NAMES])
 def test_a_message_that_nobody_has_handled_closes_the_connection_with_1011(
-    text_as_str: bool, log: LogRecords
+    names: CallbackNames, text_as_str: bool, log: LogRecords
 ) -> None:
-    with SecondIsLost(text_as_str=text_as_str) as harness:
+    with SecondIsLost(text_as_str=text_as_str, names=names) as harness:
         client = harness.open()
         client.send(frame(TEXT, b"a") + frame(TEXT, b"b") + frame(TEXT, b"c"))
         harness.until(lambda: client.ended)
         assert len(harness.messages) == 2
         assert client.frames[-1].code == 1011
         assert [code for _, code, _ in harness.closed] == [1011]
-    name = "on_message" if text_as_str else "ws_read_callback"
-    assert f"{name} has returned a coroutine" in log.text
-    assert ("async def" in log.text) is text_as_str
+    assert f"{names.message} has returned a coroutine" in log.text
+    assert ("async def" in log.text) is names.may_be_async

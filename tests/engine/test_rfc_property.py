@@ -24,7 +24,7 @@ from wsproto.frame_protocol import (
     RsvBits,
 )
 
-from dorrit.protocol.deflate import RESTARTS_MAX, Policy
+from dorrit.protocol.deflate import RESTARTS_MAX
 from tests.engine.test_parsing_property import (
     PONGS_MAX,
     Meaning,
@@ -195,10 +195,11 @@ class Mode(NamedTuple):
         return meaning_of(stream, self.message_max, inflating)
 
     def check(self, expected: Meaning, pieces: list[bytes]) -> None:
-        policy = Policy(client_takeover=self.takeover) if self.deflate else None
+        takeover = "client" if self.takeover else "none"
         request = offering() if self.deflate else REQUEST
-        limits = {"max_message": self.message_max}
-        assert_meant(expected, pieces, request, rfc=True, deflate=policy, **limits)
+        deflate = {"deflate": self.deflate, "deflate_takeover": takeover}
+        limits = {"max_message": self.message_max, **deflate}
+        assert_meant(expected, pieces, request, rfc=True, **limits)
 
 
 class Stream(NamedTuple):

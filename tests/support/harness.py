@@ -10,16 +10,20 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, Self
 
 from dorrit.engine import Connection, Engine
+from dorrit.engine.limits import Limits
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import Refusal
 from tests.support.frames import CLOSE, REQUEST, Received, close_frame, parse
 
 DROPS = {1002, 1003, 1007, 1009, 1011}
 """The close codes of R5, and of a callback that raised."""
+
+LIMITS = {field.name for field in fields(Limits)}
 
 PATIENCE = 60.0
 """Seconds after which what does not come will not come."""
@@ -117,6 +121,8 @@ class Client:
 class Harness:
     """An engine that records what its callbacks hear.
 
+    It takes the fields of `Limits`, and what else an `Engine` takes besides its callbacks.
+
     Attributes:
         opened, messages, closed: The arguments of the callbacks, in order.
         open_callback, message_callback, close_callback: What to do besides; may be set at any time.
@@ -130,10 +136,12 @@ class Harness:
         self.message_callback: Callable[[Connection, bool, bytes], object] | None = None
         self.close_callback: Callable[[Connection, int, str], object] | None = None
         self.clients: list[Client] = []
+        limits = {name: settings.pop(name) for name in LIMITS & settings.keys()}
         self.engine = Engine(
             on_open=self._on_open,
             on_message=self._on_message,
             on_close=self._on_close,
+            limits=Limits(**limits),
             **settings,
         )
 

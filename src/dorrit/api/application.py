@@ -1,17 +1,15 @@
 """Application: a server's own functions, and what the engine asks of them. Both APIs make one."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from dorrit.api.client_limit import ClientLimit
 from dorrit.api.reject import Reject, refusal_of
-from dorrit.engine import Connection, Engine
-from dorrit.engine.reports import Reports
+from dorrit.engine import Connection
+from dorrit.engine.callback_names import HANDLERS, CallbackNames
 from dorrit.engine.results import check_result
-from dorrit.process.privileges import user_number
-from dorrit.protocol.deflate import Policy
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.origin import Origins
 from dorrit.protocol.refusal import OPEN_CALLBACK_REFUSED, Refusal, origin_refused, refusal
@@ -76,11 +74,13 @@ class Application:
         defaults: Settings that its code has given, which the command line overrides.
         handlers: Its functions.
         text_as_str: Messages are str or bytes. Otherwise a flag and bytes.
+        names: What the log calls its functions.
         periodic: What is to be called periodically.
         loop: What it runs in, while it does.
     """
 
     text_as_str = True
+    names: CallbackNames = HANDLERS
 
     def __init__(self, name: str | None = None, defaults: Mapping[str, Any] | None = None) -> None:
         """Make one without functions.
@@ -187,60 +187,3 @@ def answer_of(verdict: object) -> Refusal | None:
         f"the open callback returned a {type(verdict).__name__}: True or None accepts the client, "
         "False refuses it"
     )
-
-
-def peers_of(settings: Settings) -> Collection[int] | None:
-    """Return the numbers of the users that may connect; None: everybody who can.
-
-    Raises:
-        StartError: There is no such user.
-    """
-    if not settings.allow_peer:
-        return None
-    return {user_number(word, "--allow-peer") for word in settings.allow_peer}
-
-
-def deflate_policy(settings: Settings) -> Policy | None:
-    """Return what the settings say about compression; None: there is none."""
-    if not settings.deflate:
-        return None
-    return Policy(
-        server_takeover=settings.deflate_takeover in ("server", "both"),
-        client_takeover=settings.deflate_takeover in ("client", "both"),
-        window_bits=settings.deflate_window_bits,
-        smallest=settings.deflate_from,
-    )
-
-
-def make_engine(
-    loop: "Loop", settings: Settings, *, text_as_str: bool, peers: Collection[int] | None
-) -> tuple[Engine, Reports]:
-    """Make the engine that calls a loop's functions, as the settings say."""
-    reports = Reports(access_log=settings.access_log)
-    engine = Engine(
-        on_open=loop.on_open,
-        on_message=loop.on_message,
-        on_close=loop.on_close,
-        buffer_size=settings.buffer_size,
-        max_connections=settings.max_connections,
-        reports=reports,
-        text_as_str=text_as_str,
-        keep_requests=settings.keep_requests,
-        peers=peers,
-        max_pending_bytes=settings.max_pending_bytes,
-        close_slow_clients=settings.slow_clients == "close",
-        ping_interval=settings.ping_interval,
-        ping_timeout=settings.ping_timeout,
-        idle_timeout=settings.idle_timeout,
-        rfc=settings.rfc,
-        deflate=deflate_policy(settings),
-        health=settings.health,
-        max_message=settings.max_message,
-        max_frame_rate=settings.max_message_rate,
-        max_head=settings.max_head,
-        max_handshakes=settings.max_handshakes,
-        max_buffered=settings.max_buffered,
-        handshake_timeout=settings.handshake_timeout,
-        close_timeout=settings.close_timeout,
-    )
-    return engine, reports

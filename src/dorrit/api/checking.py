@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from dorrit.api.application import Application, peers_of
+from dorrit.api.application import Application
+from dorrit.api.engine_settings import users_of
 from dorrit.api.loop import loop_type
 from dorrit.errors import StartError
 from dorrit.process import leaving, status_client
@@ -69,7 +70,7 @@ def _steps(application: Application | None, settings: Settings) -> Iterator[Call
         yield lambda: check_user(settings.user)
     if settings.group is not None or os.geteuid() == 0:
         yield lambda: check_group(settings.group)
-    yield lambda: peers_of(settings)
+    yield lambda: users_of(settings)
     path = settings.listen
     if path is None and application is not None and application.name is not None:
         path = default_path(application.name)

@@ -8,10 +8,9 @@ from dorrit.api.application import (
     Gate,
     Handlers,
     is_async,
-    make_engine,
-    peers_of,
     verdict_of,
 )
+from dorrit.api.engine_settings import limits_of
 from dorrit.engine import Connection, Engine, Timer
 from dorrit.engine.reports import Reports
 from dorrit.engine.results import check_result
@@ -45,10 +44,15 @@ class Loop:
         self.gate: Gate = application.gate(settings)
         self._prepare()
         self.on_close = self.gate.limit.before(self.on_close)
-        self.engine: Engine
-        self.reports: Reports
-        self.engine, self.reports = make_engine(
-            self, settings, text_as_str=application.text_as_str, peers=peers_of(settings)
+        self.reports: Reports = Reports(access_log=settings.access_log)
+        self.engine: Engine = Engine(
+            on_open=self.on_open,
+            on_message=self.on_message,
+            on_close=self.on_close,
+            limits=limits_of(settings),
+            reports=self.reports,
+            text_as_str=application.text_as_str,
+            names=application.names,
         )
 
     def _prepare(self) -> None:

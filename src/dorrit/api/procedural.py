@@ -19,6 +19,7 @@ from dorrit.api.application import (
 )
 from dorrit.api.server import check_name
 from dorrit.engine import Connection, Timer, queue_message
+from dorrit.engine.callback_names import CallbackNames
 from dorrit.engine.results import check_result
 from dorrit.errors import StartError
 
@@ -33,6 +34,11 @@ CALLBACKS: Final = (
     "ws_close_callback",
 )
 """What a server defines (R7 to R11)."""
+
+CALLBACK_NAMES: Final = CallbackNames(
+    "read", "ws_read_callback", "ws_close_callback", may_be_async=False
+)
+"""What is said of them calls them so."""
 
 LIBRARY: Final = frozenset({
     "ws_close_conn",
@@ -129,6 +135,7 @@ class FiveFunctions(Application):
     """A server of five functions."""
 
     text_as_str = False
+    names = CALLBACK_NAMES
 
     def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
         """Take the functions by their names."""

@@ -7,10 +7,6 @@ from dorrit.engine.connection cimport Connection
 
 
 cdef class Acceptor(Agenda):
-    cdef readonly Py_ssize_t max_connections
-    cdef uint64_t handshake_timeout     # milliseconds
-    cdef Py_ssize_t max_handshakes      # requests that may be under way
-    cdef object peers                   # a frozenset of uids; None: anybody's
     cdef int listener                   # borrowed; -1: none
     cdef int spare                      # kept so that there is one when the process has no other left
     cdef uint64_t listener_resumes      # monotonic milliseconds; 0: it is not paused

@@ -9,9 +9,6 @@ from dorrit.engine.connection import Connection
 class Acceptor(Agenda):
     """Takes clients from the listening socket; a base of `dorrit.engine.Engine`."""
 
-    @property
-    def max_connections(self) -> int:
-        """Simultaneous connections (R32)."""
     def open_connections(self) -> list[Connection]:
         """The connections that the open callback has accepted and that are not closing."""
     def all_connections(self) -> list[Connection]:

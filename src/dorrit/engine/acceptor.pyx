@@ -93,7 +93,7 @@ cdef class Acceptor(Agenda):
                 return 0    # a callback has had enough
             descriptor = dorrit_accept(self.listener)
             if descriptor >= 0:
-                if len(self.handshaking) >= self.max_handshakes:
+                if len(self.handshaking) >= self.limits.max_handshakes:
                     self.read_oldest_handshake()
                 self.take(descriptor)
             elif errno == EMFILE or errno == ENFILE:
@@ -125,17 +125,17 @@ cdef class Acceptor(Agenda):
             self.reports.engine_failed(error)
             return None
         try:
-            connection.deadline = self.deadline_in(self.handshake_timeout)
-            if len(self.handshaking) > self.max_handshakes:
+            connection.deadline = self.deadline_in(self.limits.handshake_timeout)
+            if len(self.handshaking) > self.limits.max_handshakes:
                 self.forget_oldest_handshake()
             # One that has gone takes its place for as long as handlers run for it: who comes and
             # goes can't have more of them than may be connected.
             if self.connections + self.departed - <Py_ssize_t>len(
-                    self.lingerers) > self.max_connections:
+                    self.lingerers) > self.limits.max_connections:
                 answer = refusal(*TOO_MANY_CONNECTIONS)
                 self.reports.refused(answer, connection)
                 connection.refuse(answer.response())
-            elif self.peers is not None:
+            elif self.allow_peer:
                 self.check_peer(connection)
         except BaseException as error:
             self.give_up(connection, error)
@@ -235,7 +235,7 @@ cdef class Acceptor(Agenda):
                 # Its frames are not followed if that meant keeping a stash of them.
                 largest.fail(TRY_AGAIN_LATER, "the server has too much to do", not largest.stashed)
                 uncount_request(largest)
-                if largest.queue.bytes <= self.buffer_size:
+                if largest.queue.bytes <= self.limits.buffer_size:
                     continue
             # A frame has been begun, behind which the close frame would have to wait, and what it holds
             # is not given back. Others would have to go for it.
@@ -264,7 +264,7 @@ cdef class Acceptor(Agenda):
     cdef int check_peer(self, Connection connection) except -1:
         """The process that has connected must be one of a user who may."""
         peer = connection.peer
-        if peer is None or peer.uid not in self.peers:
+        if peer is None or peer.uid not in self.allow_peer:
             answer = peer_refused(None if peer is None else peer.uid)
             self.reports.refused(answer, connection)
             connection.refuse(answer.response())

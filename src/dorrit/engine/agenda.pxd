@@ -5,6 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from dorrit.engine.frame cimport frames_size
+from dorrit.engine.limits cimport CLimits
 from dorrit.engine.references cimport References
 
 
@@ -72,24 +73,14 @@ cdef class Agenda:
     cdef object __weakref__
 
     # Settings, fixed for the engine's life.
-    cdef readonly uint32_t buffer_size      # bytes (R30)
-    cdef size_t message_max                 # bytes of the largest message that is accepted
-    cdef uint32_t fragment_max              # bytes of the largest payload of a frame that is sent
-    cdef bint rfc                           # fragments are accepted
-    cdef uint32_t frames_max                # of one client in a second; 0: any
-    cdef size_t head_max                    # bytes of the largest head of a request
-    cdef uint64_t close_timeout             # milliseconds without progress
-    cdef uint64_t linger_timeout            # milliseconds
-    cdef uint64_t ping_interval             # milliseconds; 0: no pings
-    cdef uint64_t ping_timeout              # milliseconds
-    cdef uint64_t idle_timeout              # milliseconds; 0: none
-    cdef size_t pending_bytes_max           # in one queue, beside the 200 frames; 0: any
-    cdef bint closes_slow_clients           # instead of leaving messages out
-    cdef bint text_as_str                   # messages are str or bytes, without a flag
-    cdef bint keeps_requests                # as long as their connections
-    cdef bint logs_access                   # each connection's end is reported
-
+    cdef CLimits limits
+    cdef object allow_peer                  # a frozenset of uids; empty: anybody's
+    cdef object deflate                     # a `dorrit.protocol.deflate.Policy`, or None
     cdef object health                      # the path of the health check; None: there is none
+    cdef bint access_log                    # each connection's end is reported
+    cdef uint32_t fragment_max              # bytes of the largest payload of a frame that is sent
+    cdef bint text_as_str                   # messages are str or bytes, without a flag
+    cdef object names                       # a `dorrit.engine.callback_names.CallbackNames`
 
     # What the user wants to hear, see Engine.
     cdef object on_open
@@ -134,11 +125,8 @@ cdef class Agenda:
     cdef References ended                   # is over, and the user has not heard it yet
     cdef References resumed                 # is read again, from what it has stashed
 
-    cdef size_t buffered_max                # bytes of all messages under way, both ways; 0: any
     cdef readonly size_t assembled          # bytes in all assemblies, stashes, and what is kept
     cdef size_t held_most                   # bytes under way at a turn's end, since memory was given back
-    cdef object deflate                     # a `dorrit.protocol.deflate.Policy`, or None
-    cdef size_t deflate_from                # bytes from which on a message is compressed
     cdef object handshaking                 # descriptors of connections without a request, in order
     cdef object lingerers                   # descriptors of those that are lingering, in order
     cdef size_t inflated                    # work that it was so far to decompress the last read
@@ -169,7 +157,7 @@ cdef inline uint32_t fragment_size(Agenda agenda, size_t length) noexcept:
     """Bytes of the fragments that a payload goes out in (R17). What may be received may be sent: a
     message that would take more than half of a queue has larger ones."""
     if length > <size_t>agenda.fragment_max * (QUEUE_FRAMES_MAX // 2) and (
-            agenda.rfc and length <= agenda.message_max):
+            agenda.limits.rfc and length <= agenda.limits.max_message):
         return <uint32_t>((length - 1) // (QUEUE_FRAMES_MAX // 2) + 1)
     return agenda.fragment_max
 
@@ -183,4 +171,4 @@ cdef inline int check_thread(Agenda agenda) except -1:
 
 cdef inline bint is_over_budget(Agenda agenda) noexcept:
     """More is under way than may be, for all clients together."""
-    return agenda.buffered_max > 0 and frames_size() + agenda.assembled > agenda.buffered_max
+    return 0 < agenda.limits.max_buffered < frames_size() + agenda.assembled

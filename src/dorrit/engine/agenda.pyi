@@ -7,9 +7,6 @@ class Agenda:
     """What the connections of one engine share; the base of `dorrit.engine.Engine`."""
 
     @property
-    def buffer_size(self) -> int:
-        """Bytes, 10 to 65540 (R30)."""
-    @property
     def connections(self) -> int:
         """Connections that have a descriptor, in whatever state."""
     def stay(self) -> None:

@@ -116,7 +116,7 @@ cdef class Assembly:
             self.masking_key[index] = key[(index + length) & 3]
 
     cdef Fault inflate(self, bytes piece) except *:
-        cdef size_t room = self.agenda.message_max - self.length
+        cdef size_t room = self.agenda.limits.max_message - self.length
         try:
             return self.append(self.inflator.inflate(piece, room))
         except ValueError:
@@ -125,7 +125,7 @@ cdef class Assembly:
     cdef Fault append(self, bytes piece) except *:
         cdef size_t length = <size_t>PyBytes_GET_SIZE(piece)
         cdef uint8_t *place
-        cdef size_t room = self.agenda.message_max - self.length
+        cdef size_t room = self.agenda.limits.max_message - self.length
         if length > room:
             # Whichever is first in the stream counts, however it was cut.
             if self.is_text and not dorrit_utf8_feed(
@@ -155,7 +155,7 @@ cdef class Assembly:
         return NO_FAULT
 
     cdef Fault finish_inflating(self) except *:
-        cdef size_t room = self.agenda.message_max - self.length
+        cdef size_t room = self.agenda.limits.max_message - self.length
         try:
             return self.append(self.inflator.finish(room))
         except ValueError:
@@ -183,7 +183,7 @@ cdef class Assembly:
     cdef uint8_t *reserve(self, size_t more) except NULL:
         """Makes room for `more` bytes, and returns where they go."""
         cdef size_t needed = self.length + more
-        cdef size_t most = self.agenda.message_max
+        cdef size_t most = self.agenda.limits.max_message
         if needed > self.capacity:
             if self.fin and self.inflator is None:
                 most = needed + <size_t>self.frame_rest     # and that is all of it

@@ -51,6 +51,7 @@ from dorrit.engine.frame cimport (
     made,
 )
 from dorrit.engine.framing cimport close_payload, message_compress, payload_of
+from dorrit.engine.limits cimport SLOW_CLIENTS_CLOSE
 from dorrit.engine.queue cimport (
     queue_append,
     queue_at,
@@ -313,7 +314,7 @@ cdef class Connection:
         may send any number of messages to a client that reads.
         """
         while self.queue.counted + count > QUEUE_FRAMES_MAX or (
-                0 < self.agenda.pending_bytes_max < self.queue.bytes + size):
+                0 < self.agenda.limits.max_pending_bytes < self.queue.bytes + size):
             if self.kernel_is_full or self.held or self.queue.length == 0:
                 return False
             self.agenda.write_now(self)
@@ -324,7 +325,7 @@ cdef class Connection:
     cdef int refuse_message(self) except -1:
         """R20: "the refusal is counted, logged once for each spell"."""
         self.dropped += self.dropped < UINT32_MAX
-        if self.agenda.closes_slow_clients:
+        if self.agenda.limits.slow_clients == SLOW_CLIENTS_CLOSE:
             # "The object API lets the server choose instead to close such a connection (1008)."
             self.agenda.reports.slow_client_closed(self)
             self.fail(POLICY_VIOLATION, "the client does not read", True)
@@ -344,7 +345,7 @@ cdef class Connection:
         """OPEN → CLOSING: the close frame goes behind what is queued."""
         self.state = CLOSING
         self.drop_assembly()
-        self.deadline = self.agenda.deadline_in(self.agenda.close_timeout)
+        self.deadline = self.agenda.deadline_in(self.agenda.limits.close_timeout)
         self.resume()   # the client's close frame is to be read; messages are not delivered any more
         self.put(frame_whole(DORRIT_OPCODE_CLOSE, payload))
         return 0
@@ -452,7 +453,7 @@ cdef class Connection:
         self.agenda.lingerers[self.descriptor] = None
         if len(self.agenda.lingerers) > LINGERING_MAX:
             self.agenda.cut_oldest_lingerer()
-        self.deadline = self.agenda.deadline_in(self.agenda.linger_timeout)
+        self.deadline = self.agenda.deadline_in(self.agenda.limits.linger_timeout)
         self.end()
         if last != NULL:
             self.put(last)
@@ -549,7 +550,7 @@ cdef class Connection:
         if not self.paused:
             return 0
         self.paused = False
-        if self.agenda.ping_interval > 0:
+        if self.agenda.limits.ping_interval > 0:
             self.heard = quarters()     # it was not heard because nobody listened
         if dorrit_poller_modify(self.agenda.poller, self.descriptor, True,
                                 self.watched_for_writing) < 0:

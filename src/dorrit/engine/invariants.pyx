@@ -112,7 +112,8 @@ cdef int check_assembly(Agenda agenda, Connection connection) except -1:
     check(connection.state == OPEN, "whoever sends a message is open")
     check(assembly.agenda is agenda, "an assembly is counted where its connection is")
     check(assembly.length <= assembly.capacity, "what has come of a message fits its buffer")
-    check(assembly.capacity <= agenda.message_max, "no message becomes larger than the largest")
+    check(assembly.capacity <= agenda.limits.max_message,
+          "no message becomes larger than the largest")
     check(assembly.capacity <= max(512, 2 * assembly.length),
           "no message has more than twice the memory that has come")
     check(not assembly.is_complete(), "a complete message has been delivered")

@@ -1,12 +1,13 @@
 """What Python sees of `dorrit.engine.loop`."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import final
 
+from dorrit.engine.callback_names import CallbackNames
 from dorrit.engine.calls import Calls
 from dorrit.engine.connection import Connection
+from dorrit.engine.limits import Limits
 from dorrit.engine.reports import Reports
-from dorrit.protocol.deflate import Policy
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import Refusal
 
@@ -20,28 +21,10 @@ class Engine(Calls):
         on_open: Callable[[Connection, Request], object],
         on_message: Callable[..., object],
         on_close: Callable[[Connection, int, str], object],
-        buffer_size: int = 65540,
-        max_connections: int = 16384,
-        handshake_timeout: float = 10.0,
-        close_timeout: float = 10.0,
-        linger_timeout: float = 2.0,
+        limits: Limits = ...,
         reports: Reports | None = None,
         text_as_str: bool = False,
-        keep_requests: bool = False,
-        peers: Collection[int] | None = None,
-        max_pending_bytes: int = 0,
-        close_slow_clients: bool = False,
-        ping_interval: float = 0.0,
-        ping_timeout: float = 20.0,
-        idle_timeout: float = 0.0,
-        rfc: bool = False,
-        max_message: int = ...,
-        max_frame_rate: int = 0,
-        max_head: int = ...,
-        max_handshakes: int = 1024,
-        max_buffered: int = ...,
-        deflate: Policy | None = None,
-        health: str | None = None,
+        names: CallbackNames = ...,
     ) -> None:
         """Make an engine that has no clients yet.
 
@@ -52,34 +35,10 @@ class Engine(Calls):
             on_message: Called as `on_message(connection, binary, payload)` for each message.
             on_close: Called as `on_close(connection, code, reason)` once for each connection that
                 was accepted, at the end of the turn in which it ended.
-            buffer_size: Bytes, 10 to 65540 (R30). The largest payload in, and the largest frame
-                out, has 5 less.
-            max_connections: Simultaneous connections (R32); one more is answered 503.
-            handshake_timeout: Seconds for a request to arrive.
-            close_timeout: Seconds without progress after which a closing connection is cut off.
-            linger_timeout: Seconds for a client to take in why it was dropped.
+            limits: What it is told.
             reports: Takes what is to be logged.
             text_as_str: Calls `on_message(connection, message)` instead, with a str or bytes.
-            keep_requests: `Connection.request` stays there as long as the connection.
-            peers: The numbers of the users whose processes may connect; None: anybody's.
-            max_pending_bytes: Bytes that may wait for one client beside the 200 frames; 0: any
-                number.
-            close_slow_clients: A client whose queue is full is closed with 1008 (R20).
-            ping_interval: Seconds of silence after which a client gets a ping; 0: never.
-            ping_timeout: Seconds of silence after a ping, after which the connection is closed.
-            idle_timeout: Seconds without a message, in or out, after which it is closed; 0: never.
-            rfc: Accepts all of RFC 6455: fragments, and messages of `max_message` bytes. Otherwise
-                messages are one frame of buffer_size - 5 bytes at most (R5).
-            max_message: Bytes of the largest message that is accepted, 1 to 1 GiB; of a compressed
-                one, decompressed.
-            max_frame_rate: Frames that a client may send in a second; 0: any number.
-            max_head: Bytes of the largest head of a request.
-            max_handshakes: Connections whose request has not come; the oldest is turned away for
-                one more.
-            max_buffered: Bytes of messages under way, queued or incomplete, for all clients
-                together; then the client with most of them is closed with 1013. 0: any number.
-            deflate: Messages may be compressed. None: never.
-            health: The path of which a plain GET is answered 200, or 503 in a shutdown; None: none.
+            names: What the user calls the callbacks.
         """
     @property
     def wakeup_descriptor(self) -> int:

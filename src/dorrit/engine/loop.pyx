@@ -18,15 +18,18 @@ from dorrit.engine.agenda cimport QUEUE_FRAMES_MAX, PyThread_get_thread_ident, f
 from dorrit.engine.calls cimport Calls
 from dorrit.engine.connection cimport CLOSED, HANDSHAKING, OPEN, Connection
 from dorrit.engine.invariants cimport check_invariants
+from dorrit.engine.limits cimport limits_take, milliseconds_of
 from dorrit.engine.opening cimport decide, refuse
 from dorrit.engine.reader cimport read, read_stash
 from dorrit.engine.references cimport References, references_drop, references_take
 from dorrit.engine.results cimport check_result
-from dorrit.engine.timekeeper cimport SLEEP_MAX, milliseconds_of
+from dorrit.engine.timekeeper cimport SLEEP_MAX
 from dorrit.engine.writer cimport flush
 
+from dorrit.engine.callback_names import HANDLERS
+from dorrit.engine.limits import Limits
 from dorrit.engine.reports import Reports
-from dorrit.protocol.refusal import MAX_HEAD, STOPPING, refusal
+from dorrit.protocol.refusal import STOPPING, refusal
 
 
 cdef extern from "poller.h" nogil:
@@ -74,33 +77,10 @@ cdef class Engine(Calls):
         on_message: Called as `on_message(connection, binary, payload)` for each message.
         on_close: Called as `on_close(connection, code, reason)` once for each connection that was
             accepted, at the end of the turn in which it ended.
-        buffer_size: Bytes, 10 to 65540 (R30). The largest payload in, and the largest frame out, has
-            5 less.
-        max_connections: Simultaneous connections (R32); one more is answered 503.
-        handshake_timeout: Seconds for a request to arrive.
-        close_timeout: Seconds without progress after which a closing connection is cut off.
-        linger_timeout: Seconds for a client to take in why it was dropped.
+        limits: A `dorrit.engine.limits.Limits`: what it is told.
         reports: Takes what is to be logged.
         text_as_str: Calls `on_message(connection, message)` instead, with a `str` or `bytes`.
-        keep_requests: `Connection.request` stays there as long as the connection.
-        peers: The numbers of the users whose processes may connect, such as the web server's;
-            `None`: anybody's.
-        max_pending_bytes: Bytes that may wait for one client beside the 200 frames; 0: any number.
-        close_slow_clients: A client whose queue is full is closed with 1008 (R20).
-        ping_interval: Seconds of silence after which a client gets a ping; 0: never.
-        ping_timeout: Seconds of silence after a ping, after which the connection is closed.
-        idle_timeout: Seconds without a message, in or out, after which it is closed; 0: never.
-        rfc: Accepts all of RFC 6455: fragments, and messages of `max_message` bytes. Otherwise
-            messages are one frame of buffer_size - 5 bytes at most (R5).
-        max_message: Bytes of the largest message that is accepted, 1 to 1 GiB; of a compressed one,
-            decompressed.
-        max_frame_rate: Frames that a client may send in a second; 0: any number.
-        max_head: Bytes of the largest head of a request, 1 to 65536.
-        max_handshakes: Connections whose request has not come; the oldest is turned away for one more.
-        max_buffered: Bytes of messages under way, queued or incomplete, for all clients together; then
-            the client with most of them is closed with 1013. 0: any number.
-        deflate: A `dorrit.protocol.deflate.Policy`: messages may be compressed. `None`: never.
-        health: The path of which a plain GET is answered 200, or 503 in a shutdown; `None`: none.
+        names: What the user calls the callbacks, a `dorrit.engine.callback_names.CallbackNames`.
     """
 
     cdef bint stopping
@@ -111,67 +91,27 @@ cdef class Engine(Calls):
         on_open,
         on_message,
         on_close,
-        buffer_size: int = 65540,
-        max_connections: int = 16384,
-        handshake_timeout: float = 10.0,
-        close_timeout: float = 10.0,
-        linger_timeout: float = 2.0,
+        limits=Limits(),
         reports=None,
         text_as_str: bool = False,
-        keep_requests: bool = False,
-        peers=None,
-        max_pending_bytes: int = 0,
-        close_slow_clients: bool = False,
-        ping_interval: float = 0.0,
-        ping_timeout: float = 20.0,
-        idle_timeout: float = 0.0,
-        rfc: bool = False,
-        max_message: int = 1024 * 1024,
-        max_frame_rate: int = 0,
-        max_head: int = MAX_HEAD,
-        max_handshakes: int = 1024,
-        max_buffered: int = 256 * 1024 * 1024,
-        deflate=None,
-        health=None,
+        names=HANDLERS,
     ):
         if self.poller >= 0:
             raise RuntimeError("an engine is set up once")
-        if not 10 <= buffer_size <= 65540:
-            raise ValueError(f"buffer_size must be 10 to 65540, not {buffer_size}")
-        if not 1 <= max_message <= 1 << 30:
-            raise ValueError(f"max_message must be 1 to {1 << 30}, not {max_message}")
-        if not 1 <= max_head <= MAX_HEAD:
-            raise ValueError(f"max_head must be 1 to {MAX_HEAD}, not {max_head}")
-        if max_connections < 1:
-            raise ValueError(f"max_connections must be at least 1, not {max_connections}")
         self.on_open = on_open
         self.on_message = on_message
         self.on_close = on_close
-        self.buffer_size = buffer_size
-        self.rfc = rfc
-        self.message_max = max_message if rfc else buffer_size - 5
-        self.fragment_max = buffer_size - 5
-        self.frames_max = max_frame_rate
-        self.head_max = max_head
-        self.max_handshakes = max_handshakes
-        self.buffered_max = max_buffered
-        self.deflate = deflate
-        self.health = health
-        self.deflate_from = 0 if deflate is None else deflate.smallest
-        self.max_connections = max_connections
-        self.handshake_timeout = milliseconds_of(handshake_timeout)
-        self.close_timeout = milliseconds_of(close_timeout)
-        self.linger_timeout = milliseconds_of(linger_timeout)
+        limits_take(&self.limits, limits)
+        self.fragment_max = self.limits.buffer_size - 5
+        if not limits.rfc:
+            self.limits.max_message = self.fragment_max     # R5: one frame, whole in the buffer
+        self.allow_peer = limits.allow_peer
+        self.deflate = limits.policy
+        self.health = limits.health
         self.reports = Reports() if reports is None else reports
-        self.logs_access = self.reports.access_log
+        self.access_log = self.reports.access_log
         self.text_as_str = text_as_str
-        self.keeps_requests = keep_requests
-        self.peers = None if peers is None else frozenset(peers)
-        self.pending_bytes_max = max_pending_bytes
-        self.closes_slow_clients = close_slow_clients
-        self.ping_interval = milliseconds_of(ping_interval)
-        self.ping_timeout = milliseconds_of(ping_timeout)
-        self.idle_timeout = milliseconds_of(idle_timeout)
+        self.names = names
         self.poller = dorrit_poller_open()
         if self.poller < 0:
             PyErr_SetFromErrno(OSError)
@@ -299,8 +239,8 @@ cdef class Engine(Calls):
         if connection.state != OPEN:
             return True
         return not connection.refusing and connection.queue.counted <= QUEUE_FRAMES_MAX // 2 and (
-            self.pending_bytes_max == 0
-            or connection.queue.bytes <= self.pending_bytes_max // 2)
+            self.limits.max_pending_bytes == 0
+            or connection.queue.bytes <= self.limits.max_pending_bytes // 2)
 
     def want_room(self, Connection connection not None) -> None:
         """Has `on_room` called when the queue of an open connection has been written."""
@@ -553,14 +493,13 @@ cdef class Engine(Calls):
         cdef Connection connection
         while self.ended.length > 0:
             connection = take_first(&self.ended)
-            if self.logs_access:
+            if self.access_log:
                 self.reports.ended(connection, connection.close_code)
             try:
                 result = self.on_close(connection, connection.close_code, connection.close_reason)
                 self.check_process("close", None)
                 if result is not None:
-                    check_result("on_close" if self.text_as_str else "ws_close_callback",
-                                 result, self.text_as_str)
+                    check_result(self.names.close, result, self.names.may_be_async)
             except BaseException as error:
                 self.callback_raised("close", error, connection)
         return 0

@@ -71,7 +71,7 @@ cdef int queue_for_many(
                     made[variant] = False
             variant = 0
             if connection.deflate is not None and (
-                    length >= connection.agenda.deflate_from):
+                    length >= connection.agenda.limits.deflate_from):
                 if connection.deflate.keeps_state:
                     outcome = put_payload(connection, opcode, payload)
                     if outcome < 0:

@@ -3,7 +3,7 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from dorrit.engine.agenda cimport SCRATCH_SIZE, Agenda, hundredths, quarters
@@ -63,7 +63,8 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
         searched = 0
     else:
         if connection.input_length == connection.input_capacity:
-            connection.take_in(NULL, 0, min(<size_t>connection.input_capacity * 2, agenda.head_max))
+            connection.take_in(
+                NULL, 0, min(<size_t>connection.input_capacity * 2, agenda.limits.max_head))
         start = connection.input
         count = receive(connection, start + connection.input_length,
                         connection.input_capacity - connection.input_length)
@@ -81,13 +82,14 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
         searched = 2
     found = <uint8_t *>memmem(start + searched, length - searched, b"\r\n\r\n", 4)
     if found == NULL:
-        if length >= agenda.head_max:
-            return refuse(connection, head_too_large(agenda.head_max))
+        if length >= agenda.limits.max_head:
+            return refuse(connection, head_too_large(agenda.limits.max_head))
         if connection.input_length == 0:
             answer = diagnose(PyBytes_FromStringAndSize(<char *>start, min(length, DIAGNOSED)))
             if answer is not None:
                 return refuse(connection, answer)
-            connection.take_in(start, length, min(max(length * 2, <size_t>INPUT_FIRST), agenda.head_max))
+            connection.take_in(
+                start, length, min(max(length * 2, <size_t>INPUT_FIRST), agenda.limits.max_head))
         connection.input_searched = <uint32_t>length
         return 0
 
@@ -98,8 +100,8 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
         raise OverflowError("what follows a request is larger than the buffer")
     memmove(agenda.input, found + 4, rest)
     connection.free_input()
-    if <size_t>PyBytes_GET_SIZE(head) > agenda.head_max:
-        return refuse(connection, head_too_large(agenda.head_max))
+    if <size_t>PyBytes_GET_SIZE(head) > agenda.limits.max_head:
+        return refuse(connection, head_too_large(agenda.limits.max_head))
     upgrade(connection, head)
     return <Py_ssize_t>rest
 
@@ -221,9 +223,11 @@ cdef int decide(Connection connection, object answer) except -1:
 
 cdef int do_as_told(Connection connection, object answer) except -1:
     cdef Agenda agenda = connection.agenda
+    cdef uint64_t ping_interval = agenda.limits.ping_interval
+    cdef uint64_t idle_timeout = agenda.limits.idle_timeout
     cdef Frame *response
     request = connection.kept_request
-    if answer is not None or not agenda.keeps_requests:
+    if answer is not None or not agenda.limits.keep_requests:
         connection.kept_request = None
         uncount_request(connection)
     if answer is not None:
@@ -237,12 +241,12 @@ cdef int do_as_told(Connection connection, object answer) except -1:
         queue_replace(&connection.queue, 0, response)
         frame_release(response)
     request.answered()
-    if agenda.logs_access:
+    if agenda.access_log:
         connection.opened = hundredths()
     connection.accept()
-    if connection.state == OPEN and (agenda.ping_interval > 0 or agenda.idle_timeout > 0):
+    if connection.state == OPEN and (ping_interval > 0 or idle_timeout > 0):
         connection.heard = connection.active = quarters()
-        connection.deadline = agenda.deadline_in(min(
-            agenda.ping_interval or agenda.idle_timeout, agenda.idle_timeout or agenda.ping_interval))
+        connection.deadline = agenda.deadline_in(
+            min(ping_interval or idle_timeout, idle_timeout or ping_interval))
     return 0
 

@@ -123,7 +123,7 @@ cdef int read(Connection connection) except -1:
     agenda.inflated = 0
     if connection.state == HANDSHAKING:
         return take_frames(connection, agenda.input, <size_t>read_head(connection))
-    if agenda.ping_interval > 0:
+    if agenda.limits.ping_interval > 0:
         connection.heard = quarters()
         connection.pinged = False
     if connection.stashed:
@@ -201,7 +201,7 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
         if header.opcode >= DORRIT_OPCODE_CLOSE:
             if length < size:
                 return connection.take_in(data, length, size)
-            if agenda.frames_max > 0 and is_too_fast(connection):
+            if agenda.limits.max_message_rate > 0 and is_too_fast(connection):
                 continue
             take_control_frame(connection, &header, data + header.header_length)
             data += size
@@ -211,9 +211,9 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
             # R21: "from then on nothing more is read from that client"
             connection.skipping = header.header_length + header.payload_length
             continue
-        if agenda.frames_max > 0 and is_too_fast(connection):
+        if agenda.limits.max_message_rate > 0 and is_too_fast(connection):
             continue
-        if header.payload_length > agenda.message_max or not header.fin or (
+        if header.payload_length > agenda.limits.max_message or not header.fin or (
                 header.opcode == DORRIT_OPCODE_CONTINUATION or connection.assembly is not None):
             if is_refused(connection, &header):
                 continue
@@ -239,8 +239,8 @@ cdef bint is_refused(Connection connection, const dorrit_frame_header *header) e
     connection if it is not allowed."""
     cdef Agenda agenda = connection.agenda
     cdef Assembly assembly = connection.assembly
-    cdef uint64_t most = agenda.message_max
-    if not agenda.rfc:
+    cdef uint64_t most = agenda.limits.max_message
+    if not agenda.limits.rfc:
         # "Dorrit drops connections on which messages arrive with payloads greater than the buffer
         # size less 5 bytes." (libdorrit(3))
         if header.payload_length > most:
@@ -272,7 +272,7 @@ cdef bint is_refused(Connection connection, const dorrit_frame_header *header) e
 
 cdef bint refuse_size(Connection connection) except -1:
     drop(connection, MESSAGE_TOO_BIG,
-         f"a message must not be larger than {connection.agenda.message_max} bytes", True)
+         f"a message must not be larger than {connection.agenda.limits.max_message} bytes", True)
     return True
 
 
@@ -283,7 +283,7 @@ cdef bint is_too_fast(Connection connection) except -1:
         connection.second = second
         connection.frames_in_second = 0
     connection.frames_in_second += 1
-    if connection.frames_in_second <= connection.agenda.frames_max:
+    if connection.frames_in_second <= connection.agenda.limits.max_message_rate:
         return False
     # In CLOSING, too: what it sends then is work as well.
     drop(connection, POLICY_VIOLATION, "too many messages in a second", True)
@@ -385,7 +385,7 @@ cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
     cdef object callback = connection.agenda.on_message
     cdef PyObject *arguments[4]
     cdef PyObject *result
-    if connection.agenda.idle_timeout > 0:
+    if connection.agenda.limits.idle_timeout > 0:
         connection.active = quarters()
     arguments[1] = <PyObject *>connection
     arguments[2] = Py_True if binary else Py_False
@@ -395,7 +395,7 @@ cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
     if result == NULL:
         return callback_raised(connection)
     if connection.agenda.forks_before != forks:
-        connection.agenda.check_process("read", None)
+        connection.agenda.check_process(connection.agenda.names.kind, None)
     if result != <PyObject *>None:
         return take_result(connection, result)
     Py_XDECREF(result)
@@ -417,7 +417,7 @@ cdef int deliver_message(Connection connection, object message) except -1:
     cdef object callback = connection.agenda.on_message
     cdef PyObject *arguments[3]
     cdef PyObject *result
-    if connection.agenda.idle_timeout > 0:
+    if connection.agenda.limits.idle_timeout > 0:
         connection.active = quarters()
     arguments[1] = <PyObject *>connection
     arguments[2] = <PyObject *>message
@@ -426,7 +426,7 @@ cdef int deliver_message(Connection connection, object message) except -1:
     if result == NULL:
         return callback_raised(connection)
     if connection.agenda.forks_before != forks:
-        connection.agenda.check_process("message", None)
+        connection.agenda.check_process(connection.agenda.names.kind, None)
     if result != <PyObject *>None:
         return take_result(connection, result)
     Py_XDECREF(result)
@@ -437,10 +437,10 @@ cdef int take_result(Connection connection, PyObject *returned) except -1:
     """A callback has returned something, which means nothing, unless it shows that it has not run.
     Takes over the reference."""
     cdef object result = <object>returned
-    cdef bint is_handler = connection.agenda.text_as_str
+    names = connection.agenda.names
     Py_XDECREF(returned)
     try:
-        check_result("on_message" if is_handler else "ws_read_callback", result, is_handler)
+        check_result(names.message, result, names.may_be_async)
     except BaseException as error:
         take_error(connection, error)
     return 0
@@ -461,11 +461,10 @@ cdef int callback_raised(Connection connection) except -1:
 cdef int take_error(Connection connection, error) except -1:
     """A callback has raised: the connection is closed with 1011, or with 1001 if the server ends."""
     cdef Agenda agenda = connection.agenda
-    callback = "message" if agenda.text_as_str else "read"
-    agenda.check_process(callback, error)
+    agenda.check_process(agenda.names.kind, error)
     if not is_exit(error):
         connection.fail(INTERNAL_ERROR, "", True)
-        return agenda.callback_raised(callback, error, connection)
+        return agenda.callback_raised(agenda.names.kind, error, connection)
     # What has been read with this message is not lost: the exit waits for the end of the turn.
     if agenda.exit is None:
         agenda.exit = error

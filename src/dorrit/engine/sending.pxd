@@ -18,6 +18,7 @@ from dorrit.engine.agenda cimport (
 from dorrit.engine.connection cimport NEVER_FITS, OPEN, QUEUED, REFUSED, Connection
 from dorrit.engine.frame cimport dorrit_opcode
 from dorrit.engine.framing cimport Message, message_make, message_release
+from dorrit.engine.limits cimport CLimits
 from dorrit.engine.queue cimport queue_append, queue_reserve
 
 
@@ -29,7 +30,7 @@ cdef inline int put_payload(
         Connection connection, dorrit_opcode opcode, bytes payload) except? -1:
     """Frames a message, compressed if that has been negotiated, and queues it; see `put_message`."""
     if connection.deflate is not None and (
-            <size_t>PyBytes_GET_SIZE(payload) >= connection.agenda.deflate_from):
+            <size_t>PyBytes_GET_SIZE(payload) >= connection.agenda.limits.deflate_from):
         return connection.put_compressed(opcode, payload)
     return frame_and_put(connection, opcode, payload, False)
 
@@ -54,15 +55,16 @@ cdef inline int put_message(Connection connection, Agenda agenda, Message *messa
     is not queued for that connection at all (never half a message)". Returns QUEUED, REFUSED or
     NEVER_FITS, or -1 without an exception when memory ran out.
     """
+    cdef CLimits *limits = &agenda.limits
     cdef unsigned int index
     check_thread(agenda)
     if not may_send(connection):
         return REFUSED      # compressing runs Python's code, and with it any signal handler
     if connection.queue.counted + message.count > QUEUE_FRAMES_MAX or (
-            0 < agenda.pending_bytes_max < connection.queue.bytes + message.size) or (
-            0 < agenda.buffered_max < message.size):
-        if message.count > QUEUE_FRAMES_MAX or 0 < agenda.pending_bytes_max < message.size or (
-                0 < agenda.buffered_max < message.size):
+            0 < limits.max_pending_bytes < connection.queue.bytes + message.size) or (
+            0 < limits.max_buffered < message.size):
+        if message.count > QUEUE_FRAMES_MAX or 0 < limits.max_pending_bytes < message.size or (
+                0 < limits.max_buffered < message.size):
             return NEVER_FITS
         if not connection.has_place(message.count, message.size):
             if may_send(connection):
@@ -76,7 +78,7 @@ cdef inline int put_message(Connection connection, Agenda agenda, Message *messa
         return -1
     for index in range(message.made):
         queue_append(&connection.queue, message.frames[index])
-    if agenda.idle_timeout > 0:
+    if agenda.limits.idle_timeout > 0:
         connection.active = quarters()
     connection.to_be_flushed()
     return QUEUED

@@ -26,5 +26,3 @@ cdef class Timekeeper(Acceptor):
     cdef int end_what_is_late(self) except -1
     cdef int end_late(self, Connection connection) except -1
     cdef int end_silent(self, Connection connection) except -1
-
-cdef uint64_t milliseconds_of(double seconds) except? 0

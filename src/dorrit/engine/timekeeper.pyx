@@ -1,7 +1,6 @@
 # cython: language_level=3, freethreading_compatible=False
 """Timekeeper: calls functions periodically, and ends the connections that take too long."""
 
-from libc.math cimport ceil
 from libc.stddef cimport size_t
 from libc.stdint cimport UINT64_MAX, uint16_t, uint64_t
 
@@ -9,6 +8,7 @@ from dorrit.engine.acceptor cimport Acceptor
 from dorrit.engine.agenda cimport DEADLINE_STEP, quarters
 from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
 from dorrit.engine.control cimport put_ping
+from dorrit.engine.limits cimport milliseconds_of
 from dorrit.engine.opening cimport refuse_late
 from dorrit.engine.results cimport check_result
 
@@ -79,7 +79,7 @@ cdef class Timekeeper(Acceptor):
                     result = timer.function()
                     self.check_process("periodic", None)
                     if result is not None:
-                        check_result("the periodic function", result, self.text_as_str)
+                        check_result("the periodic function", result, self.names.may_be_async)
                 except BaseException as error:
                     self.callback_raised("periodic", error)
                 finally:
@@ -124,31 +124,32 @@ cdef class Timekeeper(Acceptor):
         cdef uint64_t now = dorrit_monotonic_milliseconds()
         cdef uint64_t idle_end = UINT64_MAX
         cdef uint64_t silent_end = UINT64_MAX
-        if self.idle_timeout > 0:
-            idle_end = end_of(connection.active, self.idle_timeout)
+        if self.limits.idle_timeout > 0:
+            idle_end = end_of(connection.active, self.limits.idle_timeout)
             if idle_end <= now and self.is_busy is not None and self.is_busy(connection):
                 connection.active = quarters()  # the client waits for us
-                idle_end = end_of(connection.active, self.idle_timeout)
+                idle_end = end_of(connection.active, self.limits.idle_timeout)
             if idle_end <= now:
                 self.reports.timed_out("no message was exchanged in the idle timeout", connection)
                 return connection.fail(TIMEOUT, "no message was exchanged for too long", True)
-        if self.ping_interval > 0:
+        if self.limits.ping_interval > 0:
             if connection.paused:
                 connection.heard = quarters()   # it may speak, but nobody listens
                 connection.pinged = False
-            silent_end = end_of(connection.heard, self.ping_timeout if connection.pinged
-                                and self.ping_timeout > 0 else self.ping_interval)
-            if silent_end <= now and connection.pinged and self.ping_timeout > 0:
+            silent_end = end_of(connection.heard, self.limits.ping_timeout if connection.pinged
+                                and self.limits.ping_timeout > 0 else self.limits.ping_interval)
+            if silent_end <= now and connection.pinged and self.limits.ping_timeout > 0:
                 self.reports.timed_out("nothing came after a ping in the ping timeout", connection)
                 return connection.fail(TIMEOUT, "nothing came after a ping", True)
             if silent_end <= now:
                 put_ping(connection)
                 connection.heard = quarters()
                 connection.pinged = True
-                silent_end = end_of(connection.heard, self.ping_timeout or self.ping_interval)
+                silent_end = end_of(
+                    connection.heard, self.limits.ping_timeout or self.limits.ping_interval)
             if connection.pinged:
                 # The answer may come any time, and the next ping is due this long after it.
-                silent_end = min(silent_end, now + self.ping_interval)
+                silent_end = min(silent_end, now + self.limits.ping_interval)
         connection.deadline = self.deadline_in(min(idle_end, silent_end) - now)
         return 0
 
@@ -156,10 +157,3 @@ cdef class Timekeeper(Acceptor):
 cdef uint64_t end_of(uint64_t since, uint64_t timeout) noexcept:
     """The time at which a timeout has passed since some quarter of a second; never too early."""
     return (since + 1) * DEADLINE_STEP + timeout
-
-
-cdef uint64_t milliseconds_of(double seconds) except? 0:
-    """Rounded up, so that what is positive stays so."""
-    if not 0 <= seconds <= 1e9:
-        raise ValueError(f"{seconds} is no number of seconds from 0 to 1e9")
-    return <uint64_t>ceil(seconds * 1000)

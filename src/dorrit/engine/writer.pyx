@@ -60,7 +60,7 @@ cdef int flush(Connection connection) except -1:
         payload_rest = frame.payload_length - start
         skip = 0
         # The response to the request may be larger than the buffer.
-        room = agenda.buffer_size - total if total < agenda.buffer_size else 0
+        room = agenda.limits.buffer_size - total if total < agenda.limits.buffer_size else 0
         if header_rest + payload_rest > room and not frame_is_raw(frame):
             if index > 0:
                 break
@@ -107,7 +107,7 @@ cdef int flush(Connection connection) except -1:
     take_written(connection, <size_t>sent)
     if connection.queue.length > 0:
         if sent > 0 and connection.state == CLOSING:
-            connection.deadline = agenda.deadline_in(agenda.close_timeout)  # it does read
+            connection.deadline = agenda.deadline_in(agenda.limits.close_timeout)  # it does read
         connection.watch_writing(True)
         return 0
     connection.watch_writing(False)

@@ -78,13 +78,11 @@ class Policy:
         server_takeover: Messages of the server may refer to earlier ones.
         client_takeover: Messages of a client may.
         window_bits: The server's window, 9 to 15; a client may ask for less.
-        smallest: Bytes from which on a message is compressed.
     """
 
     server_takeover: bool = False
     client_takeover: bool = False
     window_bits: int = WINDOW_BITS_MAX
-    smallest: int = 128
 
     def negotiate(self, offers: Iterable[Extension]) -> Terms | None:
         """Return the terms of the first offer that can be accepted, or None.
