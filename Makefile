@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src -type f -not -name '*.pyc') $(wildcard man/*) pyproject.toml meson.build meson.options LICENSE
 
-.PHONY: run test test-random coverage conformance lint docs bench fuzz build clean
+.PHONY: run test test-random coverage conformance lint docs bench fuzz soak build clean
 
 # Builds, starts the echo server with a page to try it, and prints the address to open.
 run: build
@@ -55,6 +55,13 @@ SECONDS ?= 600
 fuzz: build
 	$(BIN)/pip install --quiet --requirement tests/requirements.txt --requirement fuzz/requirements.txt
 	$(BIN)/python -m fuzz.campaign $(SECONDS) $(FUZZERS)
+
+# Two servers under all that clients and handlers may do, crashes included, for so long: nothing may
+# be lost, and nothing be left behind. SEED=N has the scenes again of a run that printed it.
+SOAK_SECONDS ?= 3600
+
+soak: build
+	$(BIN)/python -m tests.soak $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
 
 build: $(VENV)/.built
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import socket
 import sys
 import time
@@ -15,16 +14,10 @@ from dorrit.engine import frames_alive, queue_message
 from tests.support.descriptors import descriptors
 from tests.support.frames import BINARY, REQUEST, TEXT, Received, frame
 from tests.support.narrow import ROOT, NarrowHarness, in_child
+from tests.support.proc import private_bytes
 from tests.support.servers import Servers, until
 
 MB = 1_000_000
-
-
-def resident(pid: int | str = "self") -> int:
-    """Bytes of memory that a process has for itself, as proc_pid_smaps(5) counts them."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    sizes = re.findall(r"^Private_\w+: +(\d+) kB", rollup, re.MULTILINE)
-    return 1024 * sum(map(int, sizes))
 
 
 # A broadcast
@@ -35,12 +28,12 @@ def child_broadcasts() -> None:
         for _ in range(5000):
             harness.open()
         conns = [conn for conn, _ in harness.opened]
-        before, frames_before = resident(), frames_alive()
+        before, frames_before = private_bytes(), frames_alive()
         queue_message(conns, True, b"x" * 60_000)
         harness.turn(100)
         assert all(conn.pending == 1 for conn in conns)
         assert frames_alive() - frames_before == 1
-        grown = resident() - before
+        grown = private_bytes() - before
         assert grown < 20 * MB, f"{grown} bytes"
 
 
@@ -56,7 +49,7 @@ def child_has_one_that_never_reads() -> None:
         clients = [harness.open() for _ in range(10)]
         stuck, *reading = clients
         conns = [conn for conn, _ in harness.opened]
-        before, frames_before = resident(), frames_alive()
+        before, frames_before = private_bytes(), frames_alive()
         for number in range(400):
             queue_message(conns, True, message(number))
             harness.until(lambda: not any(conn.pending for conn in conns[1:]), *reading)
@@ -67,13 +60,13 @@ def child_has_one_that_never_reads() -> None:
         assert (conns[0].pending, conns[0].dropped) == (200, 200)
         assert all(conn.dropped == 0 for conn in conns[1:])
         assert frames_alive() - frames_before == 200
-        full = resident()
+        full = private_bytes()
         assert 11 * MB < full - before < 20 * MB, f"{full - before} bytes"
         stuck.close()
         harness.turn(2)
         assert len(harness.closed) == 1
         assert frames_alive() == frames_before
-        left = resident() - before
+        left = private_bytes() - before
         assert left < 3 * MB, f"{left} bytes"
 
 
@@ -93,11 +86,11 @@ def test_memory_goes_back_when_much_of_it_was_under_way() -> None:
                 assert conn.send(bytes(65_000))
                 left.append(bytes(2000))
         harness.turn()
-        held = resident()
+        held = private_bytes()
         for conn in conns:
             conn.abort()
         harness.turn(2)
-        given_back = held - resident()
+        given_back = held - private_bytes()
         assert given_back > 30 * MB, f"{given_back} bytes"
 
 
@@ -150,7 +143,7 @@ def settled(pid: int) -> int:
     """The process's memory once it does nothing any more."""
     last = -1
     end = time.monotonic() + 20
-    while (now := resident(pid)) != last:
+    while (now := private_bytes(pid)) != last:
         assert time.monotonic() < end
         last = now
         time.sleep(0.05)

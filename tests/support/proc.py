@@ -1,6 +1,7 @@
 """What Linux says about a process (proc(5))."""
 
 import os
+import re
 import signal
 import subprocess
 from contextlib import suppress
@@ -37,6 +38,12 @@ def descriptors(pid: int) -> dict[int, str]:
         with suppress(FileNotFoundError):  # it has been closed meanwhile
             found[int(entry.name)] = str(entry.readlink())
     return found
+
+
+def private_bytes(pid: int | str = "self") -> int:
+    """Bytes of memory that a process has for itself, as proc_pid_smaps(5) counts them."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return 1024 * sum(map(int, re.findall(r"^Private_\w+: +(\d+) kB", rollup, re.MULTILINE)))
 
 
 def ignored_signals(pid: int) -> set[int]:
