@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import machine
+from tests.support import ignored, machine
 from tests.support.harness import Harness, LogRecords
 from tests.support.servers import ADDRESS, Servers
 
-# A shell has what it starts with & ignore SIGINT and SIGQUIT, nohup(1) has it ignore SIGHUP, and so
-# would the servers of the tests: what is ignored stays so across execve(2), what is caught doesn't.
-for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-    if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, lambda *_: None)
+ignored.catch()
 
 # What tests make is for other users to read, unless they say otherwise.
 os.umask(0o022)

@@ -1,5 +1,6 @@
 """``dorrit.main()`` at the end of a server's file."""
 
+import signal
 import sys
 
 import pytest
@@ -82,3 +83,18 @@ def test_an_error_in_the_five_functions_is_found_too(servers: Servers, end: str)
             f"{name}: ws_reed_callback: names that begin with ws_ are the library's: did you mean "
             "ws_read_callback?\n"
         )
+
+
+def test_ctrl_c_during_its_start_ends_it_quietly(servers: Servers, end: str) -> None:
+    file = servers.write("""
+        import atexit
+        atexit.register(say, "atexit")
+        def ws_init_func():
+            say("init")
+            time.sleep(3600)
+    """)
+    file.write_text(file.read_text() + end)
+    run = servers.start(sys.executable, file, "-x", "-l", servers.path)
+    run.until_said("init")
+    run.process.send_signal(signal.SIGINT)
+    assert (run.wait(), run.err, run.said) == (130, "", ["init", "atexit"])

@@ -44,6 +44,27 @@ def test_R27_a_signal_stops_it_clients_get_1001_and_the_socket_goes(
     assert "Traceback" not in run.err
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        'say("loading"); time.sleep(3600)',
+        """
+        def ws_init_func():
+            say("loading")
+            time.sleep(3600)
+        """,
+    ],
+    ids=["its file is loaded", "it initialises"],
+)
+def test_ctrl_c_while_it_starts_ends_it_quietly_by_that_signal(
+    servers: Servers, source: str
+) -> None:
+    run = servers.start(*servers.command(servers.write(source)))
+    run.until_said("loading")
+    run.process.send_signal(signal.SIGINT)
+    assert (run.wait(), run.err) == (-signal.SIGINT, "")
+
+
 def test_R27_what_is_queued_is_written_before_it_stops(servers: Servers) -> None:
     run = servers.serve("""
         def ws_read_callback(conn, binary, data):

@@ -18,6 +18,7 @@ from random import Random
 
 from tests.soak.drive import SERVERS, Drive, Length
 from tests.soak.verdict import Sample, faults
+from tests.support import ignored
 
 EACH = 60.0
 """Seconds between two lines of the table."""
@@ -87,6 +88,7 @@ def main() -> int:
     words = parser.parse_args()
     seed = secrets.randbits(32) if words.seed is None else words.seed
     print(f"SEED={seed}", flush=True)
+    ignored.catch()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     began = time.monotonic()
     length = Length(words.seconds, words.rounds)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from dorrit.api import loader, procedural, serving
 from dorrit.api.application import Application
 from dorrit.errors import StartError
+from dorrit.process.leaving import INTERRUPTED
 from dorrit.settings import CommandLine, add_arguments, given
 
 STOPPING: Final = """\
@@ -75,6 +76,10 @@ def run(
     except StartError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return error.status
+    except KeyboardInterrupt:
+        # Not by the signal, which would leave out what the caller does at its end. Whoever has
+        # pressed Ctrl-C knows where, so there is no traceback.
+        return INTERRUPTED
 
 
 def _check_place() -> None:

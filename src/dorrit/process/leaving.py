@@ -39,6 +39,10 @@ TAKEN_DOWN: Final = 2.0
 is to blame: on a busy machine that takes a while."""
 
 
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""The exit status of a process that Ctrl-C has ended, as a shell has it."""
+
+
 # Threads and processes
 
 
@@ -229,6 +233,8 @@ def end_child(error: BaseException) -> NoReturn:
 
 def status_of(error: BaseException) -> int:
     """Return the exit status of a process that this ends."""
+    if issubclass(type(error), KeyboardInterrupt):
+        return INTERRUPTED
     if not issubclass(type(error), StartError | SystemExit):  # whatever it says that it is
         return 1
     if isinstance(error, StartError):
