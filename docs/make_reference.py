@@ -168,7 +168,7 @@ class Reference:
             yield _code(_signature(found, name))
             yield from self._sections(found, file)
         elif name == "ws_write_conn":
-            overloads = self._package["engine.messages"].overloads["queue_message"]
+            overloads = self._package["engine.broadcast"].overloads["queue_message"]
             yield _code("\n".join(_signature(each, name) for each in overloads))
             yield from self._sections(overloads[-1], file)
         else:

@@ -25,12 +25,10 @@ import select
 import socket
 from typing import Any, Final
 
-from dorrit.engine import Engine
+from dorrit.engine import PENDING, Engine, broadcast, queue_message
 from dorrit.engine.connection import Connection, connections_alive
 from dorrit.engine.frame import frames_alive
 from dorrit.engine.limits import Limits
-from dorrit.engine.messages import broadcast, queue_message
-from dorrit.engine.opening import PENDING
 from dorrit.engine.reports import Reports
 from dorrit.protocol.refusal import Refusal, refusal
 from dorrit.protocol.request import Request

@@ -118,7 +118,7 @@ def test_the_engines_cython_imports_the_engine_and_the_protocol_alone() -> None:
     assert {
         name for name in found if not re.match(r"dorrit\.((engine|protocol)\.\w|raised$)", name)
     } == set()
-    assert "dorrit.engine.agenda" in found
+    assert "dorrit.engine.engine" in found
     assert "dorrit.protocol.handshake" in found
 
 

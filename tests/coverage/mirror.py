@@ -38,13 +38,21 @@ def own_tests(text: str | None = None) -> dict[str, list[str]]:
     """The tests of each module, by their paths in tests: that of its name, and what the list says.
 
     Args:
-        text: The list; None for that of the project.
+        text: The list; None for that of the project. A name that ends with "/" is that of a folder,
+            and stands for all modules in it.
 
     Raises:
         ValueError: The list says what is not so, or is not needed.
     """
-    listed = tomllib.loads(LIST.read_text() if text is None else text)
     known = modules()
+    listed: dict[str, list[str]] = {}
+    for name, tests in tomllib.loads(LIST.read_text() if text is None else text).items():
+        inside = [module for module in known if module.startswith(name)]
+        if name.endswith("/") and inside:
+            for module in inside:
+                listed[module] = [test for test in tests if test != of_name(module)]
+        else:
+            listed[name] = tests
     for module, tests in listed.items():
         if module not in known:
             raise ValueError(f"mirror.toml: there is no module {module}")

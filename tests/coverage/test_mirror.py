@@ -15,22 +15,22 @@ def test_the_mirror_has_a_place_for_each_kind_of_module() -> None:
 
 def test_all_that_has_code_is_a_module_and_nothing_else() -> None:
     found = mirror.modules()
-    assert {"__init__.py", "engine/queue.pxd", "engine/loop.pyx", "process/crash.c"} <= set(found)
-    assert not {"protocol/__init__.py", "engine/loop.pyi", "engine/writer.pxd"} & set(found)
+    assert {"__init__.py", "engine/queue.pxd", "engine/turn.pyx", "process/crash.c"} <= set(found)
+    assert not {"protocol/__init__.py", "engine/engine.pyi", "engine/write.pxd"} & set(found)
 
 
 def test_a_module_has_the_tests_of_its_name_and_those_that_are_listed() -> None:
-    own = mirror.own_tests('"engine/reports.py" = ["engine/test_loop.py"]')
-    assert own["engine/reports.py"] == ["engine/test_reports.py", "engine/test_loop.py"]
+    own = mirror.own_tests('"engine/reports.py" = ["engine/test_turn.py"]')
+    assert own["engine/reports.py"] == ["engine/test_reports.py", "engine/test_turn.py"]
     assert own["protocol/fields.py"] == ["protocol/test_fields.py"]
 
 
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ('"engine/no.py" = ["engine/test_loop.py"]', "no module"),
-        ('"engine/loop.pyx" = ["engine/test_no.py"]', "no tests/engine/test_no.py"),
-        ('"engine/loop.pyx" = ["engine/test_loop.py"]', "by its name"),
+        ('"engine/no.py" = ["engine/test_turn.py"]', "no module"),
+        ('"engine/turn.pyx" = ["engine/test_no.py"]', "no tests/engine/test_no.py"),
+        ('"engine/turn.pyx" = ["engine/test_turn.py"]', "by its name"),
     ],
 )
 def test_what_is_listed_wrongly_is_refused(text: str, wrong: str) -> None:

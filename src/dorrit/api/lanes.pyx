@@ -10,9 +10,9 @@ cimport cython
 import asyncio
 from collections import deque
 
-from dorrit.engine.agenda cimport is_over_budget
-from dorrit.engine.budget cimport count_waiting, uncount_waiting
+from dorrit.engine.budget cimport make_room
 from dorrit.engine.connection cimport Connection
+from dorrit.engine.held cimport count_waiting, is_over_budget, uncount_waiting
 
 from dorrit.api.application import is_async
 from dorrit.api.eager import beginner
@@ -29,7 +29,7 @@ cdef object INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
 
 cdef inline int check(conn) except -1:
     """Only what a server has made may have a lane."""
-    if type(conn) is not Connection or (<Connection>conn).agenda is None:
+    if type(conn) is not Connection or (<Connection>conn).engine is None:
         raise TypeError(f"a connection is expected, not {conn!r}")
     return 0
 
@@ -51,8 +51,8 @@ cdef class Lane:
         self.waiting.append(message)
         self.size += len(message)
         count_waiting(conn, <size_t>len(message))
-        if is_over_budget(conn.agenda):
-            conn.agenda.make_room()
+        if is_over_budget(conn.engine):
+            make_room(conn.engine)
         return 0
 
     cdef object next(self, Connection conn):
@@ -155,7 +155,7 @@ cdef class Lanes:
         del self.by_connection[conn]
         lane.forget(conn)
         if lane.closing is not None:
-            conn.agenda.departed -= 1
+            conn.engine.departed -= 1
         return 0
 
     def take_message(self, conn, message):
@@ -211,13 +211,13 @@ cdef class Lanes:
         check(conn)
         if lane is not None:
             lane.closing = (code, reason)
-            (<Connection>conn).agenda.departed += 1
+            (<Connection>conn).engine.departed += 1
         elif self.on_close is None:
             pass
         elif self.on_close_is_async:
             lane = self.by_connection[conn] = Lane()
             lane.closing = (code, reason)
-            (<Connection>conn).agenda.departed += 1
+            (<Connection>conn).engine.departed += 1
             coroutine = self._run_close(conn, lane)
             try:
                 lane.task = self.start(coroutine)

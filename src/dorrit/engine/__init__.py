@@ -1,12 +1,12 @@
 """The engine: owns descriptors, buffers, queues, time; knows no users, files and signals."""
 
+from dorrit.engine.broadcast import broadcast, queue_message
 from dorrit.engine.connection import Connection, connections_alive, was_closed_here
+from dorrit.engine.engine import Engine
 from dorrit.engine.frame import frames_alive
-from dorrit.engine.loop import Engine
-from dorrit.engine.messages import broadcast, queue_message
-from dorrit.engine.opening import PENDING
+from dorrit.engine.head import PENDING
 from dorrit.engine.peer import Peer
-from dorrit.engine.timekeeper import Timer
+from dorrit.engine.timers import Timer
 
 __all__ = [
     "PENDING",

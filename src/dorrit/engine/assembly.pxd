@@ -2,23 +2,12 @@
 
 from cpython.object cimport PyObject
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
-from dorrit.engine.agenda cimport Agenda
+from dorrit.engine.c.frame cimport dorrit_frame_header
+from dorrit.engine.c.utf8 cimport dorrit_utf8
+from dorrit.engine.engine cimport Engine
 
-
-cdef extern from "frame.h" nogil:
-    struct dorrit_frame_header:
-        uint64_t payload_length
-        uint8_t masking_key[4]
-        uint8_t opcode
-        uint8_t header_length
-        bint fin
-        bint compressed
-
-cdef extern from "utf8.h" nogil:
-    struct dorrit_utf8:
-        pass
 
 
 # What is wrong with a message, as far as it has come.
@@ -30,7 +19,7 @@ cdef enum Fault:
 
 
 cdef class Assembly:
-    cdef Agenda agenda
+    cdef Engine engine
     cdef PyObject *payload      # bytes of `capacity`, of which `length` have come; NULL: none
     cdef size_t capacity
     cdef size_t length
@@ -57,4 +46,4 @@ cdef class Assembly:
     cdef int resize(self, size_t capacity) except -1
     cdef void free_payload(self) noexcept
 
-cdef Assembly assembly_new(Agenda agenda, const dorrit_frame_header *header, object deflate)
+cdef Assembly assembly_new(Engine engine, const dorrit_frame_header *header, object deflate)

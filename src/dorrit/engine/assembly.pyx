@@ -13,7 +13,9 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.string cimport memcpy, memset
 
-from dorrit.engine.frame cimport DORRIT_OPCODE_TEXT
+from dorrit.engine.c.frame cimport DORRIT_OPCODE_TEXT
+from dorrit.engine.c.masking cimport dorrit_mask
+from dorrit.engine.c.utf8 cimport dorrit_utf8_feed, dorrit_utf8_is_complete
 
 
 cdef extern from "Python.h":
@@ -21,13 +23,6 @@ cdef extern from "Python.h":
     PyObject *bytes_new "PyBytes_FromStringAndSize" (const char *data, Py_ssize_t length)
     int _PyBytes_Resize(PyObject **payload, Py_ssize_t length)
     char *bytes_data "PyBytes_AS_STRING" (PyObject *payload)
-
-cdef extern from "masking.h" nogil:
-    void dorrit_mask(uint8_t *out, const uint8_t *data, size_t length, const uint8_t *key)
-
-cdef extern from "utf8.h" nogil:
-    bint dorrit_utf8_feed(dorrit_utf8 *state, const uint8_t *data, size_t length)
-    bint dorrit_utf8_is_complete(const dorrit_utf8 *state)
 
 
 cdef enum:
@@ -37,26 +32,26 @@ cdef enum:
     INFLATOR_SIZE = 44 * 1024
 
 
-cdef Assembly assembly_new(Agenda agenda, const dorrit_frame_header *header, object deflate):
+cdef Assembly assembly_new(Engine engine, const dorrit_frame_header *header, object deflate):
     """A message that begins with the frame of this header.
 
     Args:
         deflate: The connection's `dorrit.protocol.deflate.Deflate`, if there is one.
     """
     cdef Assembly assembly = Assembly.__new__(Assembly)
-    assembly.agenda = agenda
+    assembly.engine = engine
     assembly.is_text = header.opcode == DORRIT_OPCODE_TEXT
     if header.compressed:
         assembly.inflator = deflate.inflator()
         if not deflate.keeps_inflator:
             assembly.inflating = INFLATOR_SIZE
-            agenda.assembled += INFLATOR_SIZE
+            engine.assembled += INFLATOR_SIZE
     assembly.begin_frame(header)
     return assembly
 
 
 @cython.final
-@cython.no_gc_clear     # __dealloc__ needs the agenda
+@cython.no_gc_clear     # __dealloc__ needs the engine
 cdef class Assembly:
     """A message of which only a part has come yet."""
 
@@ -65,8 +60,8 @@ cdef class Assembly:
 
     def __dealloc__(self):
         self.free_payload()
-        if self.agenda is not None:
-            self.agenda.assembled -= self.inflating
+        if self.engine is not None:
+            self.engine.assembled -= self.inflating
 
     cdef void begin_frame(self, const dorrit_frame_header *header) noexcept:
         self.frame_rest = header.payload_length
@@ -116,7 +111,7 @@ cdef class Assembly:
             self.masking_key[index] = key[(index + length) & 3]
 
     cdef Fault inflate(self, bytes piece) except *:
-        cdef size_t room = self.agenda.limits.max_message - self.length
+        cdef size_t room = self.engine.limits.max_message - self.length
         try:
             return self.append(self.inflator.inflate(piece, room))
         except ValueError:
@@ -125,7 +120,7 @@ cdef class Assembly:
     cdef Fault append(self, bytes piece) except *:
         cdef size_t length = <size_t>PyBytes_GET_SIZE(piece)
         cdef uint8_t *place
-        cdef size_t room = self.agenda.limits.max_message - self.length
+        cdef size_t room = self.engine.limits.max_message - self.length
         if length > room:
             # Whichever is first in the stream counts, however it was cut.
             if self.is_text and not dorrit_utf8_feed(
@@ -155,7 +150,7 @@ cdef class Assembly:
         return NO_FAULT
 
     cdef Fault finish_inflating(self) except *:
-        cdef size_t room = self.agenda.limits.max_message - self.length
+        cdef size_t room = self.engine.limits.max_message - self.length
         try:
             return self.append(self.inflator.finish(room))
         except ValueError:
@@ -174,7 +169,7 @@ cdef class Assembly:
             self.resize(self.length)
         payload = self.payload
         self.payload = NULL
-        self.agenda.assembled -= self.capacity
+        self.engine.assembled -= self.capacity
         self.capacity = 0
         message = <object>payload
         Py_DECREF(message)  # ours, which it goes on with
@@ -183,7 +178,7 @@ cdef class Assembly:
     cdef uint8_t *reserve(self, size_t more) except NULL:
         """Makes room for `more` bytes, and returns where they go."""
         cdef size_t needed = self.length + more
-        cdef size_t most = self.agenda.limits.max_message
+        cdef size_t most = self.engine.limits.max_message
         if needed > self.capacity:
             if self.fin and self.inflator is None:
                 most = needed + <size_t>self.frame_rest     # and that is all of it
@@ -199,16 +194,16 @@ cdef class Assembly:
         elif _PyBytes_Resize(&self.payload, <Py_ssize_t>capacity) < 0:
             # It has been freed, and what raises the exception knows.
             self.capacity = self.length = 0
-            self.agenda.assembled -= before
+            self.engine.assembled -= before
             raise MemoryError
         self.capacity = capacity
-        self.agenda.assembled += capacity
-        self.agenda.assembled -= before
+        self.engine.assembled += capacity
+        self.engine.assembled -= before
         return 0
 
     cdef void free_payload(self) noexcept:
         if self.payload != NULL:
-            self.agenda.assembled -= self.capacity
+            self.engine.assembled -= self.capacity
             Py_DECREF(<object>self.payload)
             self.payload = NULL
         self.capacity = self.length = 0

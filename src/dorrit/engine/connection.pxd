@@ -1,12 +1,12 @@
-"""Connection: one client, from its request to its end."""
+"""Connection: one client, from its request to its end. Its fields; what leads from one state to the next
+is in `life.pyx`, and what users see of it in `connection.pyx`, above all other modules."""
 
 cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from dorrit.engine.agenda cimport Agenda
 from dorrit.engine.assembly cimport Assembly
-from dorrit.engine.frame cimport Frame, dorrit_opcode
+from dorrit.engine.engine cimport Engine
 from dorrit.engine.queue cimport OutputQueue
 
 
@@ -19,18 +19,11 @@ cdef enum State:
     LINGERING       # over for the user: the rest is written, then input is thrown away until its end
 
 
-# What has become of a message that was to be queued; -1 is for want of memory.
-cdef enum:
-    QUEUED = 0
-    REFUSED = 1     # there was no room for it (R20)
-    NEVER_FITS = 2  # not even in an empty queue
-
-
 @cython.final
 cdef class Connection:
     cdef public object data         # the user's (R15)
     cdef object __weakref__
-    cdef Agenda agenda
+    cdef Engine engine
     cdef object kept_request        # a Request, while the user may ask for it
     cdef object deflate             # a `dorrit.protocol.deflate.Deflate`; None: not negotiated
     cdef Assembly assembly          # a message of which a part has come; None: there is none
@@ -42,7 +35,7 @@ cdef class Connection:
     cdef uint32_t input_capacity    # bytes there is room for
     cdef uint32_t input_searched    # bytes of a head that do not hold its end
     cdef uint64_t skipping          # bytes of a frame that is not wanted, which are still to come
-    cdef size_t waiting             # bytes of messages that wait for handlers (agenda.assembled)
+    cdef size_t waiting             # bytes of messages that wait for handlers (engine.assembled)
     cdef uint32_t request_size      # bytes that the kept request takes; 0: it is not counted
     cdef uint64_t deadline          # monotonic milliseconds; 0: none
     cdef readonly uint64_t number   # counts the clients of one engine, from 1
@@ -59,7 +52,7 @@ cdef class Connection:
     # Truth values, a byte each.
     cdef uint8_t accepted              # the open callback said yes: the close callback will run
     cdef uint8_t over                  # nothing more goes to the user but the close callback
-    cdef uint8_t is_dirty              # in agenda.dirty
+    cdef uint8_t is_dirty              # in engine.dirty
     cdef bint watched_for_writing
     cdef uint8_t close_received
     cdef uint8_t closed_here        # the user has closed it
@@ -70,41 +63,7 @@ cdef class Connection:
     cdef uint8_t held               # the open callback has not decided yet: nothing is written
     cdef uint8_t paused             # nothing is read, since the user has enough to do
     cdef uint8_t stashed            # `input` is what was read when reading was paused
-    cdef uint8_t is_resumed         # in agenda.resumed
+    cdef uint8_t is_resumed         # in engine.resumed
     cdef uint8_t pinged             # our ping has not been followed by anything yet
     cdef uint8_t room_wanted        # somebody waits for room in the queue
     cdef uint8_t asked              # the open callback will answer later, and has not yet
-
-    cdef int put(self, Frame *frame) except -1
-    cdef int put_compressed(self, dorrit_opcode opcode, bytes payload) except? -1
-    cdef bint has_place(self, size_t count, size_t size) except -1
-    cdef int refuse_message(self) except -1
-    cdef int pass_over(self, size_t size, bint reported) except -1
-    cdef int put_close(self, bytes payload) except -1
-    cdef int answer_close(self, bytes payload, uint16_t code, str reason) except -1
-    cdef int fail(self, uint16_t code, str reason, bint framed) except -1
-    cdef int drop(self, uint16_t code, str reason, bint framed) except -1
-    cdef int part(self) except -1
-    cdef int refuse(self, bytes response) except -1
-    cdef int linger(self, Frame *last) except -1
-    cdef int finish(self) except -1
-    cdef void shut_down(self) noexcept
-    cdef void end(self) noexcept
-    cdef void drop_queue(self, bint upgraded) noexcept
-    cdef void to_be_flushed(self) noexcept
-    cdef int watch_writing(self, bint writing) except -1
-    cdef int pause(self) except -1
-    cdef int resume(self) except -1
-    cdef int hold(self) except -1
-    cdef int release(self) except -1
-    cdef void let_write(self) noexcept
-    cdef int accept(self) except -1
-    cdef int peer_has_gone(self) except -1
-    cdef void lose(self) noexcept
-    cdef void leave(self, bint is_taken) noexcept
-    cdef int stash(self, uint8_t *data, size_t length) except -1
-    cdef void to_be_resumed(self) noexcept
-    cdef void leave_handshake(self) noexcept
-    cdef void drop_assembly(self) noexcept
-    cdef int take_in(self, uint8_t *data, size_t length, size_t capacity) except -1
-    cdef void free_input(self) noexcept

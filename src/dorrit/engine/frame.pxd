@@ -4,15 +4,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t
 
-
-cdef extern from "frame.h" nogil:
-    enum dorrit_opcode:
-        DORRIT_OPCODE_CONTINUATION
-        DORRIT_OPCODE_TEXT
-        DORRIT_OPCODE_BINARY
-        DORRIT_OPCODE_CLOSE
-        DORRIT_OPCODE_PING
-        DORRIT_OPCODE_PONG
+from dorrit.engine.c.frame cimport DORRIT_OPCODE_PING, DORRIT_OPCODE_PONG, dorrit_opcode
 
 
 cdef enum:

@@ -10,12 +10,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
 
-
-cdef extern from "frame.h" nogil:
-    size_t dorrit_frame_header_encode(
-        uint8_t *out, bint fin, dorrit_opcode opcode, uint64_t payload_length)
+from dorrit.engine.c.frame cimport DORRIT_OPCODE_CLOSE, dorrit_frame_header_encode
 
 
 cdef Py_ssize_t alive = 0

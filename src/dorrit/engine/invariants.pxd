@@ -1,5 +1,5 @@
 """What must hold of an engine after each turn."""
 
-from dorrit.engine.agenda cimport Agenda
+from dorrit.engine.engine cimport Engine
 
-cdef int check_invariants(Agenda agenda) except -1
+cdef int check_invariants(Engine engine) except -1

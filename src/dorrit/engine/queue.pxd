@@ -23,6 +23,10 @@ ctypedef struct OutputQueue:
 
 
 cdef enum:
+    # "ws_write_conn() will not allow the outgoing message queue for any connection to grow longer
+    # than 200 frames." (libdorrit(3))
+    QUEUE_FRAMES_MAX = 200
+
     CAPACITY_FIRST = 4
     CAPACITY_KEPT = 16  # an empty queue gives back what is larger
     # 200 data frames, and the control frames that may stand before and behind them.

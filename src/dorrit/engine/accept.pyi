@@ -1,0 +1,1 @@
+"""`dorrit.engine.accept` has nothing that Python sees."""

@@ -1,0 +1,1 @@
+"""`dorrit.engine.budget` has nothing that Python sees."""

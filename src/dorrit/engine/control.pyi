@@ -1,1 +1,0 @@
-"""Nothing here is for Python: only the engine uses `dorrit.engine.control`."""

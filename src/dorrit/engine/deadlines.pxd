@@ -1,0 +1,15 @@
+"""Connections that take too long, and how long the engine may sleep."""
+
+from dorrit.engine.engine cimport Engine
+
+
+cdef enum:
+    # Milliseconds: no sleep is longer, so that the argument of the poller can't overflow.
+    SLEEP_MAX = 3_600_000
+
+
+# Milliseconds that a turn may wait; -1: for ever.
+cdef int milliseconds_to_sleep(Engine engine) noexcept
+
+# Looks through all connections, but only when one of them may be late.
+cdef int end_what_is_late(Engine engine) except -1

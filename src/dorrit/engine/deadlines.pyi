@@ -1,0 +1,1 @@
+"""`dorrit.engine.deadlines` has nothing that Python sees."""

@@ -1,0 +1,1 @@
+"""`dorrit.engine.deliver` has nothing that Python sees."""

@@ -1,0 +1,1 @@
+"""`dorrit.engine.descriptors` has nothing that Python sees."""

@@ -1,0 +1,400 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Engine: what Python sees of the loop that owns the descriptors, the buffers and the time of all
+connections of one listening socket."""
+
+cimport cython
+from cpython.exc cimport PyErr_SetFromErrno
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport UINT64_MAX
+from posix.fcntl cimport F_GETFD, fcntl
+
+from dorrit.engine.accept cimport stop_listening, take_client, take_spare
+from dorrit.engine.c.poller cimport (
+    dorrit_poller_add,
+    dorrit_poller_open,
+    dorrit_poller_remove,
+)
+from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds
+from dorrit.engine.calls cimport open_waker
+from dorrit.engine.connection cimport OPEN, Connection
+from dorrit.engine.deadlines cimport SLEEP_MAX, milliseconds_to_sleep
+from dorrit.engine.descriptors cimport take_over
+from dorrit.engine.fork cimport check_process, close_descriptors, forks, note_engine
+from dorrit.engine.head cimport decide
+from dorrit.engine.life cimport fail, pause_reading, release, resume_reading
+from dorrit.engine.limits cimport limits_take, milliseconds_of
+from dorrit.engine.queue cimport QUEUE_FRAMES_MAX
+from dorrit.engine.references cimport references_free
+from dorrit.engine.shutdown cimport begin_shutdown, close_engine, end_shutdown
+from dorrit.engine.table cimport all_connections
+from dorrit.engine.timers cimport Timer, timer_new
+from dorrit.engine.turn cimport check_usable, turn
+from dorrit.engine.work cimport wake
+
+from collections import OrderedDict, deque
+
+from dorrit.engine.callback_names import HANDLERS
+from dorrit.engine.limits import Limits
+from dorrit.engine.reports import Reports
+
+
+@cython.final
+cdef class Engine:
+    """Serves the connections of one listening socket, in the thread that calls `run` or `poll`.
+
+    Args:
+        on_open: Called as `on_open(connection, request)` when a client's request is valid. Returns
+            `None` to accept it, or the `Refusal` to answer it with.
+        on_message: Called as `on_message(connection, binary, payload)` for each message.
+        on_close: Called as `on_close(connection, code, reason)` once for each connection that was
+            accepted, at the end of the turn in which it ended.
+        limits: A `dorrit.engine.limits.Limits`: what it is told.
+        reports: Takes what is to be logged.
+        text_as_str: Calls `on_message(connection, message)` instead, with a `str` or `bytes`.
+        names: What the user calls the callbacks, a `dorrit.engine.callback_names.CallbackNames`.
+    """
+
+    def __cinit__(self, *args, **settings):
+        self.poller = -1
+        self.waker = -1
+        self.woken_end = -1
+        self.listener = -1
+        self.spare = -1
+        self.deadline_first = UINT64_MAX
+        self.handshaking = OrderedDict()
+        self.lingerers = OrderedDict()
+        self.timers = []
+        self.calls = deque()
+        self.watched = {}
+        self.input = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
+        self.output = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
+        if self.input == NULL or self.output == NULL:
+            raise MemoryError
+        note_engine(self)
+
+    def __init__(
+        self,
+        *,
+        on_open,
+        on_message,
+        on_close,
+        limits=Limits(),
+        reports=None,
+        text_as_str: bool = False,
+        names=HANDLERS,
+    ):
+        if self.poller >= 0:
+            raise RuntimeError("an engine is set up once")
+        self.on_open = on_open
+        self.on_message = on_message
+        self.on_close = on_close
+        limits_take(&self.limits, limits)
+        self.fragment_max = self.limits.buffer_size - 5
+        if not limits.rfc:
+            self.limits.max_message = self.fragment_max     # R5: one frame, whole in the buffer
+        self.allow_peer = limits.allow_peer
+        self.deflate = limits.policy
+        self.health = limits.health
+        self.reports = Reports() if reports is None else reports
+        self.access_log = self.reports.access_log
+        self.text_as_str = text_as_str
+        self.names = names
+        self.poller = dorrit_poller_open()
+        if self.poller < 0:
+            PyErr_SetFromErrno(OSError)
+        open_waker(self)
+        take_spare(self)
+
+    def __dealloc__(self):
+        # A connection in the table holds a reference to its engine, and an engine that is closed has
+        # none left: whatever stands here is empty.
+        PyMem_Free(self.table)
+        references_free(&self.dirty)
+        references_free(&self.ended)
+        references_free(&self.resumed)
+        PyMem_Free(self.input)
+        PyMem_Free(self.output)
+        close_descriptors(self)
+
+    # The listening socket, and clients
+
+    def listen(self, descriptor: int) -> None:
+        """Takes clients from a listening socket that does not block. The caller keeps owning it.
+
+        Raises:
+            OSError: The descriptor can't be watched.
+        """
+        check_usable(self)
+        if dorrit_poller_add(self.poller, descriptor) < 0:
+            PyErr_SetFromErrno(OSError)
+        take_over(self, descriptor)
+        self.listener = descriptor
+
+    def stop_listening(self) -> None:
+        """Takes no more clients. Those that have connected and were not taken wait in the kernel."""
+        stop_listening(self)
+
+    def adopt(self, descriptor: int) -> Connection:
+        """Takes a connected stream socket as a client that has not sent its request yet.
+
+        Args:
+            descriptor: Does not block. The engine owns it from here on and closes it.
+
+        Raises:
+            OSError: It is not open, or the engine has it already.
+        """
+        check_usable(self)
+        if fcntl(descriptor, F_GETFD) < 0:
+            PyErr_SetFromErrno(OSError)
+        return take_client(self, descriptor)
+
+    def all_connections(self) -> list:
+        """The connections that have a descriptor, in whatever state."""
+        return all_connections(self)
+
+    def open_connections(self) -> list:
+        """The connections that the open callback has accepted and that are not closing."""
+        cdef size_t descriptor
+        return [
+            <object>self.table[descriptor]
+            for descriptor in range(self.table_size)
+            if self.table[descriptor] != NULL
+            and (<Connection>self.table[descriptor]).accepted
+            and (<Connection>self.table[descriptor]).state == OPEN
+        ]
+
+    @property
+    def lingering(self) -> int:
+        """Of the connections: those that are over, and only waiting for their end."""
+        return len(self.lingerers)
+
+    # The loop
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when `poll` has something to do."""
+        check_usable(self)
+        return self.poller
+
+    @property
+    def wakeup_descriptor(self) -> int:
+        """Whatever is written here ends the loop's sleep; for `signal.set_wakeup_fd`."""
+        return self.waker
+
+    def timeout(self) -> float | None:
+        """Seconds until `poll` should be called though `fileno` is not readable; None: never."""
+        cdef int milliseconds = milliseconds_to_sleep(self)
+        return None if milliseconds < 0 else milliseconds / 1000
+
+    def poll(self) -> None:
+        """Does what there is to do, without waiting.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
+        turn(self, 0)
+
+    def run(self) -> None:
+        """Serves until `stop` is called. SystemExit and KeyboardInterrupt, from a callback or a
+        signal handler, end it too; then it can be called again."""
+        try:
+            while not self.stopping:
+                turn(self, milliseconds_to_sleep(self))
+        finally:
+            self.stopping = False
+
+    def stop(self) -> None:
+        """Lets `run` return soon. May be called from a callback or a signal handler."""
+        self.stopping = True
+        wake(self)
+
+    def shutdown(self, timeout: float, code: int = 1001, reason: str = "") -> None:
+        """Ends all connections: closes them in order, and cuts off those left after `timeout`
+        seconds or at a second `stop` (R27). Every close callback has run when it returns.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
+        cdef uint64_t end = dorrit_monotonic_milliseconds() + milliseconds_of(timeout)
+        cdef uint64_t now
+        cdef int milliseconds
+        try:
+            begin_shutdown(self, code, reason)
+            while self.connections > 0 and not self.stopping:
+                now = dorrit_monotonic_milliseconds()
+                if now >= end:
+                    break
+                milliseconds = milliseconds_to_sleep(self)
+                if milliseconds < 0 or <uint64_t>milliseconds > end - now:
+                    milliseconds = <int>min(end - now, <uint64_t>SLEEP_MAX)
+                turn(self, milliseconds)
+        finally:
+            end_shutdown(self)
+
+    def begin_shutdown(self, code: int = 1001, reason: str = "") -> None:
+        """Takes no more clients and closes all connections in order. The caller turns the loop.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
+        begin_shutdown(self, code, reason)
+
+    def end_shutdown(self) -> None:
+        """Cuts off the connections that are left, and runs the close callbacks."""
+        end_shutdown(self)
+
+    def close(self) -> None:
+        """Cuts off all connections, without any callback, and closes the engine's descriptors.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
+        close_engine(self)
+
+    # Functions that are called in its turns
+
+    def every(self, seconds: float, function) -> Timer:
+        """Calls `function()` each time that many seconds have passed since the last call (R14).
+
+        Raises:
+            ValueError: `seconds` is not positive.
+        """
+        return timer_new(self, seconds, function)
+
+    def watch(self, descriptor: int, function) -> None:
+        """Calls `function()` in each turn in which a descriptor is readable, until `unwatch`. The
+        caller keeps owning it, and does not close it before that. The function must not block.
+
+        Raises:
+            ValueError: It is watched already.
+            OSError: The descriptor can't be watched.
+        """
+        check_usable(self)
+        if descriptor in self.watched:
+            raise ValueError(f"descriptor {descriptor} is watched already")
+        if dorrit_poller_add(self.poller, descriptor) < 0:
+            PyErr_SetFromErrno(OSError)
+        take_over(self, descriptor)
+        self.watched[descriptor] = function
+
+    def unwatch(self, descriptor: int) -> None:
+        """Leaves a descriptor alone from now on. Does nothing if it is not watched."""
+        if self.watched.pop(descriptor, None) is not None:
+            dorrit_poller_remove(self.poller, descriptor)
+
+    def call_soon_threadsafe(self, function, *arguments) -> None:
+        """Calls `function(*arguments)` in the loop's thread, soon. The one thing, with `stop`, that
+        may be called from any thread.
+
+        Raises:
+            RuntimeError: The engine is closed.
+        """
+        check_usable(self)
+        self.calls.append((function, arguments))
+        wake(self)
+
+    def call_at_turn(self, function) -> None:
+        """Calls `function()` once, at the beginning of the next turn in which there is something to do,
+        instead of what was to be called before. May be called from any thread. It must not raise."""
+        self.at_turn = function
+
+    # Connections whose user needs time
+
+    def join_loop(
+            self, drain, on_room, on_read=None, is_busy=None, end_child=None, forget=None) -> None:
+        """Serves connections whose user awaits.
+
+        Args:
+            drain: `drain(connection)` makes what `Connection.drain` returns.
+            on_room: Called as `on_room(connection)` once after each `want_room`, when the queue has
+                been written or the connection is over.
+            on_read: Called as `on_read()` when a connection has been read and its messages have
+                been delivered, before what is queued is written.
+            is_busy: `is_busy(connection)` says whether a message of its client is being handled: that
+                is no idle time.
+            end_child: Called as `end_child(error)` in a process that a callback has forked, which it
+                ends: an event loop might go on in spite of an exception, as that of uvloop does.
+            forget: `forget(connection)` lets the messages go that wait for handlers of a connection;
+                `forget(None)` those of all connections that are over. There is no room for them.
+        """
+        self.drain = drain
+        self.on_room = on_room
+        self.on_read = on_read
+        self.is_busy = is_busy
+        self.end_child = end_child
+        self.forget = forget
+        self.stay()
+
+    def pause(self, Connection connection not None) -> None:
+        """Reads nothing from a connection until `resume`; what the client sends waits, in one buffer
+        at most and then in the kernel, and the client feels it. A connection that is closing is read
+        on."""
+        pause_reading(connection)
+
+    def resume(self, Connection connection not None) -> None:
+        """Reads from a connection again."""
+        resume_reading(connection)
+
+    def answer(self, Connection connection not None, answer) -> None:
+        """Answers a request whose open callback has returned `PENDING`. If it is accepted and over
+        already, its close callback runs.
+
+        Args:
+            answer: As what the open callback returns: `None` to accept, or a `Refusal`.
+
+        Raises:
+            RuntimeError: It has been answered.
+        """
+        if connection.kept_request is None or connection.accepted:
+            raise RuntimeError("the client's request has been answered already")
+        if connection.asked:
+            connection.asked = False
+            if connection.descriptor < 0:
+                self.departed -= 1
+        decide(connection, answer)
+        release(connection)
+
+    def has_room(self, Connection connection not None) -> bool:
+        """Whether at most half of what may wait for a client does, or it is over."""
+        if connection.state != OPEN:
+            return True
+        return not connection.refusing and connection.queue.counted <= QUEUE_FRAMES_MAX // 2 and (
+            self.limits.max_pending_bytes == 0
+            or connection.queue.bytes <= self.limits.max_pending_bytes // 2)
+
+    def want_room(self, Connection connection not None) -> None:
+        """Has `on_room` called when the queue of an open connection has been written."""
+        connection.room_wanted = True
+
+    def fail(self, Connection connection not None, code: int, reason: str) -> None:
+        """Closes a connection with this code at once, instead of what is queued (RFC 6455 7.1.7)."""
+        fail(connection, code, reason, True)
+
+    # Processes
+
+    def stay(self) -> None:
+        """Stays in this process: one that is forked off it, by whom and when ever, has no copies of its
+        descriptors. Otherwise one that is forked between two turns may take it over, see `own`."""
+        self.stays = True
+
+    def own(self) -> None:
+        """Makes the calling process the one that it belongs to, if it was not forked in a callback."""
+        if not self.is_lost:
+            self.forks_before = forks
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is another process than the one that it belongs to."""
+        return self.forks_before != forks
+
+    def check_process(self, callback: str, error: BaseException | None) -> None:
+        """In a process that a callback has forked, ends the callback and the turn: what there is of
+        connections, descriptors and files is its parent's.
+
+        Args:
+            callback: Which one has just ended.
+            error: What it has raised, or `None`.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: It is such a process. In an event loop it has ended by then.
+        """
+        check_process(self, callback, error)

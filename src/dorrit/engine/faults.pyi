@@ -1,0 +1,1 @@
+"""`dorrit.engine.faults` has nothing that Python sees."""

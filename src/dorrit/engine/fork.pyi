@@ -1,0 +1,1 @@
+"""`dorrit.engine.fork` has nothing that Python sees."""

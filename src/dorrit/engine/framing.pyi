@@ -1,1 +1,0 @@
-"""`dorrit.engine.framing` has nothing that Python sees."""

@@ -1,0 +1,263 @@
+# cython: language_level=3, freethreading_compatible=False
+"""The opening handshake: the head of a request becomes a 101 or an HTTP error."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memmove
+
+from dorrit.engine.budget cimport count_request
+from dorrit.engine.clock cimport deadline_in, hundredths, quarters
+from dorrit.engine.connection cimport CLOSED, LINGERING, OPEN
+from dorrit.engine.engine cimport SCRATCH_SIZE, Engine
+from dorrit.engine.faults cimport callback_raised
+from dorrit.engine.fork cimport check_process
+from dorrit.engine.frame cimport Frame, frame_is_raw, frame_raw, frame_release
+from dorrit.engine.held cimport uncount_request
+from dorrit.engine.input cimport free_input, take_in
+from dorrit.engine.life cimport (
+    accept_client,
+    begin_opening,
+    hold,
+    let_write,
+    put_frame,
+    refuse_request,
+)
+from dorrit.engine.queue cimport queue_at, queue_replace
+from dorrit.engine.receive cimport receive
+
+from dorrit.protocol.deflate import deflate_of
+from dorrit.protocol.diagnosis import diagnose
+from dorrit.protocol.display import target_for_log
+from dorrit.protocol.extensions import parse_extensions
+from dorrit.protocol.handshake import accept_response, parse_request
+from dorrit.protocol.health import health_response
+from dorrit.protocol.refusal import (
+    HANDSHAKE_DEADLINE,
+    OPEN_CALLBACK_RAISED,
+    STOPPING,
+    Refusal,
+    bad_request,
+    head_too_large,
+    refusal,
+)
+from dorrit.raised import is_exit
+
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *haystack, size_t length, const void *needle, size_t needle_length)
+
+
+cdef enum:
+    # The first buffer of an incomplete head, in bytes; it doubles from there.
+    INPUT_FIRST = 512
+    # Bytes by which it is found out what somebody speaks who does not speak HTTP.
+    DIAGNOSED = 1024
+
+PENDING = object()
+"""What an open callback returns that will answer later, with `Engine.answer`."""
+
+
+cdef Py_ssize_t read_head(Connection connection) except -1:
+    """Collects the head of the request, up to the empty line that ends it, and answers it then.
+
+    Returns how many bytes that follow the head are in the engine's input buffer.
+    """
+    cdef Engine engine = connection.engine
+    cdef uint8_t *start = engine.input
+    cdef uint8_t *found
+    cdef size_t length, searched, rest
+    cdef ssize_t count
+    cdef bytes head
+
+    if connection.input_length == 0:
+        count = receive(connection, start, SCRATCH_SIZE)
+        length = <size_t>count
+        searched = 0
+    else:
+        if connection.input_length == connection.input_capacity:
+            take_in(connection, 
+                NULL, 0, min(<size_t>connection.input_capacity * 2, engine.limits.max_head))
+        start = connection.input
+        count = receive(connection, start + connection.input_length,
+                        connection.input_capacity - connection.input_length)
+        if count > 0:
+            connection.input_length += <uint32_t>count
+        length = connection.input_length
+        searched = connection.input_searched
+    if count <= 0:
+        return 0
+
+    # The end may have begun within the three bytes that were searched last.
+    searched = searched - 3 if searched > 3 else 0
+    # An empty line before the request is no end of it.
+    if searched < 2 and length >= 2 and start[0] == c"\r" and start[1] == c"\n":
+        searched = 2
+    found = <uint8_t *>memmem(start + searched, length - searched, b"\r\n\r\n", 4)
+    if found == NULL:
+        if length >= engine.limits.max_head:
+            return refuse(connection, head_too_large(engine.limits.max_head))
+        if connection.input_length == 0:
+            answer = diagnose(PyBytes_FromStringAndSize(<char *>start, min(length, DIAGNOSED)))
+            if answer is not None:
+                return refuse(connection, answer)
+            take_in(connection, 
+                start, length, min(max(length * 2, <size_t>INPUT_FIRST), engine.limits.max_head))
+        connection.input_searched = <uint32_t>length
+        return 0
+
+    head = PyBytes_FromStringAndSize(<char *>start, found + 4 - start)
+    # Frames may be right behind the head, in the same read.
+    rest = length - <size_t>PyBytes_GET_SIZE(head)
+    if rest > SCRATCH_SIZE:
+        raise OverflowError("what follows a request is larger than the buffer")
+    memmove(engine.input, found + 4, rest)
+    free_input(connection)
+    if <size_t>PyBytes_GET_SIZE(head) > engine.limits.max_head:
+        return refuse(connection, head_too_large(engine.limits.max_head))
+    upgrade(connection, head)
+    return <Py_ssize_t>rest
+
+
+cdef int refuse_late(Connection connection) except -1:
+    """The head of the request has not come in time."""
+    answer = None
+    if connection.input_length > 0:
+        answer = diagnose(PyBytes_FromStringAndSize(
+            <char *>connection.input, min(<size_t>connection.input_length, <size_t>DIAGNOSED)))
+    return refuse(connection, refusal(*HANDSHAKE_DEADLINE) if answer is None else answer)
+
+
+cdef int refuse(Connection connection, object answer) except -1:
+    cdef bytes response
+    if connection.state == CLOSED or connection.state == LINGERING:
+        return 0    # it has gone, or has been refused for another reason, before it was decided
+    response = answer.response()    # before the log says that the client gets it
+    if response is None:
+        raise TypeError("a refusal has no response")
+    connection.engine.reports.refused(answer, connection)
+    refuse_request(connection, response)
+    return 0
+
+
+cdef int refuse_for(Connection connection, error) except -1:
+    """An open callback has raised, or what it has said can't be made an answer: that is a 500, or a
+    503 if it ends the server."""
+    connection.kept_request = None
+    uncount_request(connection)
+    refuse(connection, refusal(*(STOPPING if is_exit(error) else OPEN_CALLBACK_RAISED)))
+    return callback_raised(connection.engine, "open", error, connection)
+
+
+cdef int upgrade(Connection connection, bytes head) except -1:
+    """Answers the request: 101, or an HTTP error."""
+    cdef Engine engine = connection.engine
+    try:
+        request = parse_request(head)
+        connection.about = path_for_log(engine, request.target)
+        if engine.shutting_down:
+            raise refusal(*STOPPING)
+        terms = negotiate(engine, request)
+    except Refusal as answer:
+        if engine.health is not None:
+            response = health_response(head, engine.health, stopping=engine.shutting_down)
+            if response is not None:
+                return refuse_request(connection, response)      # that is no refusal: nothing is logged
+        return refuse(connection, answer)
+    begin_opening(connection)
+    put_frame(connection, frame_raw(accept_response(request)))
+    if terms is not None:
+        connection.deflate = deflate_of(terms)
+    connection.kept_request = request
+    try:
+        answer = engine.on_open(connection, request)
+    except BaseException as error:
+        check_process(engine, "open", error)
+        note_address(connection, request)
+        return refuse_for(connection, error)
+    check_process(engine, "open", None)
+    note_address(connection, request)
+    if answer is PENDING:
+        connection.asked = True
+        if connection.descriptor < 0:
+            # It has ended within the callback: its handler still runs, and nothing more is counted.
+            engine.departed += 1
+            return 0
+        hold(connection)
+        return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
+    let_write(connection)
+    decide(connection, answer)
+    # What closes it meanwhile, counts it no more.
+    if connection.kept_request is not None and connection.descriptor >= 0:
+        return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
+    return 0
+
+
+cdef str path_for_log(Engine engine, str target):
+    """The path of a target as the log has it. Most clients ask for the one that was asked for last,
+    and share its text."""
+    target = target.partition("?")[0]
+    if target != engine.last_target:
+        engine.last_path = target_for_log(target)
+        engine.last_target = target
+    return engine.last_path
+
+
+cdef int note_address(Connection connection, request) except -1:
+    """Whether a header says who the client is has been decided with the open callback."""
+    if type(connection.about) is str and (address := request.client) is not None:
+        connection.about = (address, connection.about)
+    return 0
+
+
+cdef object negotiate(Engine engine, request):
+    """The terms of compression that the response names, or `None`."""
+    if engine.deflate is None:
+        return None
+    try:
+        offers = parse_extensions(request.get_all("Sec-WebSocket-Extensions"))
+    except ValueError as error:
+        raise bad_request(str(error)) from None
+    terms = engine.deflate.negotiate(offers)
+    request.agree("" if terms is None else terms.response)
+    return terms
+
+
+cdef int decide(Connection connection, object answer) except -1:
+    """What the open callback says is done: `None` accepts, a `Refusal` refuses. Whatever goes wrong
+    with that, the client is answered: one that is held would have no deadline."""
+    try:
+        do_as_told(connection, answer)
+    except BaseException as error:
+        refuse_for(connection, error)
+    return 0
+
+
+cdef int do_as_told(Connection connection, object answer) except -1:
+    cdef Engine engine = connection.engine
+    cdef uint64_t ping_interval = engine.limits.ping_interval
+    cdef uint64_t idle_timeout = engine.limits.idle_timeout
+    cdef Frame *response
+    request = connection.kept_request
+    if answer is not None or not engine.limits.keep_requests:
+        connection.kept_request = None
+        uncount_request(connection)
+    if answer is not None:
+        return refuse(connection, answer)
+    if request.subprotocol is not None and connection.queue.length > 0 and frame_is_raw(
+            queue_at(&connection.queue, 0)):
+        # It was chosen in the open callback; nothing of the response has been written yet.
+        response = frame_raw(accept_response(request))
+        if response == NULL:
+            raise MemoryError
+        queue_replace(&connection.queue, 0, response)
+        frame_release(response)
+    request.answered()
+    if engine.access_log:
+        connection.opened = hundredths()
+    accept_client(connection)
+    if connection.state == OPEN and (ping_interval > 0 or idle_timeout > 0):
+        connection.heard = connection.active = quarters()
+        connection.deadline = deadline_in(engine, 
+            min(ping_interval or idle_timeout, idle_timeout or ping_interval))
+    return 0

@@ -1,0 +1,1 @@
+"""`dorrit.engine.input` has nothing that Python sees."""

@@ -1,0 +1,49 @@
+"""The life of a connection: what leads from one state to the next, and nothing else changes it."""
+
+from libc.stdint cimport uint16_t
+
+from dorrit.engine.connection cimport Connection
+from dorrit.engine.frame cimport Frame
+
+
+# Queues a frame behind the others, whatever the limit says. Takes over the caller's reference, also
+# when it fails; NULL is for a frame that could not be made.
+cdef int put_frame(Connection connection, Frame *frame) except -1
+
+# The open callback said yes: the close callback will run.
+cdef int accept_client(Connection connection) except -1
+
+# The handshake is over: HANDSHAKING → OPEN. What is queued waits for `let_write`.
+cdef int begin_opening(Connection connection) except -1
+
+# OPEN → CLOSING: by the user; since the client's close frame has come (also CLOSING → the end).
+cdef int close_in_order(Connection connection, uint16_t code, str reason) except -1
+cdef int answer_close(Connection connection, bytes payload, uint16_t code, str reason) except -1
+
+# OPEN, CLOSING → LINGERING: RFC 6455 section 7.1.7, "Fail the WebSocket Connection". `framed`: it is
+# still known where the client's frames begin. In order: what is queued goes out first.
+cdef int fail(Connection connection, uint16_t code, str reason, bint framed) except -1
+cdef int fail_in_order(Connection connection, uint16_t code, str reason, bint framed) except -1
+
+# HANDSHAKING, OPEN → LINGERING: an HTTP response instead.
+cdef int refuse_request(Connection connection, bytes response) except -1
+
+# What happened to a connection that is ending.
+cdef int stop_following(Connection connection) except -1    # nothing more of its frames is of interest
+cdef int finish_closing(Connection connection) except -1    # both close frames have gone their way
+cdef void shut_down_writing(Connection connection) noexcept # all of it has been written
+cdef int peer_has_gone(Connection connection) except -1     # the client takes nothing any more
+
+# Any → CLOSED: the descriptor is closed, all memory is given back.
+cdef void close_socket(Connection connection) noexcept
+# The same, but the descriptor's number is somebody else's already.
+cdef void forget_socket(Connection connection) noexcept
+
+# Reading and writing. On failure of the poller the connection is closed.
+cdef int watch_writing(Connection connection, bint writing) except -1
+cdef int pause_reading(Connection connection) except -1
+cdef int resume_reading(Connection connection) except -1
+# The open callback takes its time: nothing is read or written until `release`.
+cdef int hold(Connection connection) except -1
+cdef int release(Connection connection) except -1
+cdef void let_write(Connection connection) noexcept

@@ -1,0 +1,1 @@
+"""`dorrit.engine.life` has nothing that Python sees."""

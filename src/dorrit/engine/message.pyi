@@ -1,0 +1,1 @@
+"""`dorrit.engine.message` has nothing that Python sees."""

@@ -1,0 +1,1 @@
+"""`dorrit.engine.ping` has nothing that Python sees."""

@@ -1,0 +1,112 @@
+"""What each message that is sent goes through: framed, then queued for one connection.
+
+All of it is inlined into the two modules that send, `connection` and `broadcast`; what is seldom wanted
+stands in `send.pyx`.
+"""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stddef cimport size_t
+
+from dorrit.engine.budget cimport make_room
+from dorrit.engine.c.frame cimport dorrit_opcode
+from dorrit.engine.clock cimport quarters
+from dorrit.engine.connection cimport OPEN, Connection
+from dorrit.engine.engine cimport Engine
+from dorrit.engine.held cimport is_over_budget
+from dorrit.engine.limits cimport CLimits
+from dorrit.engine.message cimport Message, fragment_size, message_make, message_release
+from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_append, queue_reserve
+from dorrit.engine.work cimport to_be_flushed
+
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept nogil
+
+
+# What has become of a message that was to be queued; -1 is for want of memory.
+cdef enum:
+    QUEUED = 0
+    REFUSED = 1     # there was no room for it (R20)
+    NEVER_FITS = 2  # not even in an empty queue
+
+
+cdef int refuse_thread() except -1
+
+# Frames and queues a message for a connection that compresses.
+cdef int put_compressed(Connection connection, dorrit_opcode opcode, bytes payload) except? -1
+
+# Whether a message of so many frames and bytes would be queued now.
+cdef bint has_place(Connection connection, size_t count, size_t size) except -1
+
+# There was no room for a message (R20); it is larger than any queue.
+cdef int refuse_message(Connection connection) except -1
+cdef int pass_over(Connection connection, size_t size, bint reported) except -1
+
+
+cdef inline int check_thread(Engine engine) except -1:
+    """What other threads call may come between any two steps of the one that serves."""
+    if engine.thread != PyThread_get_thread_ident() and engine.thread != 0:
+        refuse_thread()
+    return 0
+
+
+cdef inline bint may_send(Connection connection) noexcept:
+    return connection.state == OPEN and not connection.gone
+
+
+cdef inline int put_payload(
+        Connection connection, dorrit_opcode opcode, bytes payload) except? -1:
+    """Frames a message, compressed if that has been negotiated, and queues it; see `put_message`."""
+    if connection.deflate is not None and (
+            <size_t>PyBytes_GET_SIZE(payload) >= connection.engine.limits.deflate_from):
+        return put_compressed(connection, opcode, payload)
+    return frame_and_put(connection, opcode, payload, False)
+
+
+cdef inline int frame_and_put(
+        Connection connection, dorrit_opcode opcode, bytes payload, bint compressed) except? -1:
+    cdef Engine engine = connection.engine
+    cdef Message message
+    cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
+    cdef int outcome
+    if message_make(&message, opcode, payload, fragment_size(engine, length), compressed) < 0:
+        return -1
+    outcome = put_message(connection, engine, &message)
+    message_release(&message)
+    return outcome
+
+
+cdef inline int put_message(Connection connection, Engine engine, Message *message) except? -1:
+    """Queues a message for a connection that may be sent something. `engine` is the connection's.
+
+    R20: "No connection's queue ever grows beyond 200 frames. A message whose frames do not all fit
+    is not queued for that connection at all (never half a message)". Returns QUEUED, REFUSED or
+    NEVER_FITS, or -1 without an exception when memory ran out.
+    """
+    cdef CLimits *limits = &engine.limits
+    cdef unsigned int index
+    check_thread(engine)
+    if not may_send(connection):
+        return REFUSED      # compressing runs Python's code, and with it any signal handler
+    if connection.queue.counted + message.count > QUEUE_FRAMES_MAX or (
+            0 < limits.max_pending_bytes < connection.queue.bytes + message.size) or (
+            0 < limits.max_buffered < message.size):
+        if message.count > QUEUE_FRAMES_MAX or 0 < limits.max_pending_bytes < message.size or (
+                0 < limits.max_buffered < message.size):
+            return NEVER_FITS
+        if not has_place(connection, message.count, message.size):
+            if may_send(connection):
+                refuse_message(connection)
+            return REFUSED
+    if is_over_budget(engine):
+        make_room(engine)
+        if not may_send(connection):
+            return REFUSED
+    if queue_reserve(&connection.queue, message.made) < 0:
+        return -1
+    for index in range(message.made):
+        queue_append(&connection.queue, message.frames[index])
+    if engine.limits.idle_timeout > 0:
+        connection.active = quarters()
+    to_be_flushed(connection)
+    return QUEUED

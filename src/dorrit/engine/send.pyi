@@ -1,0 +1,1 @@
+"""`dorrit.engine.send` has nothing that Python sees."""

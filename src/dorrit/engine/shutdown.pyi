@@ -1,0 +1,1 @@
+"""`dorrit.engine.shutdown` has nothing that Python sees."""

@@ -1,0 +1,1 @@
+"""`dorrit.engine.table` has nothing that Python sees."""

@@ -1,0 +1,1 @@
+"""`dorrit.engine.turn` has nothing that Python sees."""

@@ -1,0 +1,221 @@
+# cython: language_level=3, freethreading_compatible=False
+"""A turn of the loop: wait for the poller; read what has come, which runs the callbacks; run the timers
+that are due and end what is late; then write what was queued, one gather write for each connection,
+and run the close callbacks, until nothing of either is left.
+"""
+
+from cpython.exc cimport PyErr_SetFromErrno
+from cpython.ref cimport Py_DECREF
+from libc.errno cimport EINTR, errno
+from libc.stddef cimport size_t
+
+from dorrit.engine.accept cimport take_clients
+from dorrit.engine.budget cimport give_back_memory
+from dorrit.engine.c.poller cimport (
+    DORRIT_POLLER_EVENTS_MAX,
+    dorrit_poller_event,
+    dorrit_poller_wait,
+)
+from dorrit.engine.calls cimport call_watcher, handle_signals, tell_turn, wake_up
+from dorrit.engine.connection cimport Connection
+from dorrit.engine.deadlines cimport end_what_is_late
+from dorrit.engine.faults cimport callback_raised, end_interrupted, give_up
+from dorrit.engine.fork cimport check_process, forks
+from dorrit.engine.frames cimport read, read_stash
+from dorrit.engine.invariants cimport check_invariants
+from dorrit.engine.references cimport References, references_take
+from dorrit.engine.results cimport check_result
+from dorrit.engine.timers cimport run_timers
+from dorrit.engine.work cimport wake
+from dorrit.engine.write cimport flush
+
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept nogil
+
+cdef extern from *:
+    """
+    #ifndef DORRIT_INVARIANTS
+    #define DORRIT_INVARIANTS 0
+    #endif
+    """
+    bint DORRIT_INVARIANTS
+
+
+cdef enum:
+    # Bytes that a connection has queued for itself when its input has been read, from which on they
+    # are written before the next one is read: what is in the processor's cache and goes back to the
+    # allocator now need not be fetched and faulted in for each of a hundred connections.
+    FLUSHED_AT_ONCE = 16 * 1024
+
+
+cdef int turn(Engine engine, int milliseconds) except -1:
+    cdef dorrit_poller_event events[DORRIT_POLLER_EVENTS_MAX]
+    cdef int index, count
+    if engine.forks_before != forks:
+        check_process(engine, "async", None)
+    check_usable(engine)
+    check_outside_turn(engine)
+    if milliseconds == 0:
+        count = dorrit_poller_wait(engine.poller, events, DORRIT_POLLER_EVENTS_MAX, 0)
+    else:
+        with nogil:
+            count = dorrit_poller_wait(
+                engine.poller, events, DORRIT_POLLER_EVENTS_MAX, milliseconds)
+    if count < 0:
+        if errno != EINTR:
+            PyErr_SetFromErrno(OSError)
+        handle_signals(engine)
+        count = 0
+    engine.in_turn = True
+    engine.thread = PyThread_get_thread_ident()
+    engine.turns += 1
+    try:
+        if engine.at_turn is not None and count > 0:
+            tell_turn(engine)
+        # What is stashed by these reads has its turn next time, after the others.
+        if engine.resumed.length > 0:
+            take_resumed(engine)
+        for index in range(count):
+            take_event(engine, &events[index])
+        run_timers(engine)
+        end_what_is_late(engine)
+        settle(engine)
+        give_back_memory(engine)
+    except BaseException as error:
+        check_process(engine, "", error)
+        raise
+    finally:
+        engine.in_turn = False
+        # An exception came in between, or what was resumed has been read only now.
+        if engine.is_interrupted:
+            end_interrupted(engine)
+        elif engine.dirty.length > 0 or engine.ended.length > 0 or engine.resumed.length > 0:
+            wake(engine)
+    if DORRIT_INVARIANTS:
+        check_invariants(engine)
+    return 0
+
+
+cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
+    cdef Connection connection
+    if event.descriptor == engine.listener:
+        return take_clients(engine)
+    if event.descriptor == engine.woken_end:
+        return wake_up(engine)
+    # A connection that an earlier event of this turn has closed is not in the table any more. If
+    # its number has been given to another one, that one is asked for nothing, which is harmless.
+    if <size_t>event.descriptor >= engine.table_size or engine.table[event.descriptor] == NULL:
+        return call_watcher(engine, event.descriptor)
+    connection = <Connection>engine.table[event.descriptor]
+    try:
+        if event.readable:
+            read(connection)
+            if engine.on_read is not None:
+                engine.on_read()
+                check_process(engine, "message", None)
+        # One write for each turn, and not a second one by flush_dirty (R18).
+        if (event.writable and connection.watched_for_writing) or (
+                connection.queue.bytes >= FLUSHED_AT_ONCE
+                and not connection.watched_for_writing):
+            flush(connection)
+    except BaseException as error:
+        give_up(engine, connection, error)
+    return 0
+
+
+cdef int take_resumed(Engine engine) except -1:
+    """Goes on with what connections had read when they were paused. One that is resumed anew
+    meanwhile has its turn next time."""
+    cdef size_t count = engine.resumed.length
+    cdef Connection connection
+    while count > 0 and engine.resumed.length > 0:
+        count -= 1
+        connection = take_first(&engine.resumed)
+        connection.is_resumed = False
+        try:
+            if connection.stashed and not connection.paused:
+                read_stash(connection)
+                if engine.on_read is not None:
+                    engine.on_read()
+                    check_process(engine, "message", None)
+        except BaseException as error:
+            give_up(engine, connection, error)
+    return 0
+
+
+cdef int settle(Engine engine) except -1:
+    """Writes what is queued and runs the close callbacks, which may queue more. It ends, since a
+    connection ends once, and since one that could not write all of its queue is not dirty."""
+    while engine.dirty.length > 0 or engine.ended.length > 0:
+        flush_dirty(engine)
+        call_ended(engine)
+    return 0
+
+
+cdef int settle_all(Engine engine) except -1:
+    """Settles though callbacks exit: R11 has the others run all the same. The first exit then goes
+    on its way."""
+    first = None
+    while engine.dirty.length > 0 or engine.ended.length > 0:
+        try:
+            settle(engine)
+        except BaseException as error:
+            check_process(engine, "close", error)
+            first = error if first is None else first
+    if first is not None:
+        raise first
+    return 0
+
+
+cdef int flush_dirty(Engine engine) except -1:
+    cdef Connection connection
+    while engine.dirty.length > 0:
+        connection = take_first(&engine.dirty)
+        connection.is_dirty = False
+        try:
+            # One that could not write all, earlier in this turn, waits for the poller.
+            if not connection.watched_for_writing:
+                flush(connection)
+        except BaseException as error:
+            give_up(engine, connection, error)
+    return 0
+
+
+cdef int call_ended(Engine engine) except -1:
+    cdef Connection connection
+    while engine.ended.length > 0:
+        connection = take_first(&engine.ended)
+        if engine.access_log:
+            engine.reports.ended(connection, connection.close_code)
+        try:
+            result = engine.on_close(connection, connection.close_code, connection.close_reason)
+            check_process(engine, "close", None)
+            if result is not None:
+                check_result(engine.names.close, result, engine.names.may_be_async)
+        except BaseException as error:
+            callback_raised(engine, "close", error, connection)
+    return 0
+
+
+cdef inline Connection take_first(References *references):
+    """The one that has waited longest; there is one."""
+    cdef Connection connection = <Connection>references_take(references)
+    Py_DECREF(connection)   # the reference that the list had; the variable has its own
+    return connection
+
+
+cdef int check_outside_turn(Engine engine) except -1:
+    # A turn goes through the lists of connections; another one within it would do so as well.
+    if engine.in_turn:
+        raise RuntimeError("the loop is running already: a callback must not run or end it")
+    return 0
+
+
+cdef int check_usable(Engine engine) except -1:
+    if engine.is_lost:
+        raise RuntimeError(
+            "this process was forked off the server's, whose connections it has not")
+    if engine.poller < 0:
+        raise RuntimeError("the engine is closed")
+    return 0

@@ -1,0 +1,44 @@
+"""What is to be done before the engine sleeps: which connections have something to write, are over, or
+are read again. Inlined into the modules that find such work."""
+
+from cpython.object cimport PyObject
+from posix.unistd cimport write
+
+from dorrit.engine.connection cimport Connection
+from dorrit.engine.engine cimport Engine
+from dorrit.engine.references cimport references_add
+
+
+cdef inline void wake(Engine engine) noexcept:
+    """Ends the engine's sleep, or keeps it from falling asleep."""
+    if engine.woken or engine.waker < 0:
+        return
+    engine.woken = True
+    # A full pipe wakes as well, so there is nothing to do about a failure.
+    write(engine.waker, b"\0", 1)
+
+
+cdef inline void to_be_flushed(Connection connection) noexcept:
+    """Lets what is queued be written at the end of the turn."""
+    # While the kernel's buffer is full, the poller says when there is something to do.
+    if not connection.is_dirty and not connection.watched_for_writing and not connection.held:
+        connection.is_dirty = True
+        references_add(&connection.engine.dirty, connection)
+        if not connection.engine.in_turn:
+            wake(connection.engine)
+
+
+cdef inline void to_be_resumed(Connection connection) noexcept:
+    """Lets what is stashed be read in the next turn."""
+    if not connection.is_resumed:
+        connection.is_resumed = True
+        references_add(&connection.engine.resumed, connection)
+        if not connection.engine.in_turn:
+            wake(connection.engine)
+
+
+cdef inline void to_be_told_of_its_end(Connection connection) noexcept:
+    """Lets the close callback run at the end of the turn (R11)."""
+    references_add(&connection.engine.ended, connection)
+    if not connection.engine.in_turn:
+        wake(connection.engine)

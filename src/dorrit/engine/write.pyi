@@ -1,0 +1,1 @@
+"""`dorrit.engine.write` has nothing that Python sees."""

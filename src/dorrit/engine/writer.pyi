@@ -1,1 +1,0 @@
-"""`dorrit.engine.writer` has nothing that Python sees."""
