@@ -38,8 +38,10 @@ lint:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The reference, from the docstrings and the settings, and which tests show each requirement.
-docs: build
+# What the settings say in several places; then the reference, from the docstrings, and the requirements.
+docs:
+	$(PYTHON) docs/make_settings.py
+	$(MAKE) build
 	sh tests/install $(BIN)/python
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_requirements.py

@@ -17,8 +17,8 @@ import griffe
 
 import dorrit
 from dorrit.api.server import EVENTS
-from dorrit.setting_readers import text_of
 from dorrit.settings import SETTINGS, Setting
+from dorrit.settings.readers import text_of
 
 ROOT: Final = Path(__file__).parents[1]
 REFERENCE: Final = ROOT / "docs" / "reference"

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-QUICK = ["protocol/*", "settings.py", "setting_readers.py", "errors.py", "engine/*.py"]
+QUICK = ["protocol/*", "settings/*", "errors.py", "engine/*.py"]
 
 
 @pytest.mark.timeout(1200)

@@ -86,6 +86,7 @@ def test_imports_go_one_way() -> None:
         ("process/limits.py", "dorrit.engine.reports", "process knows nothing of the engine"),
         ("engine/reports.py", "dorrit.process.log", "the engine knows nothing of the process"),
         ("protocol/closing.py", "dorrit.settings", "the engine knows nothing of the process"),
+        ("settings/table.py", "dorrit.engine.limits", "the settings know only what they may be"),
     ],
 )
 def test_an_import_that_goes_the_other_way_is_found(

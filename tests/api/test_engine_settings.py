@@ -2,22 +2,34 @@
 
 import os
 import pwd
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
 from dorrit.api.engine_settings import limits_of
+from dorrit.engine import Engine
 from dorrit.engine.limits import Limits
 from dorrit.errors import StartError
-from dorrit.settings import Settings
+from dorrit.settings import SETTINGS, Setting, Settings
+from tests.support.options import values_of
 
-NO_SETTINGS = {"linger_timeout"}
-"""What an engine can be told all the same."""
+OF_ENGINE = [setting for setting in SETTINGS if setting.engine is not None]
 
 
-def test_the_settings_have_what_an_engine_is_told_under_the_same_names() -> None:
-    names = {field.name for field in fields(Limits)}
-    assert names - {field.name for field in fields(Settings)} == NO_SETTINGS
+def test_an_engine_is_told_the_settings_of_the_same_names_and_one_thing_more() -> None:
+    names = [field.name for field in fields(Limits)]
+    assert names == ["linger_timeout", *(setting.name for setting in OF_ENGINE)]
+
+
+ONE_VALUE = [setting for setting in OF_ENGINE if not setting.repeatable]
+
+
+@pytest.mark.parametrize("setting", ONE_VALUE, ids=lambda setting: setting.name)
+def test_whatever_a_setting_may_be_can_be_told_to_the_engine(setting: Setting) -> None:
+    for value in values_of(setting):
+        told = limits_of(replace(Settings(), **{setting.name: value}))
+        assert getattr(told, setting.name) == value
+        Engine(on_open=print, on_message=print, on_close=print, limits=told).close()
 
 
 def test_who_sets_nothing_has_the_engine_that_is_told_nothing() -> None:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from dorrit.setting_readers import text_of
 from dorrit.settings import SETTINGS
+from dorrit.settings.readers import text_of
 from tests.attacks.attackers import ATTACKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()

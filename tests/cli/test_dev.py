@@ -24,7 +24,8 @@ from websockets.typing import Origin
 from dorrit.cli.dev import OWN
 from dorrit.dev import grace_of
 from dorrit.dev.supervisor import GRACE
-from dorrit.settings import SETTINGS, text_of
+from dorrit.settings import SETTINGS
+from dorrit.settings.readers import text_of
 
 PATIENCE = 60.0
 

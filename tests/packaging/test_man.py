@@ -16,8 +16,8 @@ import pytest
 import dorrit
 from dorrit.api.procedural import CALLBACKS
 from dorrit.cli import check, dev, restart, serve, status, stop
-from dorrit.setting_readers import text_of
 from dorrit.settings import SETTINGS, CommandLine
+from dorrit.settings.readers import text_of
 
 MAN = Path(__file__).parents[2] / "man"
 COMMAND, LIBRARY = MAN / "dorrit.1", MAN / "libdorrit.3"

@@ -1,14 +1,8 @@
 """What the settings of a run mean to the engine. Both have them under the same names."""
 
-from dataclasses import fields
-from typing import Final
-
 from dorrit.engine.limits import Limits
 from dorrit.process.privileges import user_number
-from dorrit.settings import Settings
-
-TAKEN: Final = {field.name for field in fields(Limits)} & {field.name for field in fields(Settings)}
-"""The settings that are a matter of the engine."""
+from dorrit.settings import SETTINGS, Settings
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -17,8 +11,8 @@ def limits_of(settings: Settings) -> Limits:
     Raises:
         StartError: A user that may connect does not exist.
     """
-    taken = {name: getattr(settings, name) for name in TAKEN}
-    return Limits(**taken | {"allow_peer": users_of(settings)})
+    told = {one.name: getattr(settings, one.name) for one in SETTINGS if one.engine is not None}
+    return Limits(**told | {"allow_peer": users_of(settings)})
 
 
 def users_of(settings: Settings) -> frozenset[int]:

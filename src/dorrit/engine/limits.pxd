@@ -6,29 +6,33 @@ from libc.stdint cimport uint32_t, uint64_t
 
 
 cdef enum:
+    # made from the settings: words
     SLOW_CLIENTS_REFUSE
     SLOW_CLIENTS_CLOSE
+    # end of words
 
 
 cdef struct CLimits:
     uint64_t linger_timeout         # milliseconds
+    # made from the settings: fields
     uint32_t buffer_size
     uint32_t max_connections
     bint rfc
     uint32_t max_message
     uint32_t deflate_from
-    uint64_t handshake_timeout      # milliseconds
+    uint64_t handshake_timeout  # milliseconds
     uint32_t max_head
     uint32_t max_handshakes
     uint32_t max_message_rate
-    uint64_t close_timeout          # milliseconds
+    uint64_t close_timeout  # milliseconds
     size_t max_buffered
     uint32_t slow_clients
     uint32_t max_pending_bytes
-    uint64_t ping_interval          # milliseconds
-    uint64_t ping_timeout           # milliseconds
-    uint64_t idle_timeout           # milliseconds
+    uint64_t ping_interval  # milliseconds
+    uint64_t ping_timeout  # milliseconds
+    uint64_t idle_timeout  # milliseconds
     bint keep_requests
+    # end of fields
 
 
 cdef inline uint64_t milliseconds_of(double seconds) except? 0:
@@ -41,6 +45,7 @@ cdef inline uint64_t milliseconds_of(double seconds) except? 0:
 cdef inline int limits_take(CLimits *limits, values) except -1:
     """Fills them from a `Limits`, which has looked at their ranges."""
     limits.linger_timeout = milliseconds_of(values.linger_timeout)
+    # made from the settings: values
     limits.buffer_size = values.buffer_size
     limits.max_connections = values.max_connections
     limits.rfc = values.rfc
@@ -58,4 +63,5 @@ cdef inline int limits_take(CLimits *limits, values) except -1:
     limits.ping_timeout = milliseconds_of(values.ping_timeout)
     limits.idle_timeout = milliseconds_of(values.idle_timeout)
     limits.keep_requests = values.keep_requests
+    # end of values
     return 0

@@ -26,8 +26,9 @@ class Limits:
     linger_timeout: float = field(default=2.0, metadata=_range(0, 3600))
     """Seconds for a client to take in why it was dropped."""
 
+    # made from the settings: limits
     buffer_size: int = field(default=65540, metadata=_range(10, 65540))
-    max_connections: int = field(default=16384, metadata=_range(1, 10_000_000))
+    max_connections: int = field(default=16384, metadata=_range(1, 10000000))
     allow_peer: frozenset[int] = frozenset()
     health: str | None = None
     rfc: bool = False
@@ -40,16 +41,17 @@ class Limits:
     deflate_from: int = field(default=128, metadata=_range(0, 1073741824))
     handshake_timeout: float = field(default=10.0, metadata=_range(0, 3600))
     max_head: int = field(default=65536, metadata=_range(1, 65536))
-    max_handshakes: int = field(default=1024, metadata=_range(1, 10_000_000))
-    max_message_rate: int = field(default=0, metadata=_range(0, 1_000_000))
+    max_handshakes: int = field(default=1024, metadata=_range(1, 10000000))
+    max_message_rate: int = field(default=0, metadata=_range(0, 1000000))
     close_timeout: float = field(default=10.0, metadata=_range(0, 3600))
-    max_buffered: int = field(default=268435456, metadata=_range(0, 2**50))
+    max_buffered: int = field(default=268435456, metadata=_range(0, 1125899906842624))
     slow_clients: str = field(default="refuse", metadata=_words("refuse", "close"))
-    max_pending_bytes: int = field(default=0, metadata=_range(0, 2**31 - 1))
+    max_pending_bytes: int = field(default=0, metadata=_range(0, 2147483647))
     ping_interval: float = field(default=0.0, metadata=_range(0, 86400))
     ping_timeout: float = field(default=20.0, metadata=_range(0, 86400))
     idle_timeout: float = field(default=0.0, metadata=_range(0, 86400))
     keep_requests: bool = False
+    # end of limits
 
     def __post_init__(self) -> None:
         """Look at each value.

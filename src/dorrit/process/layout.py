@@ -24,7 +24,7 @@ Layout = Callable[[logging.LogRecord, bool, int], list[str]]
 
 
 def layout_of(name: str) -> Layout:
-    """Return what makes lines of a record; `name` is one of `dorrit.settings.LOG_FORMATS`."""
+    """Return what makes lines of a record; `name` is one of `dorrit.settings.table.LOG_FORMATS`."""
     return json_lines if name == "json" else text_lines
 
 

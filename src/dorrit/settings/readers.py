@@ -4,7 +4,7 @@ A reader returns the value, and raises ValueError with the reason, in one line, 
 """
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 NO_TCP: Final = (
@@ -16,57 +16,64 @@ ADDRESS: Final = re.compile(r"(?:[\w.-]*|\[[0-9A-Fa-f:]*\]):?[0-9]+")
 """A TCP port, or a host with one."""
 
 
-def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from `minimum` to `maximum`."""
+@dataclass(frozen=True, slots=True)
+class WholeNumber:
+    """Reads whole numbers.
 
-    def read(text: str) -> int:
-        # int() takes "1_000", " 7" and "٣" as well, which nobody means to write here.
-        if not (text.isascii() and text.isdigit()):
-            raise ValueError(f"{text!r} is no whole number from {minimum} to {maximum}")
-        digits = text.lstrip("0") or "0"  # int() refuses some thousand of them
-        if len(digits) > len(str(maximum)) or not minimum <= int(digits) <= maximum:
-            raise ValueError(f"{text} is out of range: it must be {minimum} to {maximum}")
-        return int(digits)
-
-    return read
-
-
-def zero_or(read_number: Callable[[str], int]) -> Callable[[str], int]:
-    """Return a reader of 0, or of what another reader takes."""
-
-    def read(text: str) -> int:
-        if text == "0":
-            return 0
-        try:
-            return read_number(text)
-        except ValueError as error:
-            raise ValueError(f"{error}, or 0") from None
-
-    return read
-
-
-def seconds(minimum: float, maximum: float, *, zero: bool = True) -> Callable[[str], float]:
-    """Return a reader of seconds from `minimum` to `maximum`, with or without a fraction.
-
-    Args:
-        minimum: The least.
-        maximum: The most.
+    Attributes:
+        least: The least.
+        most: The most.
         zero: 0 is allowed besides.
     """
-    span = f"{minimum:g} to {maximum:g}"
 
-    def read(text: str) -> float:
+    least: int
+    most: int
+    zero: bool = False
+
+    def __call__(self, text: str) -> int:
+        """Read one."""
+        alternative = ", or 0" if self.zero else ""
+        if self.zero and text == "0":
+            return 0
+        # int() takes "1_000", " 7" and "٣" as well, which nobody means to write here.
+        if not (text.isascii() and text.isdigit()):
+            raise ValueError(
+                f"{text!r} is no whole number from {self.least} to {self.most}{alternative}"
+            )
+        digits = text.lstrip("0") or "0"  # int() refuses some thousand of them
+        if len(digits) > len(str(self.most)) or not self.least <= int(digits) <= self.most:
+            raise ValueError(
+                f"{text} is out of range: it must be {self.least} to {self.most}{alternative}"
+            )
+        return int(digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Reads seconds, with or without a fraction.
+
+    Attributes:
+        least: The least.
+        most: The most.
+        zero: 0 is allowed besides.
+    """
+
+    least: float
+    most: float
+    zero: bool = False
+
+    def __call__(self, text: str) -> float:
+        """Read some."""
         # float() takes "1e3", "1_0", "+1", "inf" and "nan" as well.
         if not re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", text):
             raise ValueError(f"{text!r} is no number of seconds, such as 20 or 0.5")
         value = float(text)  # what is too large becomes an infinity
-        if (value or not zero) and not minimum <= value <= maximum:
+        if (value or not self.zero) and not self.least <= value <= self.most:
+            alternative = ", or 0" if self.zero else ""
             raise ValueError(
-                f"{text} is out of range: it must be {span}{', or 0' if minimum and zero else ''}"
+                f"{text} is out of range: it must be {self.least:g} to {self.most:g}{alternative}"
             )
         return value
-
-    return read
 
 
 def absolute_path(text: str) -> str:
@@ -105,27 +112,39 @@ def user_name(text: str) -> str:
     return text
 
 
-def one_of(*words: str) -> Callable[[str], str]:
-    """Return a reader of one of some words."""
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Reads one of some words.
 
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+    Attributes:
+        words: All of them.
+    """
+
+    words: tuple[str, ...]
+
+    def __call__(self, text: str) -> str:
+        """Read one."""
+        if text not in self.words:
+            raise ValueError(f"{text!r} is none of {', '.join(self.words)}")
         return text
 
-    return read
 
+@dataclass(frozen=True, slots=True)
+class OneOfInAnyCase:
+    """Reads one of some words, however it is capitalised.
 
-def one_of_in_any_case(*words: str) -> Callable[[str], str]:
-    """Return a reader of one of some words, however it is capitalised."""
-    spellings = {word.lower(): word for word in words}
+    Attributes:
+        words: All of them, as they are meant.
+    """
 
-    def read(text: str) -> str:
-        if text.lower() not in spellings:
-            raise ValueError(f"{text!r} is none of {', '.join(words)}")
-        return spellings[text.lower()]
+    words: tuple[str, ...]
 
-    return read
+    def __call__(self, text: str) -> str:
+        """Read one."""
+        for word in self.words:
+            if word.lower() == text.lower():
+                return word
+        raise ValueError(f"{text!r} is none of {', '.join(self.words)}")
 
 
 def text_of(value: object) -> str:

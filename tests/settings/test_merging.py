@@ -1,4 +1,4 @@
-"""The settings of all of RFC 6455, of compression and limits, and which of them fit each other."""
+"""What goes before what, and which settings fit each other."""
 
 import dataclasses
 from typing import Any
@@ -8,47 +8,39 @@ import pytest
 from dorrit import Server, listen
 from dorrit.api.server import application_of
 from dorrit.errors import StartError
-from dorrit.settings import SETTINGS, Settings, check, check_together, merge
-
-BY_NAME = {setting.name: setting for setting in SETTINGS}
-
-
-@pytest.mark.parametrize(
-    ("name", "least", "most"),
-    [
-        ("max_message", 1, 2**30),
-        ("deflate_window_bits", 9, 15),
-        ("deflate_from", 0, 2**30),
-        ("max_head", 1024, 65536),
-        ("max_handshakes", 1, 10_000_000),
-        ("max_per_client", 0, 10_000_000),
-        ("max_message_rate", 0, 1_000_000),
-        ("max_buffered", 16 * 2**20, 2**50),
-        ("handshake_timeout", 0.25, 3600),
-        ("close_timeout", 0.25, 3600),
-        ("stop_timeout", 0, 3600),
-    ],
-)
-def test_each_limit_has_its_range(name: str, least: float, most: float) -> None:
-    step = 0.125 if isinstance(BY_NAME[name].default, float) else 1
-    assert check({name: least}) == {name: least}
-    assert check({name: most}) == {name: most}
-    for wrong in (most + step, *([least - step] if least > 0 else [])):
-        with pytest.raises(ValueError, match=f"^{name}: .* is out of range: it must be "):
-            check({name: wrong})
-    assert least <= BY_NAME[name].default <= most
+from dorrit.settings import Settings, check, check_together, given, merge
+from tests.support.options import arguments_of
 
 
-@pytest.mark.parametrize("name", ["handshake_timeout", "close_timeout"])
-def test_a_deadline_that_guards_against_attacks_can_not_be_turned_off(name: str) -> None:
-    with pytest.raises(ValueError, match=r"it must be 0\.25 to 3600$"):
-        check({name: 0})
+def test_the_command_line_goes_before_the_code_and_that_before_the_table() -> None:
+    in_code = check({"buffer_size": 100, "max_connections": 5, "origin": ["same", "none"]})
+    on_line = given(arguments_of("-b", "200", "--max-waiting", "3"))
+    assert merge(on_line, in_code) == Settings(
+        buffer_size=200, max_connections=5, max_waiting=3, origin=("same", "none")
+    )
+    assert merge({}, {}) == Settings()
 
 
-def test_no_limit_of_what_is_buffered_is_said_by_0() -> None:
-    assert check({"max_buffered": 0}) == {"max_buffered": 0}
-    with pytest.raises(ValueError, match=r"it must be 16777216 to 1125899906842624, or 0$"):
-        check({"max_buffered": 1})
+def test_an_option_that_says_the_default_of_the_table_still_goes_before_the_code() -> None:
+    in_code = check({"buffer_size": 100, "slow_clients": "close", "ping_timeout": 0})
+    on_line = given(arguments_of("-b", "65540", "--slow-clients", "refuse", "--ping-timeout", "20"))
+    assert merge(on_line, in_code) == Settings()
+
+
+def test_what_may_be_repeated_replaces_what_the_code_gives() -> None:
+    in_code = check({"origin": ["same", "none"], "allow_peer": ["www", 33]})
+    on_line = given(arguments_of("--origin", "https://example.org", "--allow-peer", "nginx"))
+    assert merge(on_line, in_code) == Settings(
+        origin=("https://example.org",), allow_peer=("nginx",)
+    )
+    assert in_code["origin"] == ("same", "none")
+
+
+def test_a_switch_that_the_code_turns_on_can_be_turned_off() -> None:
+    in_code = check({"foreground": True, "no_restart": True, "keep_requests": True})
+    assert merge({}, in_code) == Settings(foreground=True, no_restart=True, keep_requests=True)
+    on_line = given(arguments_of("--no-foreground", "--restart", "--no-keep-requests"))
+    assert merge(on_line, in_code) == Settings()
 
 
 def test_servers_of_five_functions_are_strict_and_objects_take_all_of_rfc_6455() -> None:
