@@ -153,11 +153,13 @@ def test_a_directory(servers: Servers, name: str) -> None:
     assert fails(servers, path, "-x", status=1) == [f"dorrit: {path}: it is a directory"]
 
 
-def test_a_file_of_another_kind(servers: Servers) -> None:
-    path = servers.directory / "notes.txt"
-    path.write_text("hello")
-    assert fails(servers, path, "-x", status=1) == [
-        f"dorrit: {path}: a server's file has a name that ends with .py"
+@pytest.mark.parametrize("name", ["NOTES.md", "notes", "my-notes.txt"])
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_a_file_of_another_kind(servers: Servers, name: str, prefix: str) -> None:
+    (servers.directory / name).write_text("hello")
+    assert fails(servers, prefix + name, "-x", status=1) == [
+        f"dorrit: {name}: this is no Python file: a server is a file whose name ends with .py, or "
+        "the dotted name of a module"
     ]
 
 

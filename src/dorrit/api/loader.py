@@ -8,9 +8,15 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Final
 
 from dorrit.errors import StartError, reason_of
 from dorrit.raised import EXITS, exc_info, summary_of
+
+NO_PYTHON_FILE: Final = (
+    "this is no Python file: a server is a file whose name ends with .py, or the dotted name of a "
+    "module"
+)
 
 _loading = False
 
@@ -66,7 +72,8 @@ def load(server: str) -> ModuleType:
     except ModuleNotFoundError as error:
         # Its own absence, not that of something it imports.
         if not is_file and error.name and (server + ".").startswith(error.name + "."):
-            raise StartError(f"{server}: there is no such module, nor such a file") from None
+            why = f"{server}: there is no such module, nor such a file"
+            raise _refusal(server, why) from None
         _explain(error)
         raise StartError(f"{server} can't be loaded: {error}") from None
     except StartError:
@@ -85,7 +92,8 @@ def _directory_of(server: str, path: Path | None) -> str:
         StartError: There is no such file, or it is no name of a module.
     """
     if path is None and not all(part.isidentifier() for part in server.split(".")):
-        raise StartError(f"{server!r} is neither a file that ends with .py nor a module's name")
+        why = f"{server!r} is neither a file that ends with .py nor a module's name"
+        raise _refusal(server, why)
     try:
         if path is not None and not path.is_file():
             why = "it is a directory" if path.is_dir() else "there is no such file"
@@ -102,10 +110,19 @@ def _directory_of(server: str, path: Path | None) -> str:
         ) from None
 
 
+def _refusal(server: str, reason: str) -> StartError:
+    """Return why this can't be loaded: the reason, unless it is a file of another kind."""
+    try:
+        is_file = Path(server).is_file()
+    except ValueError:  # a name that no file can have
+        is_file = False
+    return StartError(f"{server}: {NO_PYTHON_FILE}" if is_file else reason)
+
+
 def _import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise StartError(f"{path}: a server's file has a name that ends with .py")
+        raise StartError(f"{path}: {NO_PYTHON_FILE}")
     module = importlib.util.module_from_spec(spec)
     # Before it runs, as `import` does it: dataclasses and pickle look for it there. A module of the
     # library that has the same name keeps its place.
