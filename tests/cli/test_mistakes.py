@@ -157,10 +157,11 @@ def test_a_directory(servers: Servers, name: str) -> None:
 @pytest.mark.parametrize("prefix", ["", "./"])
 def test_a_file_of_another_kind(servers: Servers, name: str, prefix: str) -> None:
     (servers.directory / name).write_text("hello")
-    assert fails(servers, prefix + name, "-x", status=1) == [
+    [line] = fails(servers, prefix + name, "-x", status=1)
+    assert line == (
         f"dorrit: {name}: this is no Python file: a server is a file whose name ends with .py, or "
         "the dotted name of a module"
-    ]
+    )
 
 
 def test_a_file_that_may_not_be_read(servers: Servers) -> None:
