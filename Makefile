@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find src -type f -not -name '*.pyc') $(wildcard man/*) pyproject.toml meson.build meson.options LICENSE
+T ?= $(shell cat tests/portable.txt)
 
-.PHONY: run test test-random coverage conformance lint docs bench fuzz soak build clean
+.PHONY: run test t test-random coverage conformance lint docs bench fuzz soak build clean
 
 # Builds, starts the echo server with a page to try it, and prints the address to open.
 run: build
@@ -16,7 +16,12 @@ test: build
 	sh tests/install $(BIN)/python
 	$(BIN)/python -m pytest tests -n auto
 
-# The same in another order each time, whose seed is printed at the end.
+# Some tests: make t T=tests/engine/test_queue.py. Without T, those that need no more than PyPI has.
+t: build
+	sh tests/install --pypi $(BIN)/python
+	$(BIN)/python -m pytest $(T)
+
+# All of them in another order each time, whose seed is printed at the end.
 test-random: build
 	sh tests/install $(BIN)/python
 	$(BIN)/python -m pytest tests -n auto -p randomly
@@ -32,7 +37,8 @@ conformance: build
 	$(BIN)/python -m tests.conformance
 
 # What the tests check as well, but quickly.
-lint:
+lint: build
+	sh tests/install --pypi $(BIN)/python
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -65,13 +71,18 @@ SOAK_SECONDS ?= 3600
 soak: build
 	$(BIN)/python -m tests.soak $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
 
+# Compiles what has changed. An edit of a Python file needs nothing: the environment has links to the source.
 build: $(VENV)/.built
+	$(BIN)/python packaging/editable.py
 
-# The build folder is kept, so that only what has changed is compiled again.
-$(VENV)/.built: $(VENV)/.created $(SOURCES)
+# Installed by pip once, for the command, the metadata and what it depends on; the build folder is kept.
+$(VENV)/.built: $(VENV)/.created meson.options LICENSE $(wildcard man/*) $(if $(wildcard build/venv/build.ninja),,not-built)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation \
 		-Cbuild-dir=build/venv '.[dev]'
 	touch $@
+
+.PHONY: not-built
+not-built:
 
 $(VENV)/.created: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

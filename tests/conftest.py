@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import ignored, machine
+from tests.support import ignored, machine, programs
 from tests.support.harness import Harness, LogRecords
 from tests.support.servers import ADDRESS, Servers
 
@@ -34,6 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("root"):
                 item.add_marker(pytest.mark.skip(reason="needs root"))
+    programs.skip_what_lacks_something(items)
 
 
 def pytest_terminal_summary(

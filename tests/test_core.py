@@ -78,7 +78,10 @@ def run_c_test(build: str, name: str, sources: list[Path], *arguments: str) -> N
     run([compiled(f"{name}-{build}", BUILDS[build], sources), *arguments])
 
 
-each_build = pytest.mark.parametrize("build", BUILDS)
+each_build = pytest.mark.parametrize(
+    "build",
+    [pytest.param(name, marks=pytest.mark.needs(command[0])) for name, command in BUILDS.items()],
+)
 
 
 @each_build
@@ -133,6 +136,7 @@ def test_R5_the_fuzzers_corpus_is_judged_as_by_the_reference(fuzzer: str) -> Non
 # The compiler of macOS comes without libFuzzer; it replays the corpus above.
 if sys.platform != "darwin":
 
+    @pytest.mark.needs("clang")
     @pytest.mark.parametrize("fuzzer", FUZZERS)
     def test_R5_no_input_is_judged_otherwise_than_by_the_reference(
         fuzzer: str, tmp_path: Path

@@ -1,6 +1,7 @@
 """What the house rules ask of the source: style, types, layers, size, and that all is installed."""
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
@@ -159,8 +160,10 @@ def test_every_module_stub_and_marker_is_installed() -> None:
         assert [name for name in installed if re.match(rf"{module}\..*so$", name)], module
 
 
+# Otherwise every other test would prove something about an older dorrit.
+
+
 def test_what_is_installed_is_this_source() -> None:
-    # Otherwise every other test would prove something about an older dorrit.
     files = importlib.metadata.files("dorrit")
     assert files is not None
     stale = [
@@ -170,3 +173,15 @@ def test_what_is_installed_is_this_source() -> None:
         and (SRC / path).read_bytes() != Path(str(path.locate())).read_bytes()
     ]
     assert stale == []
+
+
+def test_what_is_compiled_is_this_source() -> None:
+    ninja = check(SCRIPTS / "ninja", "-C", "build/venv", "-n")
+    assert ninja.returncode == 0, ninja.stdout
+    assert "no work to do" in ninja.stdout
+    for stub in SRC.rglob("*.pyi"):  # each is of a compiled module
+        module = ".".join(stub.relative_to(SRC).with_suffix("").parts)
+        spec = importlib.util.find_spec(module)
+        assert spec is not None
+        assert spec.origin is not None
+        assert Path(spec.origin).resolve().is_relative_to(ROOT / "build" / "venv"), module

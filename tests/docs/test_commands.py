@@ -13,9 +13,11 @@ from tests.docs.snippets import ROOT, documents, snippets
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-PACKAGES = set(
-    re.findall(r"^([\w-]+)", (ROOT / "tests/requirements.txt").read_text(), re.MULTILINE)
-)
+PACKAGES = {
+    name
+    for file in ("requirements.txt", "portable-requirements.txt")
+    for name in re.findall(r"^([\w-]+)", (ROOT / "tests" / file).read_text(), re.MULTILINE)
+}
 
 
 def commands() -> list[str]:

@@ -16,7 +16,7 @@ from tests.support import proc
 from tests.support.servers import PATIENCE, until
 
 SCRIPT = Path(__file__).with_name("restart_server.py")
-LIBRARY = Path(dorrit.__file__).resolve().parent.parent
+LIBRARY = Path(dorrit.__file__).parent.parent
 SEARCHED = os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])])
 """PYTHONPATH for an interpreter that is not that of the tests."""
 NOBODY = pwd.getpwnam("nobody").pw_uid

@@ -47,7 +47,12 @@ def compiled(name: str, command: list[str]) -> str:
     return program
 
 
-@pytest.fixture(scope="module", params=BUILDS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.needs(command[0])) for name, command in BUILDS.items()
+    ],
+)
 def program(request: pytest.FixtureRequest) -> str:
     return compiled(request.param, BUILDS[request.param])
 
