@@ -214,6 +214,18 @@ def test_a_change_restarts_the_server(server: Path) -> None:
         assert is_gone(first_pid)
 
 
+@pytest.mark.root
+def test_root_is_warned_once(server: Path) -> None:
+    with Dev(str(server), "--port", "0") as dev:
+        dev.open_port()
+        assert [" the server runs as root: " in line for line in dev.lines].count(True) == 1
+        for answer in ("two", "three"):
+            dev.lines.clear()
+            rewrite(server, SERVER.replace("one", answer))
+            dev.wait_for("the server listens again")
+            assert [line for line in dev.lines if "root" in line] == []
+
+
 def test_a_change_of_what_the_server_imports_restarts_it(server: Path, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     part = tmp_path / "parts" / "answers.py"

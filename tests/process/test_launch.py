@@ -33,6 +33,18 @@ print(launch.command.arguments[0], launch.command.arguments[2:])
     assert told.splitlines() == ["None None None", "-c ('word',)"]
 
 
+def test_what_says_that_it_is_started_once_more_is_taken_out_of_the_environment() -> None:
+    told = run_python(
+        LAUNCH
+        + """
+os.environ["DORRIT_REPEATED"] = "1"
+print(Launch.current().is_repeated, "DORRIT_REPEATED" in os.environ)
+print(Launch.current().is_repeated)
+"""
+    )
+    assert told.splitlines() == ["True False", "False"]
+
+
 def test_R22_standard_streams_that_are_closed_are_opened_first() -> None:
     code = """
 import os, sys

@@ -358,7 +358,7 @@ class Run:
             identity.warning,
             raise_descriptor_limit(self.settings.max_connections, besides=LINGERING_BESIDES),
         ):
-            if warning:
+            if warning and not self.launch.is_repeated:
                 logger.warning("%s", warning)
 
     def _detach(self) -> None:

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from dorrit.dev import guard
+from dorrit.process.launch import REPEATED
 
 GRACE = 5.0
 """Seconds that the server has to stop after SIGTERM before SIGKILL."""
@@ -45,7 +46,9 @@ def describe_status(status: int) -> str:
 class _Child:
     """One run of the server, below its guard."""
 
-    def __init__(self, command: Sequence[str], grace: float) -> None:
+    def __init__(
+        self, command: Sequence[str], grace: float, environment: Mapping[str, str] = os.environ
+    ) -> None:
         read_end, self._lifeline = os.pipe()
         self._grace = grace
         try:
@@ -53,6 +56,7 @@ class _Child:
             # then stops the server in order.
             self.process = subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-I", "-S", guard.__file__, str(read_end), str(grace), *command],
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[read_end],
                 process_group=0,
@@ -102,6 +106,7 @@ class Supervisor:
         self._events: queue.SimpleQueue[tuple[_Event, _Child | None, str]] = queue.SimpleQueue()
         self._child: _Child | None = None
         self._is_running = False
+        self._has_listened = False
 
     def is_running(self) -> bool:
         """Tell whether the server runs or is being started; False while it waits for a change."""
@@ -136,7 +141,6 @@ class Supervisor:
 
     def _supervise(self, when_listening: str, is_watching: Callable[[], bool]) -> int:
         is_first_start = True
-        has_listened = False
         self._start_child()
         while True:
             event, child, name = self._events.get()
@@ -152,9 +156,9 @@ class Supervisor:
             elif child is not self._child or child is None:
                 continue  # the news of a run that is over
             elif event is _Event.LISTENING:
-                self._say("the server listens again" if has_listened else when_listening)
+                self._say("the server listens again" if self._has_listened else when_listening)
                 is_first_start = False
-                has_listened = True
+                self._has_listened = True
             else:
                 status = child.process.wait()
                 self._is_running = False
@@ -167,7 +171,8 @@ class Supervisor:
     def _start_child(self) -> None:
         # Between two runs it holds as well.
         self._is_running = True
-        self._child = _Child(self._command, self._grace)
+        environment = os.environ | ({REPEATED: "1"} if self._has_listened else {})
+        self._child = _Child(self._command, self._grace, environment)
         threading.Thread(target=self._follow, args=(self._child,), daemon=True).start()
 
     def _stop_child(self) -> None:

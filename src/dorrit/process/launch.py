@@ -1,5 +1,6 @@
 """How this process was started: by a command, a service manager, or a crash of its last image."""
 
+import os
 import time
 from dataclasses import dataclass
 from signal import Signals
@@ -15,6 +16,10 @@ SLICE: Final = 5.0
 """Seconds of a wait in which the service manager may hear nothing; less if it wants so."""
 
 
+REPEATED: Final = "DORRIT_REPEATED"
+"""The variable by which `dorrit dev` says that it starts a server once more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What is found when the process starts.
@@ -24,6 +29,8 @@ class Launch:
         handover: What the last image has left; None if there was none.
         notifier: The service manager, if one wants to know how the server is.
         given: Descriptor of the socket that a service manager has handed over, or None.
+        is_repeated: It has been started like this before, by `dorrit dev` or before a crash: what
+            it says of the machine is known.
         inherited: Descriptors that a daemon closes.
     """
 
@@ -31,6 +38,7 @@ class Launch:
     handover: Handover | None
     notifier: Notifier
     given: int | None
+    is_repeated: bool
     inherited: Inherited
 
     @classmethod
@@ -44,6 +52,7 @@ class Launch:
         """
         open_standard_streams()
         handover = restart.inherited()
+        is_repeated = os.environ.pop(REPEATED, None) is not None or handover is not None
         command = Command.current()
         notifier = Notifier.from_environment()
         given = None
@@ -52,7 +61,7 @@ class Launch:
         else:
             activation.forget()
         # What is handed over is closed on exec by now, which tells it from what was left open.
-        return cls(command, handover, notifier, given, Inherited())
+        return cls(command, handover, notifier, given, is_repeated, Inherited())
 
     def sit_out(self, seconds: float) -> Signals | None:
         """Wait after a crash, see `dorrit.process.restart.wait`; the service manager knows."""
