@@ -3,13 +3,14 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memmove
 
 from dorrit.engine.budget cimport count_request
-from dorrit.engine.clock cimport deadline_in, hundredths, quarters
+from dorrit.engine.clock cimport hundredths
 from dorrit.engine.connection cimport CLOSED, LINGERING, OPEN
 from dorrit.engine.engine cimport SCRATCH_SIZE, Engine
+from dorrit.engine.expiry cimport start_expiry
 from dorrit.engine.faults cimport callback_raised
 from dorrit.engine.fork cimport check_process
 from dorrit.engine.frame cimport Frame, frame_is_raw, frame_raw, frame_release
@@ -235,8 +236,6 @@ cdef int decide(Connection connection, object answer) except -1:
 
 cdef int do_as_told(Connection connection, object answer) except -1:
     cdef Engine engine = connection.engine
-    cdef uint64_t ping_interval = engine.limits.ping_interval
-    cdef uint64_t idle_timeout = engine.limits.idle_timeout
     cdef Frame *response
     request = connection.kept_request
     if answer is not None or not engine.limits.keep_requests:
@@ -253,11 +252,6 @@ cdef int do_as_told(Connection connection, object answer) except -1:
         queue_replace(&connection.queue, 0, response)
         frame_release(response)
     request.answered()
-    if engine.access_log:
-        connection.opened = hundredths()
+    connection.opened = hundredths()
     accept_client(connection)
-    if connection.state == OPEN and (ping_interval > 0 or idle_timeout > 0):
-        connection.heard = connection.active = quarters()
-        connection.deadline = deadline_in(engine, 
-            min(ping_interval or idle_timeout, idle_timeout or ping_interval))
-    return 0
+    return start_expiry(connection) if connection.state == OPEN else 0

@@ -1,0 +1,1 @@
+"""`dorrit.engine.expiry` has nothing that Python sees."""
