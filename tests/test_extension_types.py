@@ -126,8 +126,8 @@ def walk(name: str) -> None:
 
 def walk_set_up() -> None:
     """Use objects that are set up with `None` and with those that are not."""
-    from dorrit.api.first_step import FirstSteps
-    from dorrit.api.lanes import Lanes
+    from dorrit.dispatch.eager_task import EagerStarter
+    from dorrit.dispatch.worker import Workers
     from tests.support.harness import Harness
 
     objects = [found for made in all_types() for found in bare(made)]
@@ -139,14 +139,18 @@ def walk_set_up() -> None:
         for found in (conn, closed):
             use(found, objects, {"abort"})
         use(harness.engine, [*objects, closed], {*WAITS, "close"})
-        for made in (Lanes(None, None, 1, 1), Lanes(print, print, 1, 1), FirstSteps(None, "")):  # type: ignore[arg-type]
+        for made in (
+            Workers(None, None, 1, 1),
+            Workers(print, print, 1, 1),
+            EagerStarter(None, ""),  # type: ignore[arg-type]
+        ):
             use(made, [*objects, closed], set())
     print(len(objects))
 
 
 def test_there_are_compiled_modules_and_types_to_walk() -> None:
     names = {made.__name__ for made in all_types()}
-    assert {"Engine", "Connection", "Timer", "Lane", "Errand", "Disposition"} <= names
+    assert {"Engine", "Connection", "Timer", "Worker", "TaskBody", "Disposition"} <= names
     assert len(compiled()) >= 19
     nobody: list[type] = [made for made in all_types() if not list(bare(made))]
     assert nobody == [], "there is one of each"

@@ -20,14 +20,15 @@ import pytest
 import uvloop
 
 import dorrit
-import dorrit.api.procedural
+import dorrit.api.functions
 from dorrit import Connection, Server, raised
-from dorrit.api.aio import RunningLoop
 from dorrit.api.application import Application
-from dorrit.api.loop import Loop, loop_type
-from dorrit.api.procedural import CALLBACKS
-from dorrit.api.procedural import application_of as application_of_functions
+from dorrit.api.functions import CALLBACKS
+from dorrit.api.functions import application_of as application_of_functions
 from dorrit.api.server import application_of
+from dorrit.drive.asyncio_loop import AsyncioLoop
+from dorrit.drive.choice import loop_type
+from dorrit.drive.own_loop import OwnLoop
 from dorrit.settings import merge
 from dorrit.testing import serve_async
 from tests.support import proc
@@ -160,7 +161,7 @@ class Table:
         }
         assert set(namespace) == set(CALLBACKS)
         application = application_of_functions(namespace)
-        application.init(None)
+        application.init()
         return application
 
     def run(self) -> BaseException | None:
@@ -200,9 +201,9 @@ class Table:
         settings = merge({"event_loop": name}, application.defaults)
         if self.cell.loop == "own":
             loop = loop_type(application, settings)(application, settings)
-            assert type(loop) is Loop
+            assert type(loop) is OwnLoop
         else:
-            loop = RunningLoop(application, settings)
+            loop = AsyncioLoop(application, settings)
         self.finish = loop.stop
         try:
             loop.start()
@@ -236,8 +237,7 @@ class Table:
         async with contextlib.AsyncExitStack() as stack:
             if self.cell.loop == "testing":
                 serving = await stack.enter_async_context(serve_async(self.app))
-                assert serving._loop is not None
-                serving._loop.engine.listen(self.listener.fileno())
+                serving._server.driver.engine.listen(self.listener.fileno())
             else:
                 self.listener.close()
                 self.path.unlink()
@@ -292,9 +292,9 @@ class Table:
                 self.tick if cell.style == "five functions" else self.handler(self.tick, cell.style)
             )
             self.armed.set()
-            loop = self.app._application.loop
+            loop = self.app._application.driver
             if cell.style == "five functions":
-                loop = dorrit.api.procedural._current().loop
+                loop = dorrit.api.functions._current().driver
             assert loop is not None
             loop.call_soon_threadsafe(function)
             return None
@@ -348,8 +348,8 @@ def test_what_a_function_raises(cell: Cell, directory: Path, log: LogRecords) ->
 LIFE = """
 import contextlib, io, os, sys
 from dorrit import Server, ws_write_conn
-from dorrit.api import serving
-from dorrit.api.procedural import CALLBACKS, application_of as functions
+from dorrit.drive import serving
+from dorrit.api.functions import CALLBACKS, application_of as functions
 from dorrit.api.server import application_of
 from tests.support.raising import ERRORS
 
@@ -362,10 +362,10 @@ def application(error):
         await asyncio.sleep(0)
         fail()
     async def end(*_):
-        application.loop.stop()
+        application.driver.stop()
     if kind.startswith("ws_"):
         def periodic():
-            made.loop.stop()
+            made.driver.stop()
         def init():
             import dorrit
             dorrit.ws_set_periodic(periodic, 0.01)
@@ -375,7 +375,7 @@ def application(error):
     app = Server("life")
     getattr(app, "on_" + kind.split()[0])(fail_later if kind.endswith("async") else fail)
     made = application_of(app)
-    app.every(0.01)(lambda: made.loop.stop())
+    app.every(0.01)(lambda: made.driver.stop())
     return made
 
 import asyncio

@@ -1,19 +1,15 @@
-"""What the house rules ask of the source: style, types, layers, size, and that all is installed."""
+"""What the house rules ask of the source: style, types, size, and that all is installed."""
 
 import importlib.metadata
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
-ENGINE = SRC / "dorrit" / "engine"
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -62,73 +58,6 @@ def test_the_stubs_say_what_the_compiled_modules_have() -> None:
         MYPYPATH=str(SRC),
     )
     assert result.returncode == 0, result.stdout
-
-
-# Imports go one way
-
-
-def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
-    script = SCRIPTS / "lint-imports"
-    return check(script, "--no-cache", folder=root, PYTHONPATH=str(root / "src"))
-
-
-def test_imports_go_one_way() -> None:
-    result = lint_imports(ROOT)
-    assert result.returncode == 0, result.stdout
-    assert re.search(r"^Contracts: [1-9]\d* kept, 0 broken\.$", result.stdout, re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    ("module", "wrong", "contract"),
-    [
-        ("api/loader.py", "dorrit.cli", "imports go one way"),
-        ("engine/reports.py", "dorrit.api.serving", "imports go one way"),
-        ("protocol/closing.py", "dorrit.engine.reports", "imports go one way"),
-        ("process/limits.py", "dorrit.engine.reports", "process knows nothing of the engine"),
-        ("engine/reports.py", "dorrit.process.log", "the engine knows nothing of the process"),
-        ("protocol/closing.py", "dorrit.settings", "the engine knows nothing of the process"),
-        ("settings/table.py", "dorrit.engine.limits", "the settings know only what they may be"),
-    ],
-)
-def test_an_import_that_goes_the_other_way_is_found(
-    tmp_path: Path, module: str, wrong: str, contract: str
-) -> None:
-    shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    with (tmp_path / "src" / "dorrit" / module).open("a") as file:
-        file.write(f"\n\ndef late():\n    import {wrong}\n")
-    result = lint_imports(tmp_path)
-    assert result.returncode != 0
-    assert re.search(rf"^{contract}.* BROKEN$", result.stdout, re.MULTILINE), result.stdout
-    importer = "dorrit." + module.removesuffix(".py").replace("/", ".")
-    assert re.search(rf"^- +{importer} -> {wrong} ", result.stdout, re.MULTILINE), result.stdout
-
-
-def cython_imports(folder: Path) -> set[str]:
-    """What of dorrit the Cython modules in a folder import: import-linter reads Python only."""
-    return {
-        name
-        for path in [*folder.glob("*.pyx"), *folder.glob("*.pxd")]
-        for name in re.findall(
-            r"^\s*(?:from|c?import) (dorrit[\w.]*)", path.read_text(), re.MULTILINE
-        )
-    }
-
-
-def test_the_engines_cython_imports_the_engine_and_the_protocol_alone() -> None:
-    found = cython_imports(ENGINE)
-    assert {
-        name for name in found if not re.match(r"dorrit\.((engine|protocol)\.\w|raised$)", name)
-    } == set()
-    assert "dorrit.engine.engine" in found
-    assert "dorrit.protocol.handshake" in found
-
-
-def test_the_apis_cython_imports_no_command_and_no_process() -> None:
-    found = cython_imports(SRC / "dorrit" / "api")
-    below = re.compile(r"dorrit\.(api|engine|protocol|raised)\b")
-    assert {name for name in found if not below.match(name)} == set()
-    assert "dorrit.api.eager" in found
 
 
 # Size and what is installed

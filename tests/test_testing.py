@@ -387,7 +387,7 @@ def test_what_the_stop_handler_raises_is_not_lost(app: Server) -> None:
     with pytest.raises(ZeroDivisionError), serve(app) as server, server.connect():
         pass
     assert app.connections == []
-    assert app._application.loop is None
+    assert app._application.driver is None
 
 
 def test_a_client_that_is_open_at_the_end_is_told(app: Server) -> None:

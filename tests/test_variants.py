@@ -62,7 +62,7 @@ def test_the_engine_under_sanitizers_with_its_invariants_checked() -> None:
         assert "__ubsan_handle" in symbols
     assert "-DDORRIT_INVARIANTS=1" in (VARIANTS / "sanitized/build/build.ninja").read_text()
     # References are counted by hand in the first steps of coroutines, too.
-    first_steps = ("tests/api/test_first_step.py", "tests/api/test_ready_task.py")
+    first_steps = ("tests/dispatch/test_eager_task.py", "tests/dispatch/test_ready_task.py")
     # Many clients at once, plain and `async`, in processes of their own.
     crowds = "tests/attacks/test_crowds.py"
     # How much memory a process takes says nothing about this build.

@@ -4,8 +4,8 @@ Make a `Server` and run it with ``dorrit serve FILE:app``, or define five functi
 run it with ``dorrit serve FILE``; dorrit is the rest.
 """
 
-from dorrit.api.guest import Guest, listen
-from dorrit.api.procedural import (
+from dorrit.api.functions import (
+    main,
     ws_close_conn,
     ws_get_data,
     ws_set_data,
@@ -13,15 +13,16 @@ from dorrit.api.procedural import (
     ws_set_periodic,
     ws_write_conn,
 )
+from dorrit.api.guest import Guest, listen
 from dorrit.api.reject import Reject
 from dorrit.api.server import Server
-from dorrit.api.standalone import main
 from dorrit.engine import Connection, Peer
 from dorrit.errors import DorritError, StartError
 from dorrit.protocol.closing import CloseCode
 from dorrit.protocol.fields import Headers, Query
 from dorrit.protocol.request import Request
 from dorrit.settings import ServerSettings
+from dorrit.version import __version__
 
 __all__ = [
     "CloseCode",
@@ -47,9 +48,6 @@ __all__ = [
     "ws_set_periodic",
     "ws_write_conn",
 ]
-
-__version__ = "0.1.0"
-"""The version of dorrit."""
 
 ws_config_file: str | None = None
 """What ``-f`` names, or None. It is set before the server's file is loaded."""

@@ -20,9 +20,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
-from dorrit.api.aio import AsyncLoop
 from dorrit.api.server import Server, application_of
 from dorrit.api.waiting import CONNECT_ASYNC, SERVE_ASYNC, connected, run_async, within
+from dorrit.drive.asyncio_driver import RunningServer
 from dorrit.engine import Connection
 from dorrit.errors import DorritError
 from dorrit.settings import ServerSettings, check, check_together, merge
@@ -313,11 +313,11 @@ class AsyncServing:
 
     def __init__(self, server: Server, settings: Mapping[str, Any]) -> None:
         """Describe it; ``async with`` starts it."""
-        self._application = application_of(server)
+        application = application_of(server)
         # Who runs the tests connects, and nobody else can.
-        self._settings = merge({**settings, "allow_peer": ()}, self._application.defaults)
-        check_together(self._settings)
-        self._loop: AsyncLoop | None = None
+        merged = merge({**settings, "allow_peer": ()}, application.defaults)
+        check_together(merged)
+        self._server = RunningServer(application, merged, 0)
 
     async def __aenter__(self) -> Self:
         """Start it: the start handler runs.
@@ -325,16 +325,7 @@ class AsyncServing:
         Raises:
             RuntimeError: It runs already.
         """
-        if self._application.loop is not None:
-            raise RuntimeError("the server runs already")
-        loop = AsyncLoop(self._application, self._settings)
-        try:
-            loop.attach()
-            await loop.astart()
-        except BaseException:
-            loop.close()
-            raise
-        self._loop = loop
+        await self._server.__aenter__()
         return self
 
     async def __aexit__(
@@ -344,19 +335,7 @@ class AsyncServing:
         trace: TracebackType | None,
     ) -> None:
         """Stop it in order; clients that do not read any more are cut off."""
-        loop = self._running
-        try:
-            await loop.ashutdown(0)
-            await loop.afinish()
-        finally:
-            self._loop = None
-            loop.close()
-
-    @property
-    def _running(self) -> AsyncLoop:
-        if self._loop is None:
-            raise RuntimeError("the server does not run: it does in a 'with' block")
-        return self._loop
+        await self._server.__aexit__(kind, error, trace)
 
     def connect(
         self,
@@ -377,7 +356,7 @@ class AsyncServing:
         return AsyncClient(self._pair, target, headers, subprotocols, origin)
 
     async def _pair(self) -> socket.socket:
-        engine = self._running.engine
+        engine = self._server.driver.engine
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - socket's interface
         theirs.setblocking(False)  # noqa: FBT003
@@ -387,7 +366,7 @@ class AsyncServing:
     @property
     def connections(self) -> list[Connection]:
         """The server's connections that are open."""
-        return self._running.engine.open_connections()
+        return self._server.driver.engine.open_connections()
 
 
 class Client:

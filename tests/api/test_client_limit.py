@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from dorrit import Connection, Reject, Server
-from dorrit.api.aio import AsyncLoop
 from dorrit.api.client_limit import ClientLimit, network_of
-from dorrit.api.loop import Loop
 from dorrit.api.server import application_of
+from dorrit.drive.asyncio_driver import AsyncioDriver
+from dorrit.drive.driver import Driver
+from dorrit.drive.own_loop import OwnLoop
 from dorrit.settings import merge
 from dorrit.testing import Client, Closed, Rejected, Serving, serve
 from tests.support.frames import REQUEST, close_frame
@@ -28,9 +29,10 @@ def limited(most: int = 2, **settings: Any) -> Server:
 
 
 def counts_of(server: Server) -> dict[str, int]:
-    loop = application_of(server).loop
-    assert loop is not None
-    limit = loop.gate.limit
+    driver = application_of(server).driver
+    assert isinstance(driver, Driver)
+    limit = driver.lifecycle.observers[0]
+    assert isinstance(limit, ClientLimit)
     assert sorted(limit._networks.values()) == sorted(limit._counts.elements())
     return dict(limit._counts)
 
@@ -90,13 +92,13 @@ def test_counters_come_and_go(harness: Harness) -> None:
     refused = limit.enter(conns[2], "10.0.0.1")
     assert refused is not None
     assert refused.status == 429
-    limit.leave(conns[2])  # it was not counted
+    limit.ended(conns[2])  # it was not counted
     assert limit._counts == {"10.0.0.1": 2}
-    limit.leave(conns[0])
-    limit.leave(conns[0])
+    limit.ended(conns[0])
+    limit.ended(conns[0])
     assert limit.enter(conns[2], "10.0.0.1") is None
-    limit.leave(conns[1])
-    limit.leave(conns[2])
+    limit.ended(conns[1])
+    limit.ended(conns[2])
     assert limit._counts == {}
     assert limit._networks == {}
 
@@ -112,11 +114,6 @@ def test_who_is_not_known_is_not_counted_and_0_counts_nobody(
         assert limit._counts == {}
         # It is said once.
         assert log.text.count("--max-per-client does not hold for a client") == 1
-
-    def on_close(*_: object) -> None:
-        pass
-
-    assert ClientLimit(0).before(on_close) is on_close
 
 
 # In a server
@@ -286,7 +283,7 @@ def test_who_goes_while_the_open_callback_waits_is_counted_no_longer() -> None:
         async def come_and_go() -> None:
             ours, theirs = socket.socketpair()
             ours.setblocking(False)
-            loop = application_of(server).loop
+            loop = application_of(server).driver
             assert loop is not None
             loop.engine.adopt(ours.detach())
             theirs.sendall(REQUEST[:-2] + b"X-Real-IP: 10.0.0.1\r\n\r\n" + close_frame(1000))
@@ -318,8 +315,8 @@ def test_the_loop_of_a_plain_server_counts_as_well() -> None:
     closed: list[int] = []
     server.on_close(lambda conn, code, reason: closed.append(code))
     application = application_of(server)
-    loop = Loop(application, merge({}, application.defaults))
-    assert not isinstance(loop, AsyncLoop)
+    loop = OwnLoop(application, merge({}, application.defaults))
+    assert not isinstance(loop, AsyncioDriver)
     loop.start()
     with Harness() as harness:
         harness.engine.close()

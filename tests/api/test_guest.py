@@ -311,7 +311,7 @@ def test_a_start_that_raises_makes_nothing(
         begin(dorrit.listen(path, app))
     assert events == []
     assert left_in(path.parent) == []
-    assert app._application.loop is None
+    assert app._application.driver is None
 
 
 @each_way

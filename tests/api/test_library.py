@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 import dorrit
-from dorrit.api import procedural
-from dorrit.api.loop import Loop
+from dorrit.api import functions
+from dorrit.drive.own_loop import OwnLoop
 from dorrit.errors import StartError
 from dorrit.settings import Settings
 from tests.support.frames import BINARY, TEXT, Received
@@ -21,14 +21,14 @@ def nothing(*arguments: object) -> None:
 
 
 def namespace(**others: object) -> dict[str, object]:
-    return dict.fromkeys(procedural.CALLBACKS, nothing) | others
+    return dict.fromkeys(functions.CALLBACKS, nothing) | others
 
 
 # R12
 
 
 def test_R12_the_five_functions_are_enough() -> None:
-    application = procedural.application_of(
+    application = functions.application_of(
         namespace(helper=nothing, wsx=1, _ws_private=2), "server.py"
     )
     assert application.handlers.message is nothing
@@ -47,7 +47,7 @@ def test_R12_the_five_functions_are_enough() -> None:
 )
 def test_R12_a_typo_is_named_with_what_was_meant(name: str, meant: str) -> None:
     with pytest.raises(StartError) as raised:
-        procedural.application_of({name: nothing} | without(meant), "server.py")
+        functions.application_of({name: nothing} | without(meant), "server.py")
     assert str(raised.value) == (
         f"server.py: {name}: names that begin with ws_ are the library's: did you mean {meant}?"
     )
@@ -65,35 +65,35 @@ def without(name: str) -> dict[str, object]:
 )
 def test_R12_any_other_ws_name_is_refused_whatever_it_is(value: object) -> None:
     with pytest.raises(StartError, match=r"ws_clients: .* library's: choose another name$"):
-        procedural.application_of(namespace(ws_clients=value), "server.py")
+        functions.application_of(namespace(ws_clients=value), "server.py")
 
 
 def test_R12_the_suggestion_is_never_a_name_that_is_there_already() -> None:
     with pytest.raises(StartError, match=r"choose another name$"):
-        procedural.application_of(namespace(ws_read_callback2=nothing), "server.py")
+        functions.application_of(namespace(ws_read_callback2=nothing), "server.py")
 
 
-@pytest.mark.parametrize("name", sorted(procedural.LIBRARY))
+@pytest.mark.parametrize("name", sorted(functions.LIBRARY))
 def test_R12_the_librarys_own_names_may_be_imported(name: str) -> None:
     imported = namespace(**{name: getattr(dorrit, name)})
-    assert procedural.application_of(imported, "server.py").handlers.message is nothing
+    assert functions.application_of(imported, "server.py").handlers.message is nothing
 
 
-@pytest.mark.parametrize("name", sorted(procedural.LIBRARY - {"ws_config_file"}))
+@pytest.mark.parametrize("name", sorted(functions.LIBRARY - {"ws_config_file"}))
 def test_R12_the_librarys_own_names_may_not_be_defined_anew(name: str) -> None:
     with pytest.raises(StartError, match=rf"{name}: .*dorrit\.{name} is the library's$"):
-        procedural.application_of(namespace(**{name: nothing}), "server.py")
+        functions.application_of(namespace(**{name: nothing}), "server.py")
 
 
-@pytest.mark.parametrize("name", procedural.CALLBACKS)
+@pytest.mark.parametrize("name", functions.CALLBACKS)
 def test_R12_a_missing_one_is_named(name: str) -> None:
     with pytest.raises(StartError, match=rf"^server\.py: {name} is missing: a server defines"):
-        procedural.application_of(without(name), "server.py")
+        functions.application_of(without(name), "server.py")
 
 
 def test_R12_several_missing_ones_are_all_named() -> None:
     with pytest.raises(StartError, match="ws_init_func, ws_open_callback are missing"):
-        procedural.application_of(
+        functions.application_of(
             {
                 "ws_exit_func": nothing,
                 "ws_read_callback": nothing,
@@ -103,28 +103,28 @@ def test_R12_several_missing_ones_are_all_named() -> None:
         )
 
 
-@pytest.mark.parametrize("name", procedural.CALLBACKS)
+@pytest.mark.parametrize("name", functions.CALLBACKS)
 def test_R12_one_that_cannot_be_called_is_named(name: str) -> None:
     with pytest.raises(StartError, match=rf"^server\.py: {name} can't be called: it is a int$"):
-        procedural.application_of(namespace(**{name: 5}), "server.py")
+        functions.application_of(namespace(**{name: 5}), "server.py")
 
 
-@pytest.mark.parametrize("name", procedural.CALLBACKS)
+@pytest.mark.parametrize("name", functions.CALLBACKS)
 def test_one_that_is_async_is_refused_since_nobody_would_await_it(name: str) -> None:
     async def later(*arguments: object) -> None:
         pass
 
     with pytest.raises(StartError, match=rf"^server\.py: {name} must not be async: .*Server$"):
-        procedural.application_of(namespace(**{name: later}), "server.py")
+        functions.application_of(namespace(**{name: later}), "server.py")
 
 
-@pytest.mark.parametrize("name", procedural.CALLBACKS)
+@pytest.mark.parametrize("name", functions.CALLBACKS)
 def test_one_that_is_a_generator_is_refused_since_it_would_not_run(name: str) -> None:
     def generator(*arguments: object) -> Iterator[None]:
         yield
 
     with pytest.raises(StartError, match=rf"^server\.py: {name} must have no `yield`: "):
-        procedural.application_of(namespace(**{name: generator}), "server.py")
+        functions.application_of(namespace(**{name: generator}), "server.py")
 
 
 def test_R12_a_server_may_import_everything_from_dorrit(servers: Servers) -> None:
@@ -137,7 +137,7 @@ def test_R12_a_server_may_import_everything_from_dorrit(servers: Servers) -> Non
 
 def test_the_library_has_the_names_of_the_manual() -> None:
     listed = {name for name in dir(dorrit) if name.startswith("ws_")}
-    assert listed == set(procedural.LIBRARY)
+    assert listed == set(functions.LIBRARY)
     assert listed <= set(dorrit.__all__)
     assert all(hasattr(dorrit, name) for name in dorrit.__all__)
 
@@ -174,12 +174,12 @@ def test_R13_the_name_cannot_change_while_the_server_runs(servers: Servers) -> N
 
 
 def test_R13_a_name_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    functions = {name: lambda *_: None for name in procedural.CALLBACKS}
-    program = procedural.application_of(functions)
-    loop = Loop(program, Settings())
-    monkeypatch.setattr(procedural, "_program", program)
+    named = {name: lambda *_: None for name in functions.CALLBACKS}
+    program = functions.application_of(named)
+    loop = OwnLoop(program, Settings())
+    monkeypatch.setattr(functions, "_program", program)
     try:
-        program.init(None)
+        program.init()
         dorrit.ws_set_name("chat")
         loop.start()
         with pytest.raises(RuntimeError, match="set it in ws_init_func"):
@@ -190,7 +190,7 @@ def test_R13_a_name_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_R13_without_a_server_there_is_nothing_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(procedural, "_program", None)
+    monkeypatch.setattr(functions, "_program", None)
     with pytest.raises(RuntimeError, match="no server is there"):
         dorrit.ws_set_name("chat")
 

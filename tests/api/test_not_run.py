@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dorrit import Server
-from dorrit.api.loop import Loop
 from dorrit.api.server import EVENTS, application_of
+from dorrit.drive.own_loop import OwnLoop
 from dorrit.settings import merge
 from dorrit.testing import Closed, Serving, serve
 from tests.support.harness import LogRecords
@@ -68,7 +68,7 @@ def test_a_generator_is_not_called_periodically(function: Any) -> None:
 
 def turn(app: Server, serving: Serving | None, condition: Callable[[], object]) -> None:
     """Let a server that has no clients run."""
-    loop = app._application.loop
+    loop = app._application.driver
     assert loop is not None
     for _ in range(1000):
         if serving is None:
@@ -116,7 +116,7 @@ def test_a_start_handler_that_did_not_run_ends_the_start() -> None:
     app.on_start(hidden)
     with pytest.raises(TypeError, match="on_start has returned a coroutine"), serve(app):
         pass
-    loop = Loop(application_of(app), merge({}, {}))
+    loop = OwnLoop(application_of(app), merge({}, {}))
     try:
         with pytest.raises(TypeError, match="on_start has returned a coroutine"):
             loop.start()
@@ -129,7 +129,7 @@ def test_a_stop_handler_that_did_not_run_is_an_error() -> None:
     app.on_stop(hidden)
     with pytest.raises(TypeError, match="on_stop has returned a coroutine"), serve(app):
         pass
-    loop = Loop(application_of(app), merge({}, {}))
+    loop = OwnLoop(application_of(app), merge({}, {}))
     try:
         loop.start()
         with pytest.raises(TypeError, match="on_stop has returned a coroutine"):
@@ -148,7 +148,7 @@ def test_a_periodic_function_that_did_not_run_is_an_error(log: LogRecords) -> No
 
 def test_a_call_from_a_thread_that_did_not_run_is_an_error(log: LogRecords) -> None:
     app = Server()
-    loop = Loop(application_of(app), merge({}, {}))
+    loop = OwnLoop(application_of(app), merge({}, {}))
     try:
         loop.start()
         app.call_soon_threadsafe(hidden)

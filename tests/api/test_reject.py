@@ -118,7 +118,7 @@ def test_an_answer_that_can_not_be_made_is_500_and_the_client_is_let_go(
                 pass
             assert raised.value.status == 500
         server.run(0.01)
-        loop = app._application.loop
+        loop = app._application.driver
         assert loop is not None
         assert loop.engine.connections == 0
     assert closed == []

@@ -11,8 +11,8 @@ import pytest
 
 import dorrit
 from dorrit import Connection, Reject, Server
-from dorrit.api.loop import Loop
 from dorrit.api.server import EVENTS, application_of
+from dorrit.drive.own_loop import OwnLoop
 from dorrit.protocol.refusal import refusal
 from dorrit.settings import merge
 from dorrit.testing import serve
@@ -341,7 +341,7 @@ async def _later() -> None:
 
 def test_a_server_without_async_functions_takes_none_while_it_runs() -> None:
     app = Server()
-    loop = Loop(application_of(app), merge({}, {}))
+    loop = OwnLoop(application_of(app), merge({}, {}))
     try:
         loop.start()
         with pytest.raises(RuntimeError, match="add async functions before it runs"):
@@ -358,7 +358,7 @@ def test_a_server_without_async_functions_takes_none_while_it_runs() -> None:
 
 def test_one_server_runs_once_at_a_time() -> None:
     app = Server()
-    first, second = (Loop(application_of(app), merge({}, {})) for _ in range(2))
+    first, second = (OwnLoop(application_of(app), merge({}, {})) for _ in range(2))
     try:
         first.start()
         with pytest.raises(RuntimeError, match="the server runs already"):

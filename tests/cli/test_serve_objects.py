@@ -146,7 +146,7 @@ SETTINGS = """
             return conn.request.client is not None
 
         def on_message(self, conn, message):
-            settings = self._application.loop.settings
+            settings = self._application.driver.settings
             conn.send(f"{settings.max_waiting} {settings.origin} {settings.keep_requests}")
             conn.send(conn.request.client)
 

@@ -35,7 +35,7 @@ COMMANDS = {
 
 AS_NOBODY = """
 import os, resource, shutil, signal, sys, tempfile
-import dorrit.api.aio, dorrit.dev
+import dorrit.drive.asyncio_driver, dorrit.dev
 from dorrit.cli import main
 limit, uid = int(sys.argv[1]), int(sys.argv[2])
 if os.geteuid() == 0:

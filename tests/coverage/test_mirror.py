@@ -6,7 +6,7 @@ from tests.coverage import mirror
 
 
 def test_the_mirror_has_a_place_for_each_kind_of_module() -> None:
-    assert mirror.of_name("api/loop.py") == "api/test_loop.py"
+    assert mirror.of_name("api/guest.py") == "api/test_guest.py"
     assert mirror.of_name("errors.py") == "test_errors.py"
     assert mirror.of_name("__main__.py") == "test_main.py"
     assert mirror.of_name("cli/__init__.py") == "cli/test_cli.py"

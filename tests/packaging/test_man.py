@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import dorrit
-from dorrit.api.procedural import CALLBACKS
+from dorrit.api.functions import CALLBACKS
 from dorrit.cli import check, dev, restart, serve, status, stop
 from dorrit.settings import SETTINGS, CommandLine
 from dorrit.settings.readers import text_of

@@ -3,7 +3,6 @@
 import ipaddress
 import logging
 from collections import Counter
-from collections.abc import Callable
 
 from dorrit.engine import Connection
 from dorrit.protocol.refusal import TOO_MANY_OF_CLIENT, Refusal, refusal
@@ -28,7 +27,7 @@ class ClientLimit:
         """Count a connection, or return why it is refused.
 
         Args:
-            conn: It. `leave` is called for it, if it is counted.
+            conn: The connection. `ended` is called when it ends.
             address: Of its client. If that is not known, it is not counted.
         """
         if self._most == 0:
@@ -52,26 +51,13 @@ class ClientLimit:
                 "header of --trust has none, and the web server must set it"
             )
 
-    def leave(self, conn: Connection) -> None:
+    def ended(self, conn: Connection) -> None:
         """Count a connection no longer. Does nothing for one that is not counted."""
         network = self._networks.pop(conn, None)
         if network is not None:
             self._counts[network] -= 1
             if self._counts[network] == 0:
                 del self._counts[network]
-
-    def before(
-        self, on_close: Callable[[Connection, int, str], object]
-    ) -> Callable[[Connection, int, str], object]:
-        """Return a close callback that counts the connection no longer, and calls this one."""
-        if self._most == 0:
-            return on_close
-
-        def leave(conn: Connection, code: int, reason: str) -> object:
-            self.leave(conn)
-            return on_close(conn, code, reason)
-
-        return leave
 
 
 def network_of(address: str) -> str:

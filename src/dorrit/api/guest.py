@@ -4,15 +4,19 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from dorrit.api.application import Application
-from dorrit.api.loop import Loop
 from dorrit.api.server import Server, application_of
+from dorrit.drive.driver import Driver
+from dorrit.drive.own_loop import OwnLoop
 from dorrit.engine import Connection
 from dorrit.process import children
 from dorrit.process.listener import Listener
 from dorrit.settings import ServerSettings, check_together, merge
+
+if TYPE_CHECKING:
+    from dorrit.drive.asyncio_driver import RunningServer  # only servers in asyncio load it
 
 
 class Guest:
@@ -33,8 +37,9 @@ class Guest:
         self._settings = merge({}, application.defaults)
         check_together(self._settings)
         self._path = path
-        self._loop: Loop | None = None
+        self._driver: Driver | None = None
         self._listener: Listener | None = None
+        self._running_server: RunningServer | None = None
 
     # In asyncio
 
@@ -45,24 +50,18 @@ class Guest:
             StartError: The socket can't be made.
             RuntimeError: The server runs already.
         """
-        from dorrit.api.aio import AsyncLoop  # noqa: PLC0415 - others need no asyncio
+        from dorrit.drive.asyncio_driver import RunningServer  # noqa: PLC0415 - others need no asyncio
 
-        loop = AsyncLoop(self._application, self._settings)
+        server = RunningServer(self._application, self._settings, self._settings.stop_timeout)
+        await server.__aenter__()
+        self._running_server, self._driver = server, server.driver
         try:
-            loop.attach()
-            await loop.astart()
-        except BaseException:
-            loop.close()
-            raise
-        self._loop = loop
-        try:
-            self._listen(loop)
+            self._listen(server.driver)
             assert self._listener is not None
             children.hold(self._listener)
-        except BaseException:
-            await self.__aexit__(
-                None, None, None
-            )  # what the start handler made, the other one ends
+        except BaseException as error:
+            # What the start handler made, the other one ends.
+            await self.__aexit__(type(error), error, None)
             raise
         return self
 
@@ -73,15 +72,9 @@ class Guest:
         trace: TracebackType | None,
     ) -> None:
         """End all connections in order, and remove the socket."""
-        from dorrit.api.aio import AsyncLoop  # noqa: PLC0415 - see above
-
-        loop = self._loop
-        assert isinstance(loop, AsyncLoop)
+        assert self._running_server is not None
         try:
-            if loop.engine.is_forked:
-                return  # its clients are its parent's
-            await loop.ashutdown(self._settings.stop_timeout)
-            await loop.afinish()
+            await self._running_server.__aexit__(kind, error, trace)
         finally:
             self._end()
 
@@ -97,13 +90,13 @@ class Guest:
         """
         if self._application.is_async:
             raise TypeError("a server with async handlers is entered by 'async with', in asyncio")
-        loop = Loop(self._application, self._settings)
+        loop = OwnLoop(self._application, self._settings)
         try:
             loop.start()
         except BaseException:
             loop.close()
             raise
-        self._loop = loop
+        self._driver = loop
         try:
             self._listen(loop)
         except BaseException:
@@ -119,6 +112,7 @@ class Guest:
     ) -> None:
         """End all connections in order, which may take some seconds, and remove the socket."""
         loop = self._running
+        assert isinstance(loop, OwnLoop)
         loop.engine.own()
         try:
             if loop.engine.is_forked:
@@ -126,6 +120,7 @@ class Guest:
             loop.shutdown(self._settings.stop_timeout)
             loop.finish()
         finally:
+            loop.close()
             self._end()
 
     def fileno(self) -> int:
@@ -160,19 +155,18 @@ class Guest:
         return self.server.connections
 
     @property
-    def _running(self) -> Loop:
-        if self._loop is None:
+    def _running(self) -> Driver:
+        if self._driver is None:
             raise RuntimeError("the server does not run: it does in a 'with' block")
-        return self._loop
+        return self._driver
 
-    def _listen(self, loop: Loop) -> None:
+    def _listen(self, driver: Driver) -> None:
         self._listener = Listener(self._path)
         self._listener.listen()
-        loop.engine.listen(self._listener.descriptor)
+        driver.engine.listen(self._listener.descriptor)
 
     def _end(self) -> None:
-        self._running.close()
-        self._loop = None
+        self._driver = None
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -216,6 +210,6 @@ def listen(
     elif settings or any(handlers.values()):
         raise TypeError("a server has its own handlers and settings: give one or the other")
     application = application_of(server)
-    if application.loop is not None:
+    if application.driver is not None:
         raise ValueError("the server runs already")
     return Guest(application, server, str(Path(path).absolute()))

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
-import dorrit
-from dorrit.api import loader
-from dorrit.api.application import PERIOD_MAX, Application, Handlers, is_generator
+from dorrit.api.application import PERIOD_MAX, Application, check_name
+from dorrit.dispatch.callables import is_generator
+from dorrit.dispatch.handlers import Handlers
+from dorrit.drive.import_file import is_imported
 from dorrit.engine import Connection
 from dorrit.engine import broadcast as broadcast_message
 from dorrit.errors import StartError
@@ -30,7 +31,7 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Handled(Application):
+class ServerApplication(Application):
     """What runs in a `Server`."""
 
     def check(self) -> str | None:
@@ -50,14 +51,6 @@ class Handled(Application):
                 "the server has no handler on_message: what clients send is taken and thrown away"
             )
         return None
-
-    def init(self, config_file: str | None) -> None:
-        """Set ``dorrit.ws_config_file`` (R35).
-
-        `dorrit serve` has set it before it loaded the file; one that runs itself was loaded before
-        its options were read, and a setting in its code is known only now.
-        """
-        dorrit.ws_config_file = config_file
 
 
 class Server:
@@ -100,7 +93,7 @@ class Server:
             check_name(name)
         self.name = name
         # Users of this interface expect all of RFC 6455; R5's refusals are for the five functions.
-        self._made = Handled(name, {"rfc": True, **check(settings)})
+        self._made = ServerApplication(name, {"rfc": True, **check(settings)})
         _check_names(type(self))
         for event in EVENTS:
             method = f"on_{event}"
@@ -125,7 +118,7 @@ class Server:
             super().__setattr__(name, value)
 
     @property
-    def _application(self) -> Handled:
+    def _application(self) -> ServerApplication:
         try:
             return self._made
         except AttributeError:
@@ -184,7 +177,7 @@ class Server:
         before = getattr(self._application.handlers, event)
         if before is not None:
             raise ValueError(f"{decorator} is set already, by {_described(before)}")
-        if self._application.loop is not None and event != "stop":
+        if self._application.driver is not None and event != "stop":
             raise RuntimeError(
                 f"{decorator}: the server runs already, and would not call {_described(handler)}"
             )
@@ -235,8 +228,8 @@ class Server:
     @property
     def connections(self) -> list[Connection]:
         """The connections that are open, in no order, as a list of its own; empty if none runs."""
-        loop = self._application.loop
-        return [] if loop is None else loop.engine.open_connections()
+        driver = self._application.driver
+        return [] if driver is None else driver.engine.open_connections()
 
     def broadcast(self, connections: Iterable[Connection], message: "str | Buffer") -> int:
         """Queue one message for many connections; it is framed once, and held in memory once.
@@ -267,10 +260,10 @@ class Server:
             RuntimeError: The server does not run.
             TypeError: The function is `async`, and no handler is.
         """
-        loop = self._application.loop
-        if loop is None:
+        driver = self._application.driver
+        if driver is None:
             raise RuntimeError("the server does not run")
-        loop.call_soon_threadsafe(function, *arguments)
+        driver.call_soon_threadsafe(function, *arguments)
 
     def run(self, argv: Sequence[str] | None = None) -> None:
         """Run the server with the options of ``dorrit serve``.
@@ -290,15 +283,15 @@ class Server:
         """
         if isinstance(argv, str):
             raise TypeError(f"argv is a list of str, not a str: run([{argv!r}])")
-        if loader.is_imported(sys._getframe(1)):  # noqa: SLF001 - whose "run" it is
+        if is_imported(sys._getframe(1)):  # noqa: SLF001 - whose "run" it is
             return
-        from dorrit.api import standalone  # noqa: PLC0415 - a server that is a guest needs none of it
+        from dorrit.drive import program  # noqa: PLC0415 - a server that is a guest needs none of it
 
         main = sys.modules.get("__main__")
         file = getattr(main, "__file__", None)
         name = Path(sys.argv[0]).name or "python"
         application = application_of(self, file)
-        sys.exit(standalone.run(name, lambda: application, argv, application.defaults))
+        sys.exit(program.run(name, lambda: application, argv, application.defaults))
 
 
 def _check_names(kind: type[Server]) -> None:
@@ -340,21 +333,6 @@ def application_of(server: Server, file: str | None = None) -> Application:
     application = server._application  # noqa: SLF001 - the API's own, which users need not see
     application.file = application.file or file
     return application
-
-
-def check_name(name: str) -> None:
-    """Look whether a server can have a name (R13).
-
-    Raises:
-        TypeError: It is no str.
-        ValueError: It is empty, or has a slash or a NUL character in it.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"a server's name is a str, not {type(name).__name__}")
-    if not name or "/" in name or "\0" in name:
-        raise ValueError(
-            f"{name!r} can't be a server's name: it must not be empty, nor have / or NUL in it"
-        )
 
 
 def _check_function(function: Callable[..., Any], role: str, arguments: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dorrit import __version__
 from dorrit.cli import check, dev, restart, serve, status, stop
 from dorrit.errors import StartError, reason_of
 from dorrit.process.descriptors import open_standard_streams
 from dorrit.settings import CommandLine
+from dorrit.version import __version__
 
 DESCRIPTION = """\
 A WebSocket server that listens on a UNIX-domain socket behind your web server.

@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from dorrit.api import checking, loading
+from dorrit.api.find_server import find_server
 from dorrit.cli.serve import SERVER
+from dorrit.drive import checking
 from dorrit.settings import add_arguments, given
 
 DESCRIPTION = """\
@@ -39,7 +40,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(arguments: argparse.Namespace) -> int:
     """Say what is wrong with a server; return the exit status."""
     options = given(arguments)
-    found = checking.problems(lambda: loading.load(arguments.server, options), options)
+    found = checking.problems(lambda: find_server(arguments.server), options)
     if not found:
         sys.stdout.write(f"{arguments.server}: ok\n")
     return checking.report(found)

@@ -3,8 +3,9 @@
 import argparse
 from typing import Final
 
-from dorrit.api import loading, serving
-from dorrit.api.standalone import STOPPING
+from dorrit.api.find_server import find_server
+from dorrit.drive import serving
+from dorrit.drive.program import STOPPING
 from dorrit.settings import add_arguments, given
 
 DESCRIPTION = """\
@@ -53,4 +54,4 @@ def run(arguments: argparse.Namespace) -> int:
         StartError: It can't start.
     """
     options = given(arguments)
-    return serving.serve(lambda: loading.load(arguments.server, options), options)
+    return serving.serve(lambda: find_server(arguments.server), options)

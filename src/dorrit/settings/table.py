@@ -570,7 +570,7 @@ SETTINGS: Final = (
         limit=Limit(
             "cancelled, then left",
             "handlers, threads and processes that would keep it from stopping",
-            "`tests/api/test_leftovers.py`, `tests/process/test_children.py`, "
+            "`tests/drive/test_tasks.py`, `tests/process/test_children.py`, "
             "`tests/process/test_leaving.py`, `tests/process/test_overdue.py`",
         ),
         manual="""

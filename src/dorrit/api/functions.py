@@ -1,0 +1,249 @@
+"""The five functions that a server may be made of, and those that it may call.
+
+The names are those of libdorrit(3). A server is one process, so what they set is kept here, in the
+module.
+"""
+
+import difflib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from dorrit.api.application import PERIOD_MAX, Application, Periodic, check_name
+from dorrit.dispatch.callables import is_async, is_generator
+from dorrit.dispatch.handlers import Handlers
+from dorrit.drive.application import Running
+from dorrit.drive.import_file import is_imported
+from dorrit.engine import Connection, Timer, queue_message
+from dorrit.engine.callback_names import CallbackNames
+from dorrit.engine.results import check_result
+from dorrit.errors import StartError
+
+CALLBACKS: Final = (
+    "ws_init_func",
+    "ws_exit_func",
+    "ws_open_callback",
+    "ws_read_callback",
+    "ws_close_callback",
+)
+"""What a server defines (R7 to R11)."""
+
+CALLBACK_NAMES: Final = CallbackNames(
+    "read", "ws_read_callback", "ws_close_callback", may_be_async=False
+)
+"""What is said of them calls them so."""
+
+LIBRARY: Final = frozenset({
+    "ws_close_conn",
+    "ws_config_file",
+    "ws_get_data",
+    "ws_set_data",
+    "ws_set_name",
+    "ws_set_periodic",
+    "ws_write_conn",
+})  # fmt: skip
+"""What the library defines; a server may import them into its own namespace."""
+
+# A server is one process: the one application that its file makes.
+_program: "FiveFunctions | None" = None
+
+
+def _current() -> "FiveFunctions":
+    if _program is None:
+        raise RuntimeError("no server is there: this is for the functions of a server's file")
+    return _program
+
+
+def ws_set_name(name: str) -> None:
+    """Set the server's name, in ``ws_init_func``.
+
+    It is the identity of the server's log, the stem of its pid file and, unless ``-l`` is given, of
+    its socket, ``/var/run/NAME.socket``. Without it the name is ``server``, and the socket
+    ``/var/run/dorrit.socket``.
+
+    Args:
+        name: A part of a file's name.
+
+    Raises:
+        TypeError: `name` is no str.
+        ValueError: It is empty, or has a slash or a NUL character in it.
+        RuntimeError: The server runs already.
+    """
+    check_name(name)
+    current = _current()
+    if current.driver is not None:
+        raise RuntimeError("the server runs under its name already: set it in ws_init_func")
+    current.name = name
+
+
+def ws_set_periodic(func: Callable[[], object], seconds: float) -> None:
+    """Have ``func()`` called each time that many seconds have passed since the last call.
+
+    There is one such function; a second call replaces the first one's. What it raises is logged.
+
+    Args:
+        func: Called without arguments.
+        seconds: More than 0, at most 1e9; fractions are allowed, milliseconds count.
+
+    Raises:
+        TypeError: `func` can't be called, or `seconds` is no number.
+        ValueError: `seconds` is out of range.
+    """
+    if not callable(func):
+        raise TypeError(f"the periodic function can't be called: it is a {type(func).__name__}")
+    if not 0 < seconds <= PERIOD_MAX:
+        raise ValueError(f"the period must be more than 0 and at most 1e9 seconds, not {seconds!r}")
+    _current().set_periodic(seconds, func)
+
+
+def ws_set_data(conn: Connection, obj: object) -> None:
+    """Keep one object with the connection."""
+    conn.data = obj
+
+
+def ws_get_data(conn: Connection) -> Any:  # noqa: ANN401 - it is the user's object
+    """Return the object that was set with `ws_set_data`, or None."""
+    return conn.data
+
+
+# The engine's own function: a wrapper around it would be one more Python call for each message.
+ws_write_conn = queue_message
+
+
+def ws_close_conn(conn: Connection, force: bool) -> None:  # noqa: FBT001 - as in libdorrit(3)
+    """Close a connection. Does nothing if it is closed already.
+
+    Args:
+        conn: The connection.
+        force: True closes it at once; what is queued is lost. False closes it when the queue has
+            been written; from now on no message of this client is delivered.
+    """
+    if force:
+        conn.abort()
+    else:
+        conn.close()
+
+
+def main() -> None:
+    """Run the file that calls this as a server, with the command line's options.
+
+    For the end of a server's file: ``python FILE -x`` then is ``dorrit serve FILE -x``. It does not
+    return: the process exits when the server stops. It does nothing when ``dorrit serve`` loads the
+    file, or a process of multiprocessing that needs a function of it.
+
+    Raises:
+        SystemExit: The server has stopped, or could not start.
+    """
+    caller = sys._getframe(1)  # noqa: SLF001 - what a server's "main" is part of
+    if is_imported(caller):
+        return
+    from dorrit.drive import program  # noqa: PLC0415 - a server that is a guest needs none of it
+
+    namespace = caller.f_globals
+    sys.exit(program.run(Path(sys.argv[0]).name, lambda: application_of(namespace)))
+
+
+class FiveFunctions(Application):
+    """A server of five functions."""
+
+    text_as_str = False
+    names = CALLBACK_NAMES
+
+    def __init__(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        """Take the functions by their names."""
+        super().__init__()
+        self._init_func = functions["ws_init_func"]
+        self._exit_func = functions["ws_exit_func"]
+        self._open_callback = functions["ws_open_callback"]
+        self._close_callback = functions["ws_close_callback"]
+        self._timer: Timer | None = None
+        self.handlers: Handlers = Handlers(
+            open=self._open, message=functions["ws_read_callback"], close=self._close
+        )
+
+    def init(self) -> None:
+        """Run ``ws_init_func``, which may set the name."""
+        global _program  # noqa: PLW0603 - see there
+        _program = self
+        check_result("ws_init_func", self._init_func(), may_be_async=False)
+
+    def exit(self) -> None:
+        """Run ``ws_exit_func``."""
+        check_result("ws_exit_func", self._exit_func(), may_be_async=False)
+
+    def set_periodic(self, seconds: float, function: Callable[[], object]) -> None:
+        """Have this called periodically, and not what was set before."""
+        self.periodic.clear()
+        self.periodic.append(Periodic(seconds, function))
+        if self.driver is not None:
+            self.start_periodic(self.driver)
+
+    def start_periodic(self, driver: Running) -> None:
+        """Begin to call the periodic function."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for periodic in self.periodic:
+            self._timer = driver.every(periodic.seconds, periodic.function)
+
+    def _open(self, conn: Connection) -> bool:
+        """R9: "`0`, `None` or `False` accepts; anything else drops."."""
+        verdict = self._open_callback(conn, conn.request.cookie)
+        check_result("ws_open_callback", verdict, may_be_async=False)
+        return verdict is None or verdict is False or verdict == 0
+
+    def _close(self, conn: Connection, code: int, reason: str) -> object:  # noqa: ARG002
+        """Tell the server; the five functions do not ask why."""
+        return self._close_callback(conn)
+
+
+def application_of(namespace: Mapping[str, object], origin: str = "") -> FiveFunctions:
+    """Find the five functions among a module's globals.
+
+    Args:
+        namespace: The module's globals.
+        origin: What to call the module in an error, if need be.
+
+    Raises:
+        StartError: One is missing or can't be called, or another name begins with ``ws_`` (R12).
+    """
+    where = f"{origin}: " if origin else ""
+    missing = [name for name in CALLBACKS if name not in namespace]
+    for name, value in namespace.items():
+        if name.startswith("ws_") and name not in CALLBACKS and not _is_ours(name, value):
+            raise StartError(f"{where}{name}: {_advice(name, missing)}")
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise StartError(
+            f"{where}{', '.join(missing)} {verb} missing: a server defines all five of "
+            f"{', '.join(CALLBACKS)}"
+        )
+    for name in CALLBACKS:
+        if not callable(namespace[name]):
+            kind = type(namespace[name]).__name__
+            raise StartError(f"{where}{name} can't be called: it is a {kind}")
+        if is_async(namespace[name]):
+            raise StartError(
+                f"{where}{name} must not be async: that is for the handlers of a dorrit.Server"
+            )
+        if is_generator(namespace[name]):
+            raise StartError(f"{where}{name} must have no `yield`: calling it would not run it")
+    functions: dict[str, Any] = {name: namespace[name] for name in CALLBACKS}
+    application = FiveFunctions(functions)
+    file = namespace.get("__file__")
+    application.file = file if isinstance(file, str) else None
+    return application
+
+
+def _advice(name: str, missing: Sequence[str]) -> str:
+    """Say what to do about a name that a server must not define."""
+    if name in LIBRARY:
+        return f"the server must not define this itself: dorrit.{name} is the library's"
+    close = difflib.get_close_matches(name, missing, n=1, cutoff=0.6)
+    advice = f"did you mean {close[0]}?" if close else "choose another name"
+    return f"names that begin with ws_ are the library's: {advice}"
+
+
+def _is_ours(name: str, value: object) -> bool:
+    return name in LIBRARY and (name == "ws_config_file" or value is globals()[name])

@@ -1,0 +1,1 @@
+"""How the functions of a server are called: what stands between the engine and its user's code."""

@@ -1,0 +1,41 @@
+"""Direct: calls plain functions, in the turn of the engine that has something for them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from dorrit.dispatch.handlers import Handlers, ignore
+from dorrit.engine import Connection
+from dorrit.engine.results import check_result
+from dorrit.protocol.request import Request
+
+
+class Direct:
+    """Calls the functions of a server of which none is `async`.
+
+    Attributes:
+        message: The message handler itself.
+        closed: The close handler itself.
+    """
+
+    def __init__(self, handlers: Handlers) -> None:
+        """Take the functions."""
+        self._handlers = handlers
+        self.message: Callable[..., object] = handlers.message or ignore
+        self.closed: Callable[[Connection, int, str], object] = handlers.close or ignore
+
+    def opened(self, conn: Connection, request: Request) -> object:  # noqa: ARG002 - see Events
+        """Ask the open handler about a client."""
+        return None if self._handlers.open is None else self._handlers.open(conn)
+
+    def start(self) -> None:
+        """Run the start handler."""
+        _call("on_start", self._handlers.start)
+
+    def stop(self) -> None:
+        """Run the stop handler."""
+        _call("on_stop", self._handlers.stop)
+
+
+def _call(name: str, function: Callable[[], Any] | None) -> None:
+    if function is not None:
+        check_result(name, function())

@@ -1,0 +1,116 @@
+"""Dispatcher: the one interface of all that stands between the engine and a server's functions.
+
+`direct` calls plain functions, `asyncio_handlers` plain and `async` ones. Whatever else a server
+may be written with is one more module that has these methods.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from dorrit.engine import Connection, Engine
+from dorrit.engine.reports import Reports
+from dorrit.protocol.refusal import Refusal
+from dorrit.protocol.request import Request
+
+if TYPE_CHECKING:
+    import asyncio  # servers without `async` functions do not load it
+
+    from dorrit.dispatch.handler_tasks import HandlerTasks
+
+
+class Events(Protocol):
+    """What the engine tells a dispatcher."""
+
+    @property
+    def message(self) -> Callable[..., object]:
+        """What the engine calls for each message.
+
+        It is the user's own function if that is plain: nothing stands between then.
+        """
+        ...
+
+    def opened(self, conn: Connection, request: Request) -> object:
+        """Decide about a client.
+
+        Returns:
+            A `Refusal`, None to accept the client, or `PENDING`: see `Host.answer`.
+        """
+        ...
+
+    def closed(self, conn: Connection, code: int, reason: str) -> object:
+        """Take the end of a connection that was accepted; the engine looks at the result."""
+        ...
+
+
+class Dispatcher(Events, Protocol):
+    """Calls the functions of an application that has no `async` ones."""
+
+    def start(self) -> None:
+        """Call what the application wants to have called before its first client."""
+        ...
+
+    def stop(self) -> None:
+        """Call what the application wants to have called after its last client."""
+        ...
+
+
+class AsyncDispatcher(Events, Protocol):
+    """Calls the functions of an application in an event loop of asyncio."""
+
+    def connect(self, host: "Host") -> None:
+        """Take what it may use; the event loop runs."""
+        ...
+
+    def start(self) -> Awaitable[None]:
+        """Call what the application wants to have called before its first client."""
+        ...
+
+    def stop(self) -> Awaitable[None]:
+        """Call what the application wants to have called after its last client."""
+        ...
+
+    def begin(self) -> None:
+        """Begin with the messages of one read; the engine calls this when it has delivered them."""
+        ...
+
+    def is_busy(self, conn: Connection) -> bool:
+        """Tell whether a message of this client is being handled: that is no idle time."""
+        ...
+
+    def is_opening(self, conn: Connection) -> bool:
+        """Tell whether the current task decides about this client."""
+        ...
+
+    def forget(self, conn: Connection | None) -> None:
+        """Let go of the messages of a connection; None: of all that are over. There are too many.
+
+        A decision about the client that is under way is given up, too.
+        """
+        ...
+
+    def stop_reading(self) -> None:
+        """Let the engine read no more: the server stops."""
+        ...
+
+    def unfinished(self) -> "Collection[asyncio.Task[None]]":
+        """Return the tasks that run for connections, besides those of `Host.tasks`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What an `AsyncDispatcher` may use.
+
+    Attributes:
+        engine: The engine, for pausing, resuming and failing connections.
+        reports: Takes what the functions raise.
+        tasks: Makes the tasks that are no connection's worker.
+        answer: Called with a connection for which `opened` has returned `PENDING`, and a `Refusal`,
+            or None to accept the client.
+    """
+
+    engine: Engine
+    reports: Reports
+    tasks: "HandlerTasks"
+    answer: Callable[[Connection, Refusal | None], None]

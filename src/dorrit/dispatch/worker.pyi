@@ -1,0 +1,89 @@
+"""What Python sees of `dorrit.dispatch.worker`."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from dorrit.engine import Connection, Engine
+from dorrit.engine.reports import Reports
+
+TASK_NAME: Final[str]
+"""What the tasks are called."""
+
+@final
+class Worker:
+    """What waits for the handlers of one connection.
+
+    Attributes:
+        waiting: Messages that have come while a handler runs.
+        size: Bytes and characters in them.
+        paused: The engine does not read from the connection.
+    """
+
+    @property
+    def waiting(self) -> deque[str | bytes] | None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def paused(self) -> bool: ...
+
+@final
+class Workers:
+    """Runs the message and close handlers of a server that has `async` ones.
+
+    A message that comes while a handler runs for its connection waits. Where too many of them do,
+    reading pauses, so that a client that is too fast feels it.
+
+    Attributes:
+        workers: Those that there are.
+    """
+
+    def __init__(
+        self,
+        on_message: Callable[..., Any] | None,
+        on_close: Callable[..., Any] | None,
+        max_waiting: int,
+        max_waiting_bytes: int,
+    ) -> None:
+        """Take the handlers; `connect` comes before the first of their calls.
+
+        Args:
+            on_message: The message handler.
+            on_close: The close handler, which may be plain.
+            max_waiting: Messages that may wait for one connection.
+            max_waiting_bytes: Bytes of messages, from which on no more of them are read.
+        """
+
+    @property
+    def workers(self) -> dict[Connection, Worker]: ...
+    def connect(self, engine: Engine, reports: Reports) -> None:
+        """Take what is to be paused, and what takes what handlers raise; in the event loop."""
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that run."""
+
+    def is_busy(self, conn: Connection) -> bool:
+        """Return whether a handler of this connection runs or waits to be run."""
+
+    def stop_reading(self) -> None:
+        """Let connections that are paused stay so: the server stops."""
+
+    def forget(self, conn: Connection | None) -> None:
+        """Let go of messages that wait, for there is no room for them.
+
+        Args:
+            conn: Whose; None for those of all connections that are over.
+        """
+
+    def enqueue(self, conn: Connection, message: str | bytes) -> None:
+        """Have the `async` message handler called, after those that are under way."""
+
+    def begin(self) -> None:
+        """Begin with the messages of the connection that has been read last.
+
+        The engine calls this when it has read from it, before it writes.
+        """
+
+    def closed(self, conn: Connection, code: int, reason: str) -> object:
+        """Have the close handler called, after those of the messages before."""

@@ -1,0 +1,328 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Workers: the `async` handlers of many connections, in order for each and concurrent across them.
+
+A connection has a worker only while a handler of its own is running or waits to be run: one task
+that handles its messages one after the other. An idle connection costs nothing here.
+"""
+
+cimport cython
+
+import asyncio
+from collections import deque
+
+from dorrit.engine.budget cimport make_room
+from dorrit.engine.connection cimport Connection
+from dorrit.engine.held cimport count_waiting, is_over_budget, uncount_waiting
+
+from dorrit.dispatch.callables import is_async
+from dorrit.dispatch.eager import eager_starter
+from dorrit.engine import was_closed_here
+from dorrit.engine.results import check_result
+from dorrit.protocol.closing import CloseCode
+from dorrit.raised import EXITS
+
+# What the tasks are called.
+TASK_NAME = "dorrit"
+
+cdef object INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
+
+
+cdef inline int check(conn) except -1:
+    """Only what a server has made may have a worker."""
+    if type(conn) is not Connection or (<Connection>conn).engine is None:
+        raise TypeError(f"a connection is expected, not {conn!r}")
+    return 0
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Worker:
+    """What waits for the handlers of one connection."""
+    cdef readonly object waiting    # deque of messages that have come while a handler runs; or None
+    cdef readonly Py_ssize_t size   # bytes and characters in them
+    cdef readonly bint paused       # the engine does not read from the connection
+    cdef tuple closing              # code and reason, once the connection is over
+    cdef object task                # runs the handlers; None before it has to wait for something
+
+    cdef int wait(self, Connection conn, message) except -1:
+        """Puts a message last, which counts among those that are under way."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(message)
+        self.size += len(message)
+        count_waiting(conn, <size_t>len(message))
+        if is_over_budget(conn.engine):
+            make_room(conn.engine)
+        return 0
+
+    cdef object next(self, Connection conn):
+        """Takes the first message."""
+        message = self.waiting.popleft()
+        self.size -= len(message)
+        uncount_waiting(conn, <size_t>len(message))
+        return message
+
+    cdef int forget(self, Connection conn) except -1:
+        """Lets go of the messages."""
+        while self.waiting:
+            self.next(conn)
+        self.waiting = None
+        return 0
+
+
+@cython.final
+cdef class Workers:
+    """Runs the message and close handlers of a server that has `async` ones.
+
+    A message that comes while a handler runs for its connection waits. Where too many of them do,
+    reading pauses, so that a client that is too fast feels it.
+
+    Args:
+        on_message: The message handler. `connect` comes before the first of its calls.
+        on_close: The close handler, which may be plain.
+        max_waiting: Messages that may wait for one connection.
+        max_waiting_bytes: Bytes of messages, from which on no more of them are read.
+    """
+
+    cdef object on_message
+    cdef object on_close
+    cdef bint on_close_is_async
+    cdef Py_ssize_t max_waiting
+    cdef Py_ssize_t max_waiting_bytes
+    cdef dict by_connection         # the workers of those that have one: whatever else is here crashes
+    cdef bint reads_on
+    cdef object fresh               # the connection that has been read, whose handler is to begin
+    cdef object fresh_message
+    cdef Worker fresh_worker
+    cdef object engine
+    cdef object reports
+    cdef object loop
+    cdef object starter             # of coroutines; None before the first one
+
+    def __init__(self, on_message, on_close, max_waiting, max_waiting_bytes):
+        self.on_message = on_message
+        self.on_close = on_close
+        self.on_close_is_async = is_async(on_close)
+        self.max_waiting = max_waiting
+        self.max_waiting_bytes = max_waiting_bytes
+        self.by_connection = {}
+        self.reads_on = True
+
+    @property
+    def workers(self):
+        """Those that there are, by their connections: a copy."""
+        return dict(self.by_connection)
+
+    def connect(self, engine, reports):
+        """Takes what is to be paused, and what takes what handlers raise; in the event loop."""
+        self.engine = engine
+        self.reports = reports
+        self.loop = asyncio.get_running_loop()
+
+    def tasks(self):
+        """The tasks that run."""
+        cdef Worker worker
+        self.begin()
+        tasks = []
+        for worker in self.by_connection.values():
+            if worker.task is not None and not worker.task.done():
+                tasks.append(worker.task)
+        return tasks
+
+    def is_busy(self, conn):
+        """Whether a handler of this connection runs or waits to be run."""
+        return conn in self.by_connection
+
+    def stop_reading(self):
+        """Lets connections that are paused stay so: the server stops."""
+        self.reads_on = False
+
+    def forget(self, conn):
+        """Lets go of the messages that wait for handlers of this connection; `None`: of all that are
+        over. There is no room for them."""
+        cdef Worker worker
+        if conn is not None:
+            worker = <Worker>self.by_connection.get(conn)
+            if worker is not None:
+                worker.forget(<Connection>conn)
+            return
+        for conn, worker in self.by_connection.items():
+            if worker.closing is not None:
+                worker.forget(<Connection>conn)
+
+    cdef int end(self, Connection conn, Worker worker) except -1:
+        """All handlers of a connection have run, or will never."""
+        del self.by_connection[conn]
+        worker.forget(conn)
+        if worker.closing is not None:
+            conn.engine.departed -= 1
+        return 0
+
+    def enqueue(self, conn, message):
+        """Has the `async` message handler called, after those that are under way."""
+        cdef Worker worker = <Worker>self.by_connection.get(conn)
+        if worker is None:
+            check(conn)
+            # It begins when all that was read with this message is there: one task for all of it.
+            self.by_connection[conn] = self.fresh_worker = Worker()
+            self.fresh = conn
+            self.fresh_message = message
+            return
+        worker.wait(<Connection>conn, message)
+        # It may have been too much for all of them together.
+        if worker.waiting is not None and (
+                len(worker.waiting) >= self.max_waiting or worker.size >= self.max_waiting_bytes):
+            worker.paused = True
+            self.engine.pause(conn)
+
+    def begin(self):
+        """Begins with the messages of the connection that has been read last.
+
+        The engine calls this when it has read from it, before it writes.
+        """
+        cdef Worker worker = self.fresh_worker
+        if worker is None:
+            return
+        conn, message = self.fresh, self.fresh_message
+        self.fresh = self.fresh_message = self.fresh_worker = None
+        coroutine = self._run(conn, worker, message)
+        message = None      # the handler's alone: it may be large
+        try:
+            worker.task = self.start(coroutine)
+        except EXITS:
+            raise
+        except BaseException as error:  # somebody's task factory
+            coroutine.close()
+            self.fail(conn, worker, error)
+            if conn in self.by_connection:
+                self.end(<Connection>conn, worker)
+
+    cdef object start(self, coroutine):
+        """Begins a coroutine in the turn that has its message: what it sends before it waits for
+        anything is written in that turn, too."""
+        if self.starter is None:
+            # The start handler has run by now: it may have set a task factory.
+            self.starter = eager_starter(self.loop, TASK_NAME)
+        return self.starter(coroutine)
+
+    def closed(self, conn, code, reason):
+        """Has the close handler called, after those of the messages before."""
+        cdef Worker worker = <Worker>self.by_connection.get(conn)
+        check(conn)
+        if worker is not None:
+            worker.closing = (code, reason)
+            (<Connection>conn).engine.departed += 1
+        elif self.on_close is None:
+            pass
+        elif self.on_close_is_async:
+            worker = self.by_connection[conn] = Worker()
+            worker.closing = (code, reason)
+            (<Connection>conn).engine.departed += 1
+            coroutine = self._run_close(conn, worker)
+            try:
+                worker.task = self.start(coroutine)
+            except EXITS:
+                raise
+            except BaseException:       # somebody's task factory
+                coroutine.close()
+                if conn in self.by_connection:
+                    self.end(<Connection>conn, worker)
+                raise
+        else:
+            return self.on_close(conn, code, reason)   # whose result the engine looks at
+
+    async def _run(self, Connection conn not None, Worker worker not None, message):
+        """Calls the message handler, for one message and those that wait by then."""
+        try:
+            while True:
+                try:
+                    await self.on_message(conn, message)
+                except EXITS:
+                    raise
+                except BaseException as error:      # the user's
+                    if self.is_abandoned(worker):
+                        raise
+                    self.engine.check_process("message", error)
+                    self.fail(conn, worker, error)
+                # A handler that closes its connection wants to hear nothing more of it.
+                if not worker.waiting or was_closed_here(conn):
+                    break
+                message = worker.next(<Connection>conn)
+                if (
+                    worker.paused
+                    and self.reads_on
+                    and len(worker.waiting) <= self.max_waiting // 2
+                    and worker.size <= self.max_waiting_bytes // 2
+                ):
+                    worker.paused = False
+                    self.engine.resume(conn)
+        except BaseException as error:
+            # SystemExit ends the server, in order: the close handler will be wanted.
+            self.end(<Connection>conn, worker)
+            if self.is_abandoned(worker):
+                raise
+            self.retrieve_exception()
+            self.engine.check_process("message", error)
+            if worker.closing is not None:
+                self.closed(conn, *worker.closing)
+            raise
+        if worker.task is not None:
+            # It has waited, so that it ends outside of the engine's turn, which looks after itself.
+            self.engine.check_process("message", None)
+        if worker.closing is None:
+            self.end(<Connection>conn, worker)
+        else:
+            await self._run_close(conn, worker)
+
+    async def _run_close(self, Connection conn not None, Worker worker not None):
+        """Ends the worker of a connection that is over, with the close handler."""
+        try:
+            if self.on_close is not None:
+                result = self.on_close(conn, *worker.closing)
+                if self.on_close_is_async:
+                    await result
+                else:
+                    check_result("on_close", result)
+            if worker.task is not None:
+                self.engine.check_process("close", None)
+        except EXITS as error:
+            self.retrieve_exception()
+            self.engine.check_process("close", error)
+            raise
+        except BaseException as error:      # the user's
+            if self.is_abandoned(worker):
+                raise
+            self.engine.check_process("close", error)
+            self.uncancel(error)
+            self.reports.callback_raised("close", error, conn)
+        finally:
+            self.end(<Connection>conn, worker)
+
+    cdef int fail(self, conn, Worker worker, error) except -1:
+        """Ends a connection whose message handler has raised, or was cancelled: 1011."""
+        self.uncancel(error)
+        worker.forget(<Connection>conn)
+        self.engine.fail(conn, INTERNAL_ERROR, "")
+        self.reports.callback_raised("message", error, conn)
+        return 0
+
+    cdef bint is_abandoned(self, Worker worker) except -1:
+        """Whether nobody runs the worker any more: what has been raised in it is the GeneratorExit of
+        the interpreter, which closes coroutines that are left."""
+        return self.loop.is_closed() or (
+            worker.task is not None and asyncio.current_task(self.loop) is not worker.task)
+
+    cdef int uncancel(self, error) except -1:
+        """Lets the task that was cancelled go on: what it has to do still, it does."""
+        task = asyncio.current_task(self.loop)
+        if task is not None and issubclass(type(error), asyncio.CancelledError):
+            while task.cancelling() > 0:
+                task.uncancel()
+        return 0
+
+    cdef int retrieve_exception(self) except -1:
+        """Has asyncio not complain of what ends the event loop: whoever runs that gets it, too."""
+        task = asyncio.current_task(self.loop)
+        if task is not None:    # it is closed outside of one
+            task.add_done_callback(asyncio.Task.exception)
+        return 0

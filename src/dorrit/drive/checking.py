@@ -1,0 +1,100 @@
+"""Finds what a server would stumble over at its start, without starting it (O3)."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dorrit.drive.application import Application
+from dorrit.drive.choice import loop_type
+from dorrit.drive.config_file import set_config_file
+from dorrit.drive.engine_settings import users_of
+from dorrit.errors import StartError
+from dorrit.process import leaving, status_client
+from dorrit.process.descriptors import open_standard_streams
+from dorrit.process.holdings import default_path
+from dorrit.process.listener import check_length
+from dorrit.process.privileges import check_group, check_user
+from dorrit.process.status import status_path
+from dorrit.settings import Settings, check_together, merge
+
+
+def prepare(
+    load: Callable[[], Application], given: Mapping[str, Any]
+) -> tuple[Application, Settings]:
+    """Load a server and merge its settings, which is the first step of every start.
+
+    Args:
+        load: Loads the server's own code.
+        given: The options that stood on the command line; see `dorrit.settings.given`.
+
+    Raises:
+        StartError: It can't be loaded, its settings don't fit each other, or it has no handlers.
+    """
+    set_config_file(given.get("config_file"))  # the server's file may look at it
+    application = load()
+    settings = merge(given, application.defaults)
+    set_config_file(settings.config_file)
+    check_together(settings)
+    application.check()
+    return application, settings
+
+
+def problems(load: Callable[[], Application], given: Mapping[str, Any]) -> list[StartError]:
+    """Return what a server would stumble over; nothing of it is called, and nothing made.
+
+    Whoever runs this need not be who will run the server.
+
+    Args:
+        load: Loads the server's own code, which runs as it does at every import.
+        given: The options that stood on the command line.
+    """
+    open_standard_streams()
+    found = []
+    application = None
+    settings = merge(given, {})
+    try:
+        application, settings = prepare(load, given)
+    except StartError as error:
+        found.append(error)
+    except SystemExit as error:
+        found.append(StartError(f"the server's code exits while it is loaded: {error.code}"))
+    for step in _steps(application, settings):
+        try:
+            step()
+        except StartError as error:
+            found.append(error)
+    return found
+
+
+def _steps(application: Application | None, settings: Settings) -> Iterator[Callable[[], object]]:
+    # As root, a server gets a user that nobody has chosen: there must be one, too.
+    if settings.user is not None or os.geteuid() == 0:
+        yield lambda: check_user(settings.user)
+    if settings.group is not None or os.geteuid() == 0:
+        yield lambda: check_group(settings.group)
+    yield lambda: users_of(settings)
+    path = settings.listen
+    if path is None and application is not None and application.name is not None:
+        path = default_path(application.name)
+    if path is not None:
+        listening = path
+        yield lambda: _check_lengths(listening)
+    if application is not None:
+        loaded = application
+        yield lambda: loop_type(loaded, settings)
+
+
+def _check_lengths(path: str) -> None:
+    check_length(path)
+    status_client.check_length(status_path(path))
+
+
+def report(found: list[StartError]) -> int:
+    """Print what was found, and have the process end soon; return its exit status."""
+    for problem in found:
+        sys.stderr.write(f"dorrit: {problem}\n")
+    status = max((problem.status for problem in found), default=0)
+    # Threads that the file has started are no reason to wait for ever.
+    leaving.leave_in_time(lambda: leaving.HURRIED, status)
+    return status

@@ -1,0 +1,124 @@
+"""Driver: one run of an application, and what each kind of it has in common."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dorrit.dispatch.callables import is_async
+from dorrit.dispatch.dispatcher import Events
+from dorrit.dispatch.lifecycle import Lifecycle, Observer
+from dorrit.drive.application import Application
+from dorrit.drive.make_engine import make_engine
+from dorrit.engine import Engine, Timer
+from dorrit.engine.reports import Reports
+from dorrit.settings import Settings
+
+
+class Driver:
+    """One run of an application: its engine, and the dispatcher that calls its functions.
+
+    Attributes:
+        application: What it runs.
+        settings: The settings with which it runs.
+        engine: The engine. Whoever made the driver closes it, by `close`.
+        reports: Takes what is to be logged.
+        lifecycle: What begins and ends with each connection.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        settings: Settings,
+        dispatcher: Events,
+        *observers: Observer,
+    ) -> None:
+        """Make the engine, which has no clients yet.
+
+        Args:
+            application: What is to be run.
+            settings: The settings.
+            dispatcher: Calls the application's functions.
+            *observers: Are told of the end of each connection, after those of its admission.
+
+        Raises:
+            StartError: A user that may connect does not exist.
+            OSError: There is no descriptor or memory left.
+        """
+        self.application = application
+        self.settings = settings
+        admission = application.admission(settings)
+        self.lifecycle: Lifecycle = Lifecycle(
+            dispatcher, admission.check, (*admission.observers, *observers)
+        )
+        self.engine: Engine
+        self.reports: Reports
+        self.engine, self.reports = make_engine(
+            settings,
+            self.lifecycle,
+            dispatcher.message,
+            application.names,
+            text_as_str=application.text_as_str,
+        )
+
+    def begin(self) -> None:
+        """Make this the one driver of the application.
+
+        Raises:
+            RuntimeError: It has another one.
+        """
+        if self.application.driver is not None:
+            raise RuntimeError("the server runs already")
+        self.application.driver = self
+
+    def close(self) -> None:
+        """Cut off what is left, and free everything."""
+        if self.application.driver is self:
+            self.application.driver = None
+        self.engine.close()
+
+    # What the application asks for
+
+    def every(self, seconds: float, function: Callable[[], object]) -> Timer:
+        """Have `function()` called each time that many seconds have passed since the last call."""
+        if is_async(function):
+            raise RuntimeError("the server has no event loop: add async functions before it runs")
+        return self.engine.every(seconds, function)
+
+    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401
+        """Have `function(*arguments)` called in the loop's thread, soon; from any thread."""
+        if is_async(function):
+            raise TypeError("the server has no event loop: none of its own functions is async")
+        self.engine.call_soon_threadsafe(function, *arguments)
+
+
+class ServerLoop(Protocol):
+    """The loop of a process that is a server, step by step, each to its end.
+
+    Attributes:
+        engine: The engine.
+    """
+
+    engine: Engine
+
+    def start(self) -> None:
+        """Run the start handler and begin to call periodic functions; no client is there yet."""
+        ...
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        ...
+
+    def stop(self) -> None:
+        """Let `run` return soon, or what comes after it not wait; for signal handlers."""
+        ...
+
+    def shutdown(self, timeout: float) -> None:
+        """End all connections in order, in `timeout` seconds or at a second `stop`."""
+        ...
+
+    def finish(self) -> None:
+        """Run the stop handler. What it raises goes to the caller."""
+        ...
+
+    def close(self) -> None:
+        """Cut off what is left, and free everything."""
+        ...
