@@ -91,6 +91,43 @@ def test_O5_while_it_stops_it_says_503_to_whom_it_has_accepted_but_not_answered(
     assert run.err.count("handshake refused, 503: the server stops") == 1
 
 
+def test_O5_a_server_that_is_full_says_so_without_a_record(servers: Servers) -> None:
+    run = servers.serve("", "--health", "/health", "-m", "2")
+    clients = [servers.connect() for _ in range(2)]
+    before = run.err
+    for _ in range(20):
+        answer = everything(servers.connect(GET))
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n")
+        assert answer.endswith(b"\r\n\r\nfull\n")
+    assert run.err == before
+    assert servers.connect().status == 503
+    run.until_logged("handshake refused, 503: ")
+    clients[0].close()
+    assert everything(servers.connect(GET)).endswith(b"\r\n\r\nok\n")
+    assert servers.connect().status == 101
+    assert run.err.count("handshake refused") == 1
+
+
+def test_O5_64_beyond_the_limit_are_heard_since_they_may_be_checks(servers: Servers) -> None:
+    servers.serve("", "--health", "/health", "-m", "1")
+
+    def silent() -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        servers.others.append(client)
+        client.settimeout(PATIENCE)
+        client.connect(os.fspath(servers.path))
+        return client
+
+    assert servers.connect().status == 101
+    for _ in range(63):
+        silent()
+    assert everything(servers.connect(GET)).endswith(b"\r\n\r\nfull\n")
+    last, one_more = silent(), silent()
+    assert one_more.recv(65536).startswith(b"HTTP/1.1 503 ")
+    last.sendall(GET)
+    assert last.recv(65536).endswith(b"\r\n\r\nfull\n")
+
+
 def test_O5_a_guest_answers_as_well(directory: Path, log: LogRecords) -> None:
     with (
         dorrit.listen(directory / "socket", health="/health") as guest,

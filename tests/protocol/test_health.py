@@ -24,7 +24,7 @@ def read(answer: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
-    ("stopping", "status", "said"), [(False, 200, b"ok\n"), (True, 503, b"stopping\n")]
+    ("trouble", "status", "said"), [(None, 200, b"ok\n"), ("stopping", 503, b"stopping\n")]
 )
 @pytest.mark.parametrize(
     "rest",
@@ -37,10 +37,10 @@ def read(answer: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
     ],
 )
 def test_O5_the_path_is_answered_whole_and_the_connection_closed(
-    method: str, stopping: bool, status: int, said: bytes, rest: str
+    method: str, trouble: str | None, status: int, said: bytes, rest: str
 ) -> None:
     head = f"{method} /health{rest}".encode()
-    answer = health_response(head, "/health", stopping=stopping)
+    answer = health_response(head, "/health", trouble)
     assert answer is not None
     response, content = read(answer, method)
     assert response.status_code == status
@@ -74,4 +74,4 @@ def test_O5_the_path_is_answered_whole_and_the_connection_closed(
     ],
 )
 def test_O5_what_asks_for_something_else_or_is_malformed_is_not(head: bytes) -> None:
-    assert health_response(head, "/health", stopping=False) is None
+    assert health_response(head, "/health", None) is None

@@ -42,6 +42,8 @@ cdef enum:
     ACCEPT_BUDGET = 64
     # Milliseconds to leave the listener alone when the system has no descriptor or memory left.
     ACCEPT_PAUSE = 100
+    # Clients beyond the limit whose requests are read first, since each may be a health check.
+    UNREAD = 64
 
 
 cdef int take_clients(Engine engine) except -1:
@@ -88,10 +90,7 @@ cdef Connection take_client(Engine engine, int descriptor):
         connection.deadline = deadline_in(engine, engine.limits.handshake_timeout)
         if len(engine.handshaking) > engine.limits.max_handshakes:
             forget_oldest_handshake(engine)
-        # One that has gone takes its place for as long as handlers run for it: who comes and
-        # goes can't have more of them than may be connected.
-        if engine.connections + engine.departed - <Py_ssize_t>len(
-                engine.lingerers) > engine.limits.max_connections:
+        if not has_room(engine):
             answer = refusal(*TOO_MANY_CONNECTIONS)
             engine.reports.refused(answer, connection)
             refuse_request(connection, answer.response())
@@ -100,6 +99,18 @@ cdef Connection take_client(Engine engine, int descriptor):
     except BaseException as error:
         give_up(engine, connection, error)
     return connection
+
+
+cdef bint has_room(Engine engine) noexcept:
+    """The last client that has come may stay, at least until its request has been read.
+
+    One that has gone takes its place for as long as handlers run for it: who comes and goes can't have
+    more of them than may be connected.
+    """
+    cdef Py_ssize_t most = engine.limits.max_connections
+    if engine.health is not None:
+        most += UNREAD
+    return engine.connections + engine.departed - <Py_ssize_t>len(engine.lingerers) <= most
 
 
 cdef int read_oldest_handshake(Engine engine) except -1:

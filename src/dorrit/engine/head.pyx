@@ -37,6 +37,7 @@ from dorrit.protocol.refusal import (
     HANDSHAKE_DEADLINE,
     OPEN_CALLBACK_RAISED,
     STOPPING,
+    TOO_MANY_CONNECTIONS,
     Refusal,
     bad_request,
     head_too_large,
@@ -158,10 +159,12 @@ cdef int upgrade(Connection connection, bytes head) except -1:
         connection.about = path_for_log(engine, request.target)
         if engine.shutting_down:
             raise refusal(*STOPPING)
+        if is_full(engine):
+            raise refusal(*TOO_MANY_CONNECTIONS)
         terms = negotiate(engine, request)
     except Refusal as answer:
         if engine.health is not None:
-            response = health_response(head, engine.health, stopping=engine.shutting_down)
+            response = health_response(head, engine.health, trouble_of(engine))
             if response is not None:
                 return refuse_request(connection, response)      # that is no refusal: nothing is logged
         return refuse(connection, answer)
@@ -192,6 +195,21 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     if connection.kept_request is not None and connection.descriptor >= 0:
         return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
     return 0
+
+
+cdef bint is_full(Engine engine) noexcept:
+    """There is no room for one that has asked. See `has_room` for those whose requests are not read
+    without a health check."""
+    return engine.health is not None and (
+        engine.connections + engine.departed - <Py_ssize_t>len(engine.lingerers)
+        - <Py_ssize_t>len(engine.handshaking) >= engine.limits.max_connections)
+
+
+cdef str trouble_of(Engine engine):
+    """Why no more clients should be sent here, in a word, or None."""
+    if engine.shutting_down:
+        return "stopping"
+    return "full" if is_full(engine) else None
 
 
 cdef str path_for_log(Engine engine, str target):

@@ -16,13 +16,13 @@ _HEAD: Final = (
 )
 
 
-def health_response(head: bytes, path: str, *, stopping: bool) -> bytes | None:
+def health_response(head: bytes, path: str, trouble: str | None) -> bytes | None:
     """Return the whole answer to a request that was refused as the opening of a WebSocket.
 
     Args:
         head: The request.
         path: Where the server says how it is.
-        stopping: It is about to stop: 503, so that nothing more is sent here.
+        trouble: Why nobody else should be sent here, in a word: 503 then. None: there is no reason.
 
     Returns:
         None if that is not what was asked.
@@ -33,7 +33,9 @@ def health_response(head: bytes, path: str, *, stopping: bool) -> bytes | None:
     method, target = asked
     if method not in ("GET", "HEAD") or target.partition("?")[0] != path:
         return None
-    status, content = ("503 Service Unavailable", "stopping\n") if stopping else ("200 OK", "ok\n")
+    status, content = "200 OK", "ok\n"
+    if trouble is not None:
+        status, content = "503 Service Unavailable", f"{trouble}\n"
     # RFC 9110 section 9.3.2: an answer to HEAD has no content, and the length that it would have.
     response = _HEAD.format(status, len(content)) + ("" if method == "HEAD" else content)
     return response.encode("ascii")

@@ -272,13 +272,14 @@ SETTINGS: Final = (
     Setting(
         "health", None, "PATH", None, str, url_path,
         "answer a plain GET of this path, such as /health, with 200, or 503 while the server "
-        "stops, and without a line in the log: for the checks of a load balancer",
+        "is full or stops, and without a line in the log: for the checks of a load balancer",
         engine="Limits",
         manual="""
             Answer a plain GET or HEAD of this path, such as
             .Pa /health ,
-            with HTTP status 200, or 503 while the server stops, and close the connection:
-            for the checks of a load balancer.
+            with HTTP status 200, or 503 while the server has as many connections as it may
+            have, or stops, and close the connection: for the checks of a load balancer,
+            which then sends nobody else here.
             It may be HTTP/1.0 and have no
             .Li Host .
             Such a request is not logged, and no handler hears of it; what asks for a
