@@ -86,6 +86,7 @@ settings: ServerSettings = {
     "ping_interval": 0,
     "ping_timeout": 20,
     "idle_timeout": 0,
+    "max_lifetime": 0,
     "max_waiting": 16,
     "stop_grace": 5,
     "event_loop": "auto",

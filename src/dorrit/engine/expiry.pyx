@@ -1,12 +1,12 @@
 # cython: language_level=3, freethreading_compatible=False
 """How long an OPEN connection may go on, and the pings that it gets meanwhile."""
 
-from libc.stdint cimport UINT64_MAX, uint16_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint16_t, uint32_t, uint64_t
 
 from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds
-from dorrit.engine.clock cimport DEADLINE_STEP, deadline_in, quarters
+from dorrit.engine.clock cimport DEADLINE_STEP, deadline_in, hundredths, quarters
 from dorrit.engine.engine cimport Engine
-from dorrit.engine.life cimport fail
+from dorrit.engine.life cimport close_in_order, fail
 from dorrit.engine.ping cimport put_ping
 
 from dorrit.protocol.closing import CloseCode
@@ -27,7 +27,16 @@ cdef int expire(Connection connection) except -1:
     cdef uint64_t now = dorrit_monotonic_milliseconds()
     cdef uint64_t idle_end = UINT64_MAX
     cdef uint64_t silent_end = UINT64_MAX
+    cdef uint64_t life_end = UINT64_MAX
     cdef uint64_t first
+    if engine.limits.max_lifetime > 0:
+        # Since its beginning was noted, a part of a hundredth of a second may have passed less.
+        life_end = now - 10 * <uint64_t><uint32_t>(hundredths() - connection.opened)
+        life_end += engine.limits.max_lifetime + 10
+        if life_end <= now:
+            engine.reports.timed_out("it has lasted as long as it may", connection)
+            return close_in_order(
+                connection, TIMEOUT, "the connection has lasted as long as it may")
     if engine.limits.idle_timeout > 0:
         idle_end = end_of(connection.active, engine.limits.idle_timeout)
         if idle_end <= now and engine.is_busy is not None and engine.is_busy(connection):
@@ -54,7 +63,7 @@ cdef int expire(Connection connection) except -1:
         if connection.pinged:
             # The answer may come any time, and the next ping is due this long after it.
             silent_end = min(silent_end, now + engine.limits.ping_interval)
-    first = min(idle_end, silent_end)
+    first = min(life_end, idle_end, silent_end)
     connection.deadline = 0 if first == UINT64_MAX else deadline_in(engine, first - now)
     return 0
 

@@ -31,6 +31,7 @@ cdef struct CLimits:
     uint64_t ping_interval  # milliseconds
     uint64_t ping_timeout  # milliseconds
     uint64_t idle_timeout  # milliseconds
+    uint64_t max_lifetime  # milliseconds
     bint keep_requests
     # end of fields
 
@@ -62,6 +63,7 @@ cdef inline int limits_take(CLimits *limits, values) except -1:
     limits.ping_interval = milliseconds_of(values.ping_interval)
     limits.ping_timeout = milliseconds_of(values.ping_timeout)
     limits.idle_timeout = milliseconds_of(values.idle_timeout)
+    limits.max_lifetime = milliseconds_of(values.max_lifetime)
     limits.keep_requests = values.keep_requests
     # end of values
     return 0

@@ -50,6 +50,7 @@ class Limits:
     ping_interval: float = field(default=0.0, metadata=_range(0, 86400))
     ping_timeout: float = field(default=20.0, metadata=_range(0, 86400))
     idle_timeout: float = field(default=0.0, metadata=_range(0, 86400))
+    max_lifetime: float = field(default=0.0, metadata=_range(0, 604800))
     keep_requests: bool = False
     # end of limits
 

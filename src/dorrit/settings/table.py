@@ -549,6 +549,16 @@ SETTINGS: Final = (
             0 means that none is closed for this.""",
     ),
     Setting(
+        "max_lifetime", None, "SECONDS", 0.0, float | int, Seconds(0.25, 604800, zero=True),
+        "close a client this long after it was accepted, whatever it does, 0.25 to 604800, so that "
+        "it has to come again and be asked who it is; 0: never",
+        engine="CLimits",
+        limit=Limit(
+            "3008; 0: no limit", "clients that stay when what let them in (a cookie) is over",
+            "`tests/engine/test_expiry.py`",
+        ),
+    ),
+    Setting(
         "max_waiting", None, "N", 16, int, WholeNumber(1, 10_000),
         "messages of one client that may wait while an async handler runs for it, 1 to 10000; then "
         "the server stops reading from it",

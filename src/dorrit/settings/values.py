@@ -47,6 +47,7 @@ class Settings:
     ping_interval: float = 0.0
     ping_timeout: float = 20.0
     idle_timeout: float = 0.0
+    max_lifetime: float = 0.0
     max_waiting: int = 16
     stop_grace: float = 5.0
     event_loop: str = "auto"
@@ -94,6 +95,7 @@ class ServerSettings(TypedDict, total=False):
     ping_interval: float
     ping_timeout: float
     idle_timeout: float
+    max_lifetime: float
     max_waiting: int
     stop_grace: float
     event_loop: str
