@@ -43,6 +43,7 @@ lint: build
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.prose
 
 # What the settings say in several places; then the reference, from the docstrings, and the requirements.
 docs:

@@ -400,7 +400,7 @@ def _setting(setting: Setting) -> list[str]:
 
 
 def main() -> None:
-    """Write the pages, and remove what is no page any more."""
+    """Write the pages, and remove what is not a page any more."""
     pages = Reference().pages()
     REFERENCE.mkdir(exist_ok=True)
     for path in REFERENCE.iterdir():

@@ -329,7 +329,7 @@ def test_settings_that_do_not_fit_each_other_are_refused_as_when_it_runs(app: Se
 
 @pytest.mark.parametrize("target", ["chat?x=1", "", "/a b", "/a\tb", "/a#b", "/a\r\nX: y", "/\x7f"])
 def test_a_target_is_a_path_with_a_query(target: str, app: Server, directory: Path) -> None:
-    with pytest.raises(ValueError, match="is no path with a query"):
+    with pytest.raises(ValueError, match="is not a path with a query"):
         connect(directory / "socket", target)
     with serve(app) as server, pytest.raises(ValueError, match=r"/chat\?room=7, a space is %20"):
         server.connect(target)

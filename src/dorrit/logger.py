@@ -161,4 +161,4 @@ def _own_logger() -> OwnLogger:
 
 
 logger: Final = _own_logger()
-"""It."""
+"""The logger that dorrit writes to."""

@@ -109,7 +109,7 @@ class AsyncClient:
     ) -> None:
         """Describe it; ``async with`` connects."""
         if not re.fullmatch(r"/[^\x00-\x20\x7f#]*", target):
-            raise ValueError(f"{target!r} is no path with a query: /chat?room=7, a space is %20")
+            raise ValueError(f"{target!r} is not a path with a query: /chat?room=7, a space is %20")
         self._make = make
         self._headers = dict(headers or {})
         self._protocol = ClientProtocol(
@@ -532,7 +532,7 @@ def serve(server: Server, **settings: Unpack[ServerSettings]) -> Serving:
         **settings: They go before the server's own, as the command line would.
 
     Raises:
-        TypeError: It is no server, or there is no such setting.
+        TypeError: It is not a server, or there is no such setting.
         ValueError: A setting is out of range.
         StartError: The settings do not fit each other.
     """

@@ -191,7 +191,9 @@ def test_a_handler_is_no_setting(event: str, directory: Path) -> None:
     if event in ("start", "stop"):
         makes.append(functools.partial(dorrit.listen, directory / "socket"))
     for make in makes:
-        with pytest.raises(TypeError, match=rf"on_{event} is no setting: .* \(@app\.on_{event}\)"):
+        with pytest.raises(
+            TypeError, match=rf"on_{event} is not a setting: .* \(@app\.on_{event}\)"
+        ):
             make(**{f"on_{event}": any_handler})
 
 
@@ -376,7 +378,7 @@ def test_O6_a_method_that_is_named_nearly_as_a_handler_is_refused() -> None:
         def on_mesage(self, conn: Connection, message: str) -> None: ...
 
     with pytest.raises(
-        TypeError, match=r"^Chat\.on_mesage is no handler, nothing .* did you mean on_message\?$"
+        TypeError, match=r"^Chat\.on_mesage is not a handler, nothing .* did you mean on_message\?$"
     ):
         Chat()
 

@@ -309,7 +309,7 @@ def test_status_2_is_a_wrong_command_line(command: str) -> None:
 def test_a_timeout_that_cannot_be_is_a_wrong_command_line(value: str) -> None:
     result = Result("stop", "chat", f"--timeout={value}")
     assert result.status == 2
-    assert f"{value!r} is no number of seconds from 0 to 86400" in result.err
+    assert f"{value!r} is not a number of seconds from 0 to 86400" in result.err
 
 
 # stop

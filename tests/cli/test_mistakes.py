@@ -42,7 +42,7 @@ def picture(directory: Path) -> dict[str, object]:
         ),
         (
             ["-b", "abc"],
-            "argument -b/--buffer-size: 'abc' is no whole number from 10 to 65540",
+            "argument -b/--buffer-size: 'abc' is not a whole number from 10 to 65540",
         ),
         (
             ["-m", "0"],
@@ -50,7 +50,7 @@ def picture(directory: Path) -> dict[str, object]:
         ),
         (
             ["-m", "-1"],
-            "argument -m/--max-connections: '-1' is no whole number from 1 to 10000000",
+            "argument -m/--max-connections: '-1' is not a whole number from 1 to 10000000",
         ),
         (
             ["-l", "relative"],
@@ -159,8 +159,8 @@ def test_a_file_of_another_kind(servers: Servers, name: str, prefix: str) -> Non
     (servers.directory / name).write_text("hello")
     [line] = fails(servers, prefix + name, "-x", status=1)
     assert line == (
-        f"dorrit: {name}: this is no Python file: a server is a file whose name ends with .py, or "
-        "the dotted name of a module"
+        f"dorrit: {name}: this is not a Python file: a server is a file whose name ends with .py, "
+        "or the dotted name of a module"
     )
 
 
@@ -257,12 +257,12 @@ forgetful = Forgetful()
     [
         ("objects.py", 2, "objects.py: there are several servers: say which, :app or :forgetful"),
         ("objects.py:ap", 1, "objects.py: there is no ap; did you mean :app?"),
-        ("objects.py:", 2, "objects.py:: '' is no name of an object"),
-        ("objects.py:a-b", 2, "objects.py:a-b: 'a-b' is no name of an object"),
+        ("objects.py:", 2, "objects.py:: '' is not the name of an object"),
+        ("objects.py:a-b", 2, "objects.py:a-b: 'a-b' is not the name of an object"),
         (
             "objects.py:number",
             1,
-            "objects.py:number is no dorrit.Server but a int; did you mean :app?",
+            "objects.py:number is not a dorrit.Server but a int; did you mean :app?",
         ),
         (
             "objects:Chat",
@@ -272,7 +272,7 @@ forgetful = Forgetful()
         (
             "objects.py:app.name",
             1,
-            "objects.py:app.name is no dorrit.Server but a str; did you mean :app?",
+            "objects.py:app.name is not a dorrit.Server but a str; did you mean :app?",
         ),
         (
             "objects.py:forgetful",

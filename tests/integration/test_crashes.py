@@ -484,7 +484,7 @@ def test_R28_a_handler_of_the_servers_own_is_respected(foreground: Servers, hand
     server = foreground.serve(file)
     client = foreground.connect()
     client.send("x")
-    if first == "signal.SIG_DFL":  # that is no handler
+    if first == "signal.SIG_DFL":  # that is not a handler
         assert client.ended()
         until(lambda: "crashed: SIGBUS" in server.err, "the restart")
     else:

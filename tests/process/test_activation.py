@@ -111,7 +111,7 @@ def test_a_number_that_is_none_is_an_error(path: Path, count: str) -> None:
     with listening(path) as handed:
         told = activated(handed, LISTEN_FDS=count)
     assert told[0].startswith("LISTEN_FDS='")
-    assert told[0].endswith(" is no number of descriptors 1")
+    assert told[0].endswith(" is not a number of descriptors 1")
     assert len(told[0]) < 100
     assert told[1] == "[]"
 
@@ -127,14 +127,14 @@ def refusal(handed: socket.socket | int | None) -> str:
 
 def test_what_is_no_listening_unix_stream_socket_is_refused(path: Path) -> None:
     with path.with_suffix(".file").open("w") as file:
-        assert refusal(file.fileno()) == "is no socket"
+        assert refusal(file.fileno()) == "is not a socket"
     with socket.socket(socket.AF_INET) as handed:
         handed.bind(("127.0.0.1", 0))
         handed.listen()
-        assert refusal(handed) == "is no UNIX-domain socket: ListenStream= must be a path"
+        assert refusal(handed) == "is not a UNIX-domain socket: ListenStream= must be a path"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as handed:
         handed.bind(str(path))
-        expected = "is no stream socket: use ListenStream= in the socket unit"
+        expected = "is not a stream socket: use ListenStream= in the socket unit"
         assert refusal(handed) == expected
     first, second = socket.socketpair()
     with first, second:

@@ -269,7 +269,7 @@ def test_a_symbolic_link_is_not_followed(directory: Path) -> None:
 
 def test_what_is_no_file_is_no_pid_file(directory: Path) -> None:
     os.mkfifo(directory / "chat.pid")
-    with pytest.raises(StatusError, match="it is no regular file"):
+    with pytest.raises(StatusError, match="it is not a regular file"):
         find("chat", str(directory))
 
 
@@ -321,7 +321,7 @@ def test_R27_its_janitor_is_waited_for_as_well(
     assert files(directory) == ["chat.pid", "chat.socket", "chat.status"]
     with find("chat", str(directory)) as server:
         assert server.stop(PATIENCE)
-    # The socket is no file of this janitor's.
+    # The socket is not a file of this janitor's.
     assert files(directory) == ["chat.socket"]
 
 
@@ -515,7 +515,7 @@ def test_what_is_no_record_is_left_alone(
     file = path_of("chat", directory)
     make(file)
     inode = os.lstat(file).st_ino
-    with pytest.raises(StartError, match="it is no regular file; it was left as it is"):
+    with pytest.raises(StartError, match="it is not a regular file; it was left as it is"):
         RecordFile(file, record)
     assert os.lstat(file).st_ino == inode
     assert files(directory) == ["chat.command"]

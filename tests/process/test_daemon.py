@@ -179,7 +179,7 @@ def test_R22_a_status_that_is_none_of_a_failure_is_refused(daemons: Daemons) -> 
         """
     )
     assert run.wait() == 3
-    assert run.said == [f"{number} is no exit status of a failure" for number in (0, -1, 256)]
+    assert run.said == [f"{number} is not an exit status of a failure" for number in (0, -1, 256)]
 
 
 @pytest.mark.parametrize(

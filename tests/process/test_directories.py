@@ -65,7 +65,7 @@ def test_R25_what_is_no_directory_is_one_line(directory: Path) -> None:
     (directory / "file").touch()
     (directory / "loop").symlink_to("loop")
     for name, reason in (
-        ("file", f"{directory}/file is no directory"),
+        ("file", f"{directory}/file is not a directory"),
         ("none", "No such file or directory: it must be a directory"),
         ("none/inner", "No such file or directory: it must be a directory"),
         ("loop", "too many symbolic links: it must be a directory"),

@@ -153,7 +153,7 @@ def expect_ignored(left: Left, why: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "-1", "3.0", "٣", " 3", "9" * 10, "9" * 5000, "x"])
 def test_R29_a_value_that_is_no_number_is_ignored(value: str) -> None:
-    with pytest.raises(NoHandoverError, match="is no descriptor's number"):
+    with pytest.raises(NoHandoverError, match="is not a descriptor's number"):
         take_over(value)
 
 
@@ -163,14 +163,14 @@ def test_R29_a_descriptor_that_is_not_open_is_ignored() -> None:
 
 
 def test_R29_a_file_that_has_a_name_is_ignored() -> None:
-    with tempfile.NamedTemporaryFile() as file, pytest.raises(NoHandoverError, match="no file"):
+    with tempfile.NamedTemporaryFile() as file, pytest.raises(NoHandoverError, match="not a file"):
         take_over(str(file.fileno()))
 
 
 def test_R29_a_pipe_is_ignored() -> None:
     reader, writer = os.pipe()
     try:
-        with pytest.raises(NoHandoverError, match="no file"):
+        with pytest.raises(NoHandoverError, match="not a file"):
             take_over(str(reader))
     finally:
         os.close(reader)

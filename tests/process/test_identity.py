@@ -1,4 +1,4 @@
-"""A server is no number: what has its pid, when it has ended, is left alone.
+"""A server is not a number: what has its pid, when it has ended, is left alone.
 
 Each test runs in a PID namespace of its own, whose next pid can be chosen.
 """

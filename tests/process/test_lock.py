@@ -227,7 +227,7 @@ def test_R24_what_is_no_regular_file_is_left(path: Path) -> None:
     path.rmdir()
     os.mkfifo(path)
     for call in (Lock, holder):
-        with pytest.raises(StartError, match=f"^{path}: it is no regular file; it was left"):
+        with pytest.raises(StartError, match=f"^{path}: it is not a regular file; it was left"):
             call(path)
     assert path.is_fifo()
 
@@ -324,7 +324,7 @@ def test_R29_the_next_image_goes_on_with_it(path: Path) -> None:
 def test_R29_what_is_no_lock_is_not_adopted(path: Path) -> None:
     reader, writer = os.pipe()
     try:
-        with pytest.raises(StartError, match=r"it is no regular file; it was left as it is$"):
+        with pytest.raises(StartError, match=r"it is not a regular file; it was left as it is$"):
             Lock.adopt(reader, path)
     finally:
         os.close(reader)

@@ -150,7 +150,7 @@ def test_R27_after_a_mistake_the_signals_come_as_ever(
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert VARIABLE not in os.environ
-    assert "ignored: 'x' is no descriptor's number" in log.text
+    assert "ignored: 'x' is not a descriptor's number" in log.text
 
 
 def nobodys_server(start: Starter) -> tuple[Server, Path]:

@@ -230,7 +230,7 @@ def test_R28_a_variable_by_mistake_is_ignored_and_gone(directory: Path) -> None:
         print(restart.inherited(), VARIABLE in os.environ)
         """,
     )
-    assert told[0].endswith("is no number") or "by mistake and ignored" in told[0]
+    assert told[0].endswith("is not a number") or "by mistake and ignored" in told[0]
     assert told[-1] == "None False"
 
 

@@ -154,12 +154,12 @@ def test_what_cannot_be_is_no_status(status: Status, values: dict[str, Any]) -> 
     [
         (b"", "it is empty"),
         (b"{}", "its end is missing"),
-        (b"HTTP/1.1 400 Bad Request\r\n", "it is no JSON"),
-        (b"\xff\n", "it is no JSON"),
-        (b"[" * 2000 + b"\n", "it is no JSON"),
-        (b"1" * 2000 + b"\n", "it is no object"),
-        (b"[]\n", "it is no object"),
-        (b"null\n", "it is no object"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "it is not JSON"),
+        (b"\xff\n", "it is not JSON"),
+        (b"[" * 2000 + b"\n", "it is not JSON"),
+        (b"1" * 2000 + b"\n", "it is not a JSON object"),
+        (b"[]\n", "it is not a JSON object"),
+        (b"null\n", "it is not a JSON object"),
         (b"{}\n", "name is missing or wrong"),
         (b" " * ANSWER_MAX + b"\n", "it has more than"),
     ],
@@ -379,7 +379,7 @@ def make_file(path: str) -> None:
 def test_what_is_no_socket_is_left_alone(path: str, make: Callable[[str], None]) -> None:
     make(path)
     before = os.lstat(path)
-    with pytest.raises(StartError, match="there is something that is no socket; it was left"):
+    with pytest.raises(StartError, match="there is something that is not a socket; it was left"):
         StatusSocket(path)
     after = os.lstat(path)
     assert (after.st_ino, after.st_mode, after.st_size) == (
@@ -554,7 +554,7 @@ def test_one_byte_now_and_then_does_not_keep_us_longer(path: str, status: Status
 
 def test_something_else_that_answers_there_is_no_server(path: str, status: Status) -> None:
     for answer, reason in [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it is no JSON"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it is not JSON"),
         (b"x" * 10_000_000, f"it has more than {ANSWER_MAX} bytes"),
         (b"", "it is empty"),
         (altered(status, pid=1) + b"\n", f"process {os.getpid()} says that it is process 1"),
@@ -562,7 +562,7 @@ def test_something_else_that_answers_there_is_no_server(path: str, status: Statu
     ]:
         with (
             impostor(path, answer),
-            pytest.raises(StatusError, match=f"this is no status of a dorrit server: {reason}"),
+            pytest.raises(StatusError, match=f"this is not a status of a dorrit server: {reason}"),
         ):
             query(path)
         Path(path).unlink()

@@ -85,7 +85,7 @@ def test_what_is_malformed_is_an_error(line: str) -> None:
 
 @pytest.mark.parametrize("value", ["", " ", "1 ", "a/b", "é", "a,b", 'a\\"b', "a;b"])
 def test_a_quoted_value_must_be_a_token(value: str) -> None:
-    with pytest.raises(ValueError, match="a quoted value that is no token"):
+    with pytest.raises(ValueError, match="a quoted value that is not a token"):
         parse_extensions([f'foo; a="{value}"'])
 
 

@@ -295,7 +295,7 @@ def test_R2_the_preface_of_http_2_is_answered_505_with_a_hint() -> None:
         pytest.param(b"X\t: a", id="tab before the colon"),
         pytest.param(b": a", id="empty name"),
         pytest.param(b"X", id="no colon"),
-        pytest.param(b"X(y): a", id="name that is no token"),
+        pytest.param(b"X(y): a", id="name that is not a token"),
         pytest.param(b"X y: a", id="space in the name"),
         pytest.param(b"X\xe9: a", id="name beyond ASCII"),
         pytest.param(b"X\x00: a", id="NUL in the name"),
@@ -731,7 +731,7 @@ def test_the_extension_that_was_agreed_on_is_in_the_answer() -> None:
 def test_R2_a_subprotocol_that_is_no_token_is_refused(offered: str) -> None:
     error = refused(head(f"Sec-WebSocket-Protocol: {offered}"))
     assert error.status == 400
-    assert "Sec-WebSocket-Protocol field has an element that is no token" in error.reason
+    assert "Sec-WebSocket-Protocol field has an element that is not a token" in error.reason
 
 
 # Real clients.

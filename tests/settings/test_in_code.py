@@ -73,7 +73,7 @@ def test_only_what_code_gives_is_returned() -> None:
         ({"origins": "same"}, "Server() has no setting 'origins': did you mean origin?"),
         (
             {"on_x": 7},
-            "on_x is no setting: it is a decorator (@app.on_x), or a method of a subclass",
+            "on_x is not a setting: it is a decorator (@app.on_x), or a method of a subclass",
         ),
         ({"quux": 7}, "Server() has no setting 'quux'"),
         ({"buffer_size": "100"}, "buffer_size must be int, not str"),
@@ -129,7 +129,7 @@ def test_a_path_of_bytes_is_a_type_error() -> None:
     ("in_code", "reason"),
     [
         ({"buffer_size": 7}, "buffer_size: 7 is out of range: it must be 10 to 65540"),
-        ({"buffer_size": -1}, "buffer_size: '-1' is no whole number from 10 to 65540"),
+        ({"buffer_size": -1}, "buffer_size: '-1' is not a whole number from 10 to 65540"),
         ({"max_pending_bytes": 2**31},
          "max_pending_bytes: 2147483648 is out of range: it must be 0 to 2147483647"),
         ({"listen": "a"}, "listen: 'a' is not absolute: it must begin with /"),
@@ -153,10 +153,10 @@ def test_a_path_of_bytes_is_a_type_error() -> None:
         ({"idle_timeout": 1e22},
          "idle_timeout: 10000000000000000000000 is out of range: it must be 0.25 to 86400, or 0"),
         ({"idle_timeout": float("nan")},
-         "idle_timeout: 'nan' is no number of seconds, such as 20 or 0.5"),
+         "idle_timeout: 'nan' is not a number of seconds, such as 20 or 0.5"),
         ({"idle_timeout": float("inf")},
-         "idle_timeout: 'inf' is no number of seconds, such as 20 or 0.5"),
-        ({"stop_grace": -0.5}, "stop_grace: '-0.5' is no number of seconds, such as 20 or 0.5"),
+         "idle_timeout: 'inf' is not a number of seconds, such as 20 or 0.5"),
+        ({"stop_grace": -0.5}, "stop_grace: '-0.5' is not a number of seconds, such as 20 or 0.5"),
     ],
 )  # fmt: skip
 def test_a_value_in_code_is_held_to_the_ranges_of_the_command_line(

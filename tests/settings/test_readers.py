@@ -35,7 +35,7 @@ def test_the_range_stands_in_the_help_and_in_the_manual(setting: Setting) -> Non
 @pytest.mark.parametrize("name", ["ping_interval", "ping_timeout", "idle_timeout", "stop_grace"])
 def test_seconds_are_digits_with_at_most_one_dot(name: str, text: str) -> None:
     with pytest.raises(
-        ValueError, match=r" is no number of seconds, such as 20 or 0\.5$"
+        ValueError, match=r" is not a number of seconds, such as 20 or 0\.5$"
     ) as raised:
         BY_NAME[name].read(text)
     assert str(raised.value).startswith(repr(text))

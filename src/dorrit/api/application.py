@@ -122,7 +122,7 @@ def check_name(name: str) -> None:
     """Look whether a server can have a name (R13).
 
     Raises:
-        TypeError: It is no str.
+        TypeError: It is not a str.
         ValueError: It is empty, or has a slash or a NUL character in it.
     """
     if not isinstance(name, str):

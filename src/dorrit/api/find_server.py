@@ -20,7 +20,7 @@ def find_server(server: str) -> Application:
             of the five functions needs no name.
 
     Raises:
-        StartError: It can't be loaded, or it is no server.
+        StartError: It can't be loaded, or it is not a server.
     """
     place, name = split(server)
     module = import_module(place)
@@ -54,7 +54,7 @@ def _find(module: ModuleType, place: str, name: str) -> Server:
     found: object = module
     for part in name.split("."):
         if not part.isidentifier():
-            raise StartError(f"{place}:{name}: {name!r} is no name of an object", status=2)
+            raise StartError(f"{place}:{name}: {name!r} is not the name of an object", status=2)
         try:
             found = getattr(found, part)
         except AttributeError:
@@ -66,7 +66,7 @@ def _find(module: ModuleType, place: str, name: str) -> Server:
             f"{place}:{name} is a class: make an object of it there (app = {name}()), and name that"
         )
     raise StartError(
-        f"{place}:{name} is no dorrit.Server but a {type(found).__name__}{_advice(module)}"
+        f"{place}:{name} is not a dorrit.Server but a {type(found).__name__}{_advice(module)}"
     )
 
 

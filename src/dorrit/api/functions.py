@@ -66,7 +66,7 @@ def ws_set_name(name: str) -> None:
         name: A part of a file's name.
 
     Raises:
-        TypeError: `name` is no str.
+        TypeError: `name` is not a str.
         ValueError: It is empty, or has a slash or a NUL character in it.
         RuntimeError: The server runs already.
     """
@@ -87,7 +87,7 @@ def ws_set_periodic(func: Callable[[], object], seconds: float) -> None:
         seconds: More than 0, at most 1e9; fractions are allowed, milliseconds count.
 
     Raises:
-        TypeError: `func` can't be called, or `seconds` is no number.
+        TypeError: `func` can't be called, or `seconds` is not a number.
         ValueError: `seconds` is out of range.
     """
     if not callable(func):
@@ -173,7 +173,7 @@ class FiveFunctions(Application):
         check_result("ws_exit_func", self._exit_func(), may_be_async=False)
 
     def set_periodic(self, seconds: float, function: Callable[[], object]) -> None:
-        """Have this called periodically, and not what was set before."""
+        """Call this function periodically, instead of the one that was set before."""
         self.periodic.clear()
         self.periodic.append(Periodic(seconds, function))
         if self.driver is not None:

@@ -34,8 +34,8 @@ class Reject(DorritError):  # noqa: N818 - it is an answer, more than an error
                 ``Content-Type`` is ``text/plain; charset=utf-8``, unless `headers` has another.
 
         Raises:
-            TypeError: The status is no int, a header field is no pair of str, or the body is of
-                another type.
+            TypeError: The status is not an int, a header field is not a pair of str, or the body is
+                of another type.
             ValueError: The status is out of range, a header field can't be sent, or there is a body
                 and the status is 304, which allows none.
         """

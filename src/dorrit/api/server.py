@@ -86,7 +86,7 @@ class Server:
                 with underscores. What the command line says goes before them.
 
         Raises:
-            TypeError: The name is no str, or there is no such setting.
+            TypeError: The name is not a str, or there is no such setting.
             ValueError: The name can't be one, or a setting is out of range.
         """
         if name is not None:
@@ -198,7 +198,7 @@ class Server:
             seconds: More than 0, at most 1e9; milliseconds count.
 
         Raises:
-            TypeError: `seconds` is no number.
+            TypeError: `seconds` is not a number.
             ValueError: It is out of range.
         """
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
@@ -311,7 +311,7 @@ def _check_names(kind: type[Server]) -> None:
                 if similar:
                     hint = f"did you mean {similar[0]}?"
                 raise TypeError(
-                    f"{kind.__name__}.{name} is no handler, nothing would call it: {hint}"
+                    f"{kind.__name__}.{name} is not a handler, nothing would call it: {hint}"
                 )
 
 
@@ -319,11 +319,11 @@ def application_of(server: Server, file: str | None = None) -> Application:
     """Return what runs in a server.
 
     Args:
-        server: It.
+        server: What a user has made.
         file: Where it is defined, if that is known.
 
     Raises:
-        TypeError: It is no server.
+        TypeError: It is not a server.
         RuntimeError: It is of a class that has left out what `Server` does when it is made.
     """
     if not isinstance(server, Server):

@@ -84,7 +84,7 @@ def stop(server: Server, arguments: argparse.Namespace, spent: float) -> bool:
     """Stop a server, and say what happened; return whether it has ended.
 
     Args:
-        server: It.
+        server: The server that runs.
         arguments: What the parser of `add_arguments` made.
         spent: Seconds of the timeout that have passed.
     """
@@ -106,6 +106,6 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= TIMEOUT_MAX:
-        message = f"{text!r} is no number of seconds from 0 to {TIMEOUT_MAX:g}"
+        message = f"{text!r} is not a number of seconds from 0 to {TIMEOUT_MAX:g}"
         raise argparse.ArgumentTypeError(message)
     return seconds

@@ -208,7 +208,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
         RFC 6455 section 10.2: "Servers that are not intended to process input from any web page but
         only for certain sites SHOULD verify the |Origin| field is an origin they expect." Without
-        the header the client is no browser, and may do what it likes anyway.
+        the header the client is not a browser, and may do what it likes anyway.
         """
         origins = [origin.strip() for origin in self.headers.get_all("Origin", [])]
         own = {f"http://{host}" for host in self.server.hosts}

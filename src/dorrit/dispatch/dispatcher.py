@@ -75,7 +75,7 @@ class AsyncDispatcher(Events, Protocol):
         ...
 
     def is_busy(self, conn: Connection) -> bool:
-        """Tell whether a message of this client is being handled: that is no idle time."""
+        """Tell whether a message of this client is being handled: that is not idle time."""
         ...
 
     def is_opening(self, conn: Connection) -> bool:
@@ -105,7 +105,7 @@ class Host:
     Attributes:
         engine: The engine, for pausing, resuming and failing connections.
         reports: Takes what the functions raise.
-        tasks: Makes the tasks that are no connection's worker.
+        tasks: Makes the tasks that are not connections's worker.
         answer: Called with a connection for which `opened` has returned `PENDING`, and a `Refusal`,
             or None to accept the client.
     """

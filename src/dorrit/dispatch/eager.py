@@ -18,7 +18,7 @@ def eager_starter(loop: asyncio.AbstractEventLoop, name: str) -> Starter:
     Somebody's own task factory is respected: its tasks begin when it says.
 
     Args:
-        loop: It runs.
+        loop: The event loop, which runs.
         name: What the tasks are called.
     """
     if loop.get_task_factory() is not None:

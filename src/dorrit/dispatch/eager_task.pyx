@@ -125,7 +125,7 @@ cdef class EagerStarter:
     """Takes the first steps of coroutines in an event loop of asyncio's kind.
 
     Args:
-        loop: It runs. Attributes can be set in it.
+        loop: The event loop, which runs. Attributes can be set in it.
         name: What the tasks are called.
 
     The coroutines have copies of the context in which this is made.

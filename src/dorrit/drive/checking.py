@@ -95,6 +95,6 @@ def report(found: list[StartError]) -> int:
     for problem in found:
         sys.stderr.write(f"dorrit: {problem}\n")
     status = max((problem.status for problem in found), default=0)
-    # Threads that the file has started are no reason to wait for ever.
+    # Threads that the file has started are not a reason to wait for ever.
     leaving.leave_in_time(lambda: leaving.HURRIED, status)
     return status

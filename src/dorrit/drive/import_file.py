@@ -14,8 +14,8 @@ from dorrit.errors import StartError, reason_of
 from dorrit.raised import EXITS, exc_info, summary_of
 
 NO_PYTHON_FILE: Final = (
-    "this is no Python file: a server is a file whose name ends with .py, or the dotted name of a "
-    "module"
+    "this is not a Python file: a server is a file whose name ends with .py, or the dotted name of "
+    "a module"
 )
 
 _loading = False
@@ -89,7 +89,7 @@ def _directory_of(server: str, path: Path | None) -> str:
     """Return where imports are looked for first: beside the file, or here for a module.
 
     Raises:
-        StartError: There is no such file, or it is no name of a module.
+        StartError: There is no such file, or it is not the name of a module.
     """
     if path is None and not all(part.isidentifier() for part in server.split(".")):
         why = f"{server!r} is neither a file that ends with .py nor a module's name"

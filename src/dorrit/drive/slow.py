@@ -20,7 +20,7 @@ logger: logging.Logger = logging.getLogger("dorrit")
 
 LOOKS: Final = 4
 """Looks in the time that a handler may take. A process that was stopped gets one, not all of them:
-that is no handler's fault."""
+that is not the fault of a handler."""
 
 PERIOD: Final = 10.0
 """Seconds in which there is one record."""
@@ -42,7 +42,7 @@ class Watch:
         """Begin with the engine's next turn.
 
         Args:
-            engine: It.
+            engine: The engine to look after.
             seconds: What a handler may take.
         """
         self._engine = engine

@@ -89,7 +89,7 @@ class Connection:
             reason: For the client; cut to 123 bytes of UTF-8.
 
         Raises:
-            TypeError: The code is no int, or the reason no str.
+            TypeError: The code is not an int, or the reason not a str.
             ValueError: The code must not be sent.
         """
     def abort(self) -> None:

@@ -182,7 +182,7 @@ cdef class Connection:
             reason: For the client; cut to 123 bytes of UTF-8.
 
         Raises:
-            TypeError, ValueError: The code is no int, the reason no str; the code must not be sent.
+            TypeError, ValueError: The code is not an int, the reason not a str; the code must not be sent.
         """
         if not isinstance(code, int):
             raise TypeError(f"a close code is an int, not {type(code).__name__}")

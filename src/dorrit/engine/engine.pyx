@@ -310,7 +310,7 @@ cdef class Engine:
             on_read: Called as `on_read()` when a connection has been read and its messages have
                 been delivered, before what is queued is written.
             is_busy: `is_busy(connection)` says whether a message of its client is being handled: that
-                is no idle time.
+                is not idle time.
             end_child: Called as `end_child(error)` in a process that a callback has forked, which it
                 ends: an event loop might go on in spite of an exception, as that of uvloop does.
             forget: `forget(connection)` lets the messages go that wait for handlers of a connection;

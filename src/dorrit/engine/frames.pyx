@@ -225,7 +225,7 @@ cdef int stash(Connection connection, uint8_t *data, size_t length) except -1:
 
 
 cdef bint is_refused(Connection connection, const dorrit_frame_header *header) except -1:
-    """Looks at the header of a data frame that is no whole message of a usual size, and drops the
+    """Looks at the header of a data frame that is not a whole message of a usual size, and drops the
     connection if it is not allowed."""
     cdef Engine engine = connection.engine
     cdef Assembly assembly = connection.assembly

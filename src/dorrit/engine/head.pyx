@@ -92,7 +92,7 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
 
     # The end may have begun within the three bytes that were searched last.
     searched = searched - 3 if searched > 3 else 0
-    # An empty line before the request is no end of it.
+    # An empty line before the request is not its end.
     if searched < 2 and length >= 2 and start[0] == c"\r" and start[1] == c"\n":
         searched = 2
     found = <uint8_t *>memmem(start + searched, length - searched, b"\r\n\r\n", 4)
@@ -166,7 +166,7 @@ cdef int upgrade(Connection connection, bytes head) except -1:
         if engine.health is not None:
             response = health_response(head, engine.health, trouble_of(engine))
             if response is not None:
-                return refuse_request(connection, response)      # that is no refusal: nothing is logged
+                return refuse_request(connection, response)      # that is not a refusal: nothing is logged
         return refuse(connection, answer)
     begin_opening(connection)
     put_frame(connection, frame_raw(accept_response(request)))

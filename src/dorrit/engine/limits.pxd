@@ -39,7 +39,7 @@ cdef struct CLimits:
 cdef inline uint64_t milliseconds_of(double seconds) except? 0:
     """Rounded up, so that what is positive stays so."""
     if not 0 <= seconds <= 1e9:
-        raise ValueError(f"{seconds} is no number of seconds from 0 to 1e9")
+        raise ValueError(f"{seconds} is not a number of seconds from 0 to 1e9")
     return <uint64_t>ceil(seconds * 1000)
 
 

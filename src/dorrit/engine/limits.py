@@ -64,7 +64,7 @@ class Limits:
             value = getattr(self, one.name)
             if "range" in one.metadata:
                 least, most = one.metadata["range"]
-                if not least <= value <= most:  # nor is what is no number
+                if not least <= value <= most:  # nor is what is not a number
                     raise ValueError(f"{one.name} must be {least} to {most}, not {value}")
             elif value not in one.metadata.get("words", (value,)):
                 raise ValueError(f"{one.name} must be one of {one.metadata['words']}, not {value}")

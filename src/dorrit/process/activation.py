@@ -44,7 +44,7 @@ def activated_socket(environment: MutableMapping[str, str] | None = None) -> int
     if not ours or not count:
         return None
     if not (count.isascii() and count.isdigit()) or len(count) > DIGITS_MAX:
-        raise StartError(f"LISTEN_FDS={ascii(count)[:50]} is no number of descriptors")
+        raise StartError(f"LISTEN_FDS={ascii(count)[:50]} is not a number of descriptors")
     if int(count) == 0:
         return None
     if int(count) != 1:
@@ -76,7 +76,7 @@ def path_of(descriptor: int) -> str:
         The path; an abstract name begins with ``@``.
 
     Raises:
-        OSError: It is no socket.
+        OSError: It is not a socket.
     """
     with socket.socket(fileno=os.dup(descriptor)) as found:
         name = found.getsockname()
@@ -90,15 +90,15 @@ def _check(descriptor: int) -> None:
     handed = f"the service manager hands over descriptor {descriptor}, which"
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            raise StartError(f"{handed} is no socket")
+            raise StartError(f"{handed} is not a socket")
         with socket.socket(fileno=os.dup(descriptor)) as found:
             family, kind = found.family, found.type
             listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise StartError(f"{handed} can't be used: {error.strerror}") from None
     if family != socket.AF_UNIX:
-        raise StartError(f"{handed} is no UNIX-domain socket: ListenStream= must be a path")
+        raise StartError(f"{handed} is not a UNIX-domain socket: ListenStream= must be a path")
     if kind != socket.SOCK_STREAM:
-        raise StartError(f"{handed} is no stream socket: use ListenStream= in the socket unit")
+        raise StartError(f"{handed} is not a stream socket: use ListenStream= in the socket unit")
     if not listens:
         raise StartError(f"{handed} does not listen: the socket unit needs Accept=no")

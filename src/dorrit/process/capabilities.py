@@ -70,7 +70,7 @@ class Capabilities:
     """What a process still has, and gives up. There are none but on Linux.
 
     setresuid(2) clears the permitted, effective and ambient ones of root; not the inheritable ones,
-    which container runtimes may set, and none of a process that was no root.
+    which container runtimes may set, and none of a process that was not root.
     """
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ def set_handler(number: int, handler: Any) -> Any:  # noqa: ANN401 - as signal.s
         handler: As for `signal.signal`, but not `signal.SIG_IGN`; see `ignore`.
 
     Returns:
-        What `signal.signal` does: the handler of before.
+        What `signal.signal` does: the previous handler.
     """
     _children.hold_back(number)
     before = signal.signal(number, handler)

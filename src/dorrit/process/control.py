@@ -44,7 +44,7 @@ class Server:
     """A server that runs.
 
     Attributes:
-        process: It.
+        process: The process of the server.
         status: What it says of itself; None if it can't be asked, see `silence`.
         silence: Why it can't be asked, or "".
         hangs: Whether that is because it does not answer.
@@ -289,7 +289,7 @@ def _read(path: str) -> _PidFile | None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise StatusError(f"{path}: it is no regular file")
+            raise StatusError(f"{path}: it is not a regular file")
         text = re.fullmatch(rb"([1-9][0-9]{0,9})\n", os.pread(descriptor, 16, 0))
         pid = int(text[1]) if text else None
         return _PidFile(path, pid, _is_locked(descriptor), status.st_dev, status.st_ino)

@@ -88,7 +88,7 @@ class Readiness:
             ValueError: `status` is out of range.
         """
         if not 1 <= status <= MAX_STATUS:
-            raise ValueError(f"{status} is no exit status of a failure")
+            raise ValueError(f"{status} is not an exit status of a failure")
         _flush()  # what was printed before comes first
         line = " ".join(message.splitlines()).encode(errors="backslashreplace")
         self._say(b"%d %b" % (status, line))

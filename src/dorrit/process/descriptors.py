@@ -44,7 +44,7 @@ class Inherited:
 
         Args:
             keep: Those that are meant for the server: the sockets of a service manager, what an
-                image of before has left.
+                previous image has left.
         """
         self._files = {
             descriptor: file

@@ -30,7 +30,7 @@ def check_directory(directory: str | os.PathLike[str]) -> None:
         for place in _ways(Path(directory)):
             mode = place.stat().st_mode
             if not stat.S_ISDIR(mode):
-                raise StartError(f"{directory}: {place} is no directory")
+                raise StartError(f"{directory}: {place} is not a directory")
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
                 raise StartError(
                     f"{directory}: anybody can replace files in {place}, which others can write "

@@ -1,6 +1,7 @@
 """What the kernel shows of a process by which it can be told from another one with its number.
 
-A number is no identity: when a process has ended, another gets its pid. All of this is of proc(5).
+A number is not an identity: when a process has ended, another gets its pid. All of this is
+of proc(5).
 """
 
 import os

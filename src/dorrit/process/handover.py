@@ -198,7 +198,7 @@ def take_over(value: str) -> Handover:
         StartError: It is, and a descriptor is gone or has become something else.
     """
     if not (value.isascii() and value.isdigit() and len(value) <= DIGITS_MAX):
-        raise NoHandoverError(f"{value[:20]!r} is no descriptor's number")
+        raise NoHandoverError(f"{value[:20]!r} is not a descriptor's number")
     descriptor = int(value)
     crash, at, content = _read(descriptor)
     try:
@@ -226,7 +226,7 @@ def _read(descriptor: int) -> tuple[Signals, float, dict[str, Any]]:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink:
-            raise NoHandoverError("it is no file without a name")
+            raise NoHandoverError("it is not a file without a name")
         if status.st_uid != os.geteuid():
             raise NoHandoverError(f"it belongs to the user {status.st_uid}")
         data = os.pread(descriptor, SIZE_MAX, 0)

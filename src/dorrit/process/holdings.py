@@ -131,7 +131,7 @@ class Holdings:
 
     @classmethod
     def adopt(cls, handover: Handover, *, daemon: bool) -> Self:
-        """Go on with what the image of before has left in the same process (R29).
+        """Go on with what the previous image has left in the same process (R29).
 
         Args:
             handover: What it has left.

@@ -37,7 +37,7 @@ PATIENCE: Final = 10.0
 
 
 class Janitor:
-    """In the server: the janitor that waits for it. It is no child of the server.
+    """In the server: the janitor that waits for it. It is not a child of the server.
 
     Attributes:
         descriptor: The server's end, closed on exec. For the next image in the same process, clear
@@ -92,7 +92,7 @@ class Janitor:
 
     @classmethod
     def adopt(cls, descriptor: int) -> Self:
-        """Go on with the janitor of the image of before in the same process (R29).
+        """Go on with the janitor of the previous image in the same process (R29).
 
         Args:
             descriptor: What was `descriptor` there.

@@ -74,7 +74,7 @@ def json_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[s
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """Return a record's message; what is wrong with its arguments is no reason to lose it."""
+    """Return a record's message; what is wrong with its arguments is not a reason to lose it."""
     try:
         return str(record.getMessage())
     except EXITS:

@@ -1,6 +1,6 @@
 """Leaving: how a process ends though something of the server's own code would hold it up.
 
-The interpreter waits for every thread that is no daemon before it ends, also for those of
+The interpreter waits for every thread that is not a daemon before it ends, also for those of
 executors, and the module multiprocessing waits for its processes; neither has a bound for that.
 Then it runs what `atexit` has, and closes what is left: coroutines and generators, which may
 refuse, and objects, whose ``__del__`` may not return. A
@@ -240,8 +240,8 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, StartError):
         return error.status
     assert isinstance(error, SystemExit)
-    # As sys.exit has it: "Most systems require it to be in the range 0-127", and what is no number
-    # is printed instead.
+    # As sys.exit has it: "Most systems require it to be in the range 0-127", and what is not a
+    # number is printed instead.
     if error.code is None or isinstance(error.code, int):
         return (error.code or 0) & 0xFF
     return 1

@@ -4,7 +4,7 @@ import resource
 from typing import Final
 
 BESIDES: Final = 64
-"""Descriptors for everything that is no connection: the library's own, and the server's files."""
+"""Descriptors for everything that is not a connection: the library's own, and the server's."""
 
 
 def raise_descriptor_limit(connections: int, *, besides: int = 0) -> str | None:

@@ -105,7 +105,7 @@ class Listener:
 
     @classmethod
     def adopt(cls, descriptor: int, path: str, lock: int | None) -> Self:
-        """Go on with the socket of the image of before in the same process (R29). It listens.
+        """Go on with the socket of the previous image in the same process (R29). It listens.
 
         Args:
             descriptor: What was `descriptor` there.

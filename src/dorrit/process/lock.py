@@ -75,8 +75,8 @@ class Lock:
 
         Raises:
             HeldError: Another process holds it.
-            StartError: It can't be made, or is no regular file. That is left as it is; a symbolic
-                link is not followed.
+            StartError: It can't be made, or is not a regular file. That is left as it is; a
+                symbolic link is not followed.
         """
         self.path: str = os.fspath(path)
         with _explained(self.path):
@@ -85,7 +85,7 @@ class Lock:
 
     @classmethod
     def adopt(cls, descriptor: int, path: str | os.PathLike[str]) -> Self:
-        """Go on with the lock that the image of before held in the same process (R29).
+        """Go on with the lock that the previous image held in the same process (R29).
 
         Args:
             descriptor: What was `descriptor` there.
@@ -93,14 +93,14 @@ class Lock:
 
         Raises:
             HeldError: The descriptor is of a file that another process has locked.
-            StartError: It is no descriptor of a regular file.
+            StartError: It is not a descriptor of a regular file.
         """
         lock = cls.__new__(cls)
         lock.path, lock.descriptor = os.fspath(path), descriptor
         lock._owner = os.getpid()  # noqa: SLF001 - its own
         with _explained(lock.path):
             _check_kind(descriptor, lock.path)
-            if not _locked(descriptor):  # which is no change if it is held already
+            if not _locked(descriptor):  # which changes nothing if it is held already
                 raise HeldError(lock.path, _pid_in(descriptor))
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - os's interface
         return lock
@@ -168,7 +168,7 @@ def holder(path: str | os.PathLike[str]) -> int | None:
     """Return the pid of the process that holds the lock; None if none does, or says so.
 
     The lock is certain, the pid is what the file says: in the moment in which somebody has just
-    taken over a stale file, still that of the holder of before.
+    taken over a stale file, still that of the previous holder.
 
     Raises:
         StartError: The file can't be read: only its owner and root may.
@@ -259,7 +259,7 @@ def _open(path: str | os.PathLike[str], flags: int) -> int:
 
 def _check_kind(descriptor: int, path: str) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise StartError(f"{path}: it is no regular file; it was left as it is")
+        raise StartError(f"{path}: it is not a regular file; it was left as it is")
 
 
 def _is_ours(descriptor: int) -> bool:

@@ -22,7 +22,7 @@ class LogFile(Stream):
     """A file that records are appended to.
 
     Attributes:
-        path: It.
+        path: Where the file is.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:

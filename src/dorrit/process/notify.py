@@ -169,7 +169,7 @@ def _address(value: str) -> str | None:
     systemd also knows ``vsock:``, for virtual machines.
 
     Raises:
-        ValueError: It is no such thing.
+        ValueError: It is neither a path nor an abstract name.
     """
     if not value:
         return None
@@ -188,13 +188,13 @@ def _watchdog(microseconds: str, pid: str) -> float | None:
     sd_watchdog_enabled(3): ``WATCHDOG_PID`` must be "the PID of the current process", or be unset.
 
     Raises:
-        ValueError: It is no positive number.
+        ValueError: It is not a positive number.
     """
     if not microseconds or (pid and pid != str(os.getpid())):
         return None
     is_number = microseconds.isascii() and microseconds.isdigit()
     if not is_number or len(microseconds) > DIGITS_MAX or int(microseconds) == 0:
-        raise ValueError("it is no positive number of microseconds")
+        raise ValueError("it is not a positive number of microseconds")
     return int(microseconds) / 1_000_000
 
 

@@ -46,7 +46,7 @@ class PidFile:
     def adopt(
         cls, descriptor: int, name: str, directory: str | os.PathLike[str] = DIRECTORY
     ) -> Self:
-        """Go on with the file of the image of before (R29); the pid has stayed the same.
+        """Go on with the file of the previous image (R29); the pid has stayed the same.
 
         Args:
             descriptor: What was ``lock.descriptor`` there.
@@ -54,7 +54,7 @@ class PidFile:
             directory: Where the file is.
 
         Raises:
-            StartError: It is no descriptor of that kind, or another process has the lock.
+            StartError: It is not a descriptor of that kind, or another process has the lock.
         """
         file = cls.__new__(cls)
         file.path = path_of(name, directory)

@@ -74,7 +74,7 @@ class RecordFile:
 
     @classmethod
     def adopt(cls, path: str) -> Self:
-        """Go on with the file of the image of before in the same process (R29).
+        """Go on with the file of the previous image in the same process (R29).
 
         Args:
             path: What was `path` there.
@@ -222,7 +222,7 @@ def _check_place(file: Path) -> None:
     except OSError as error:
         raise StartError(f"{file}: {error.strerror}") from None
     if not stat.S_ISREG(mode):
-        raise StartError(f"{file}: it is no regular file; it was left as it is")
+        raise StartError(f"{file}: it is not a regular file; it was left as it is")
     try:
         # O_NONBLOCK matters only if it has become something else meanwhile.
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

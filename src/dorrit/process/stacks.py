@@ -32,7 +32,7 @@ def covered_threads() -> Iterator[None]:
 
     @functools.wraps(start)
     def start_covered(function: Callable[..., object], *arguments: Any) -> int:  # noqa: ANN401
-        # What is no function is the original's to refuse.
+        # What is not a function is the original's to refuse.
         begun = _covered(function) if callable(function) else function
         return int(start(begun, *arguments))
 

@@ -93,9 +93,9 @@ def decoded(data: bytes) -> Status:
     try:
         values = json.loads(data.decode("ascii"))
     except (ValueError, RecursionError):
-        raise ValueError("it is no JSON") from None
+        raise ValueError("it is not JSON") from None
     if not isinstance(values, dict):
-        raise ValueError("it is no object of JSON")  # noqa: TRY004 - it is a value from outside
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - it is a value from outside
     # What it does not know, a newer server has added.
     known = {field.name: _checked(field.name, values.get(field.name)) for field in fields(Status)}
     return Status(**known)

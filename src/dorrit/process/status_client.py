@@ -68,7 +68,7 @@ def query(path: str, timeout: float = TIMEOUT) -> Status:
         NotRunningError: No server answers there.
         NoPermissionError: The server is another user's.
         NoAnswerError: It does not answer in time.
-        StatusError: What answers is no server of dorrit's.
+        StatusError: What answers is not a server of dorrit's.
     """
     status, process = ask(path, timeout)
     process.close()
@@ -186,7 +186,7 @@ def _gone(path: str) -> StatusError:
 
 
 def _wrong(path: str, why: str) -> StatusError:
-    return StatusError(f"{path}: this is no status of a dorrit server: {why}")
+    return StatusError(f"{path}: this is not a status of a dorrit server: {why}")
 
 
 def _late(path: str, timeout: float) -> NoAnswerError:
@@ -197,7 +197,7 @@ def connect(path: str, timeout: float) -> socket.socket:
     """Connect to a status socket.
 
     Args:
-        path: Of it.
+        path: Where the socket is.
         timeout: Seconds.
 
     Raises:

@@ -84,7 +84,7 @@ class StatusSocket:
 
     @classmethod
     def adopt(cls, descriptor: int, path: str) -> Self:
-        """Go on with the socket of the image of before in the same process (R29).
+        """Go on with the socket of the previous image in the same process (R29).
 
         Args:
             descriptor: What was `descriptor` there.
@@ -199,7 +199,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise StartError(f"{path}: there is something that is no socket; it was left as it is")
+        raise StartError(f"{path}: there is something that is not a socket; it was left as it is")
     try:
         connect(path, TIMEOUT).close()
     except NotRunningError:

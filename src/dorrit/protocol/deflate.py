@@ -152,7 +152,7 @@ class Inflator:
                 the inflator can't be used any longer.
 
         Raises:
-            ValueError: It is no compressed data.
+            ValueError: It is not compressed data.
         """
         try:
             inflated = self._stream.decompress(piece, room + 1)

@@ -79,5 +79,7 @@ def _value_of(parameter: re.Match[str]) -> str | None:
         return token
     value = re.sub(r"\\(.)", r"\1", quoted)
     if not _TOKEN.fullmatch(value):
-        raise ValueError("the Sec-WebSocket-Extensions field has a quoted value that is no token")
+        raise ValueError(
+            "the Sec-WebSocket-Extensions field has a quoted value that is not a token"
+        )
     return value

@@ -128,7 +128,7 @@ def parse_request(head: bytes) -> Request:
         head: The request up to and with the first empty line, at most `MAX_HEAD` bytes.
 
     Raises:
-        Refusal: The request is no valid upgrade to a WebSocket; nothing else is ever raised.
+        Refusal: The request is not a valid upgrade to a WebSocket; nothing else is ever raised.
     """
     if not head.startswith(b"GET ") and (diagnosis := diagnose(head)) is not None:
         raise diagnosis
@@ -157,7 +157,7 @@ def parse_request(head: bytes) -> Request:
             send_content=method != "HEAD",
         )
     if not _TARGET.fullmatch(target):
-        raise bad_request("the request target is no path or http address, or has a fragment")
+        raise bad_request("the request target is not a path or http address, or has a fragment")
     fields = _parse_fields(head, line.end())
     values = _by_name(fields)
     _check_framing(values, has_host=minor != "0")
@@ -197,7 +197,7 @@ def _wrong_with_request_line(head: bytes) -> str:
         return "the request line is malformed: there is more than one empty line before it"
     if not (line.isascii() and line.decode("ascii").isprintable()):
         return (
-            "the request line is malformed: it has a byte that is no visible ASCII, which must be "
+            "the request line is malformed: it has a byte that is not visible ASCII, which must be "
             "percent-encoded"
         )
     if len(parts) != _PARTS:
@@ -209,7 +209,7 @@ def _wrong_with_request_line(head: bytes) -> str:
         return (
             "the request line is malformed: its version is not HTTP/ with a digit, a dot, a digit"
         )
-    return "the request line is malformed: its method is no token"
+    return "the request line is malformed: its method is not a token"
 
 
 def _check_size(head: bytes) -> None:
@@ -230,7 +230,7 @@ def _check_size(head: bytes) -> None:
     # call a bare CR invalid or replace it. Where one may, the other may not; so neither passes.
     if not lines == head.count(b"\r") == head.count(b"\n"):
         raise bad_request("the head has a CR or LF that is not part of a CRLF")
-    # The request line and the empty line are no fields.
+    # The request line and the empty line are not fields.
     if lines - 2 > MAX_FIELDS:
         raise refusal(431, f"there are {lines - 2} header fields, of at most {MAX_FIELDS}")
 
@@ -274,7 +274,7 @@ def _check_framing(values: dict[str, list[str]], *, has_host: bool) -> None:
     if len(hosts) > 1 or (has_host and not hosts):
         raise bad_request(f"there are {len(hosts)} Host fields, not 1")
     if hosts and not _HOST_VALUE.fullmatch(hosts[0]):
-        raise bad_request("the Host field is no name or address, perhaps with a port")
+        raise bad_request("the Host field is not a name or address, perhaps with a port")
     # RFC 6454 section 7.3: "The user agent MUST NOT include more than one Origin header field". Who
     # checks the origin must not have to choose.
     if len(values.get("origin", [])) > 1:
@@ -302,7 +302,7 @@ def _elements(values: dict[str, list[str]], name: str) -> set[str]:
     found = {element for element in elements if element}
     for element in found:
         if not _LIST_ELEMENT.fullmatch(element):
-            raise bad_request(f"the {name} field has an element that is no token")
+            raise bad_request(f"the {name} field has an element that is not a token")
     return found
 
 
@@ -340,8 +340,8 @@ def _check_subprotocols(values: dict[str, list[str]]) -> None:
             if name and not _TOKEN.fullmatch(name):
                 # Browsers can set no other field, so that applications put tokens here.
                 raise bad_request(
-                    "the Sec-WebSocket-Protocol field has an element that is no token; base64 must "
-                    "be without = and / there, as base64url is"
+                    "the Sec-WebSocket-Protocol field has an element that is not a token; base64 "
+                    "must be without = and / there, as base64url is"
                 )
 
 

@@ -3,7 +3,8 @@
 "Servers that are not intended to process input from any web page but only for certain sites SHOULD
 verify the |Origin| field is an origin they expect. If the origin indicated is unacceptable to the
 server, then it SHOULD respond to the WebSocket handshake with a reply containing HTTP 403 Forbidden
-status code." It protects the users of browsers; a program that is no browser sends what it likes.
+status code." It protects the users of browsers; a program that is not a browser sends what
+it likes.
 """
 
 import re
@@ -52,23 +53,23 @@ def read_origin(text: str) -> str:
 
 
 def _wrong_with(text: str) -> str:
-    """Return why a text is no origin and no pattern of origins; empty if it is one."""
+    """Return why a text is neither an origin nor a pattern of origins; empty if it is one."""
     parts = _ORIGIN.fullmatch(text)
     if parts is None:
         if "://" not in text:
-            return "is no origin: it has no scheme: did you mean https://...?"
+            return "is not an origin: it has no scheme: did you mean https://...?"
         if text.startswith("*"):
-            return "is no origin: a star stands in the host or the port; give each scheme"
+            return "is not an origin: a star stands in the host or the port; give each scheme"
         if not text.isascii():
-            return f"is no origin as browsers send it{_advice_in_ascii(text)}"
+            return f"is not an origin as browsers send it{_advice_in_ascii(text)}"
         if _ORIGIN.match(text) and "/" in text.partition("://")[2]:
-            return "is no origin: an origin has no path, and no slash at its end"
+            return "is not an origin: an origin has no path, and no slash at its end"
     elif parts[2] or parts[1].lower() not in _PORTS:
         port = parts[3] or ""
         if port.isdigit() and (len(port) > len(str(_PORT_MAX)) or int(port) > _PORT_MAX):
-            return f"is no origin: there is no port above {_PORT_MAX}"
+            return f"is not an origin: there is no port above {_PORT_MAX}"
         return f"has more than {_STARS_MAX} stars" if text.count("*") > _STARS_MAX else ""
-    return "is no origin: such as https://example.org, nor same, none or null"
+    return "is not an origin: such as https://example.org, nor same, none or null"
 
 
 def _advice_in_ascii(text: str) -> str:
@@ -77,7 +78,7 @@ def _advice_in_ascii(text: str) -> str:
     # As browsers do it (UTS 46): the codec "idna" of the library makes "ss" of "ß", they don't.
     labels = unicodedata.normalize("NFKC", rest.lower()).replace("\u3002", ".").split(".")
     try:
-        rest.encode()  # a lone surrogate: what stood on the command line was no UTF-8
+        rest.encode()  # a lone surrogate: what stood on the command line was not UTF-8
         encoded = [
             label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
             for label in labels

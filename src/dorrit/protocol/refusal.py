@@ -47,7 +47,7 @@ _ADVICE_OF: Final = {
 
 
 # The refusals that the engine makes by itself, as the arguments of `refusal`:
-# ``refusal(*HEAD_TOO_LARGE)``. They are no ready-made exceptions, because an exception that is
+# ``refusal(*HEAD_TOO_LARGE)``. They are not ready-made exceptions, because an exception that is
 # raised twice keeps the traceback of both.
 def head_too_large(most: int) -> "Refusal":
     """Return the refusal of a head of more than so many bytes."""
@@ -189,7 +189,7 @@ def refusal(
         advice: As in `Refusal`.
 
     Raises:
-        ValueError: The status is no refusal or allows no content, or a header field could not be
+        ValueError: The status is not a refusal or allows no content, or a header field could not be
             sent as it is.
     """
     if status // 100 not in (3, 4, 5):
@@ -200,7 +200,7 @@ def refusal(
         # A line end in a field would let whoever wrote it add fields, or a whole answer. It may be
         # the client's, so that the log, which gets this, hears what is wrong and no more.
         if not _FIELD_NAME.fullmatch(name):
-            raise ValueError("a header field can't be sent: its name is no token")
+            raise ValueError("a header field can't be sent: its name is not a token")
         if not _FIELD_VALUE.fullmatch(value):
             raise ValueError(
                 f"the header field {name} can't be sent: its value has a control character or one "

@@ -75,8 +75,8 @@ class Request:
     def cookies(self) -> MappingProxyType[str, str]:
         """The cookies by their names, values as they were sent, without quotes around them.
 
-        What is no cookie is left out. RFC 6265 section 5.4: "Cookies with longer paths are listed
-        before cookies with shorter paths", so of two with one name the first one counts.
+        What is not a cookie is left out. RFC 6265 section 5.4: "Cookies with longer paths are
+        listed before cookies with shorter paths", so of two with one name the first one counts.
         """
         cookies: dict[str, str] = {}
         for piece in self.cookie.split(";"):

@@ -71,8 +71,8 @@ def add_arguments(
 ) -> None:
     """Add the options to a parser.
 
-    A setting that is not given is no attribute of the parsed arguments, so that `given` can tell;
-    the same `defaults` are to be passed to `merge`.
+    A setting that is not given is not an attribute of the parsed arguments, so that `given` can
+    tell; the same `defaults` are to be passed to `merge`.
 
     Args:
         parser: What gets them.

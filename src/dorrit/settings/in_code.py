@@ -29,7 +29,8 @@ def check(settings: Mapping[str, object]) -> dict[str, Any]:
     for name, value in settings.items():
         if name.startswith("on_"):
             raise TypeError(
-                f"{name} is no setting: it is a decorator (@app.{name}), or a method of a subclass"
+                f"{name} is not a setting: it is a decorator (@app.{name}), or a method of a "
+                "subclass"
             )
         if name not in by_name:
             similar = difflib.get_close_matches(name, by_name, n=1)

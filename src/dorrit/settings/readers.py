@@ -38,7 +38,7 @@ class WholeNumber:
         # int() takes "1_000", " 7" and "٣" as well, which nobody means to write here.
         if not (text.isascii() and text.isdigit()):
             raise ValueError(
-                f"{text!r} is no whole number from {self.least} to {self.most}{alternative}"
+                f"{text!r} is not a whole number from {self.least} to {self.most}{alternative}"
             )
         digits = text.lstrip("0") or "0"  # int() refuses some thousand of them
         if len(digits) > len(str(self.most)) or not self.least <= int(digits) <= self.most:
@@ -66,7 +66,7 @@ class Seconds:
         """Read some."""
         # float() takes "1e3", "1_0", "+1", "inf" and "nan" as well.
         if not re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", text):
-            raise ValueError(f"{text!r} is no number of seconds, such as 20 or 0.5")
+            raise ValueError(f"{text!r} is not a number of seconds, such as 20 or 0.5")
         value = float(text)  # what is too large becomes an infinity
         if (value or not self.zero) and not self.least <= value <= self.most:
             alternative = ", or 0" if self.zero else ""
@@ -87,13 +87,15 @@ def absolute_path(text: str) -> str:
 def url_path(text: str) -> str:
     """Read the path of a URL, as requests have it."""
     if not text.startswith("/"):
-        raise ValueError(f"{text!r} is no path of a URL: it must begin with /")
-    # RFC 3986 section 3.3; a query and a fragment are no part of it.
+        raise ValueError(f"{text!r} is not the path of a URL: it must begin with /")
+    # RFC 3986 section 3.3; a query and a fragment are not part of it.
     if "?" in text or "#" in text:
-        raise ValueError(f"{text!r} is no path of a URL: it must have no query and no fragment")
+        raise ValueError(
+            f"{text!r} is not the path of a URL: it must have no query and no fragment"
+        )
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError(
-            f"{text!r} is no path of a URL: what is not visible ASCII must be percent-encoded"
+            f"{text!r} is not the path of a URL: what is not visible ASCII must be percent-encoded"
         )
     return text
 
