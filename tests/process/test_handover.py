@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dorrit.errors import StartError
-from dorrit.process import backoff
+from dorrit.process import _crash, backoff
 from dorrit.process import handover as module
 from dorrit.process.handover import (
     MARK,
@@ -101,6 +101,10 @@ def is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_the_record_is_as_large_as_that_of_the_handler_in_c() -> None:
+    assert RECORD.size == _crash.RECORD_BYTES
 
 
 def test_R29_the_next_image_has_what_was_left_and_what_the_crash_tells(left: Left) -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from dorrit.errors import StartError
 from dorrit.process import janitor
-from dorrit.process.lock import Lock, holder
+from dorrit.process.lock import Lock
 from tests.support import proc
 from tests.support.janitors import janitors
+from tests.support.locks import holder
 from tests.support.servers import until
 
 NOBODY = 65534

@@ -48,18 +48,6 @@ def test_each_state_is_one_datagram_of_the_protocol(
     assert manager.recv(4096) == b"STOPPING=1"
 
 
-def test_a_reload_says_when_by_the_monotonic_clock(
-    manager: socket.socket, notifier: Notifier
-) -> None:
-    before = time.monotonic_ns() // 1000
-    notifier.reloading()
-    first, second = manager.recv(4096).decode().split("\n")
-    assert first == "RELOADING=1"
-    name, _, microseconds = second.partition("=")
-    assert name == "MONOTONIC_USEC"
-    assert before <= int(microseconds) <= time.monotonic_ns() // 1000
-
-
 def test_an_abstract_address_begins_with_an_at_sign() -> None:
     name = f"dorrit-test-{secrets.token_hex(8)}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

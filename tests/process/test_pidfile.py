@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dorrit.errors import StartError
-from dorrit.process.lock import holder
 from dorrit.process.pidfile import PidFile, path_of
+from tests.support.locks import holder
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ class Host:
     Attributes:
         engine: The engine, for pausing, resuming and failing connections.
         reports: Takes what the functions raise.
-        tasks: Makes the tasks that are not connections's worker.
+        tasks: Makes the tasks that are not a connection's worker.
         answer: Called with a connection for which `opened` has returned `PENDING`, and a `Refusal`,
             or None to accept the client.
     """

@@ -35,7 +35,7 @@ class AsyncioDriver(Driver):
     Attributes:
         dispatcher: Calls the application's functions.
         room: Tasks that wait for room in a queue.
-        tasks: The tasks of functions that are not connections's worker.
+        tasks: The tasks of functions that are not a connection's worker.
         stopping: How it comes to its end.
     """
 

@@ -52,11 +52,6 @@ class Process:
         if self._pidfd < 0:
             _exists(pid)
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the system has given a descriptor of it."""
-        return self._pidfd >= 0
-
     def send(self, number: signal.Signals) -> None:
         """Send it a signal.
 

@@ -164,27 +164,6 @@ class Lock:
         self.close()
 
 
-def holder(path: str | os.PathLike[str]) -> int | None:
-    """Return the pid of the process that holds the lock; None if none does, or says so.
-
-    The lock is certain, the pid is what the file says: in the moment in which somebody has just
-    taken over a stale file, still that of the previous holder.
-
-    Raises:
-        StartError: The file can't be read: only its owner and root may.
-    """
-    with _explained(os.fspath(path)):
-        try:
-            descriptor = _open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            _check_kind(descriptor, os.fspath(path))
-            return None if _locked(descriptor, fcntl.LOCK_SH) else _pid_in(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _acquire(path: str) -> int:
     """Return a descriptor of the file at `path`, empty, ours and locked."""
     end = time.monotonic() + PATIENCE
@@ -279,9 +258,9 @@ def _is_at(descriptor: int, path: str) -> bool:
         return False
 
 
-def _locked(descriptor: int, operation: int = fcntl.LOCK_EX) -> bool:
+def _locked(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -9,7 +9,6 @@ import logging
 import os
 import select
 import socket
-import time
 from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Final, Self
@@ -90,7 +89,7 @@ class Notifier:
         return None if self._watchdog is None else self._watchdog / 2
 
     def ready(self, status: str = "", *, main_pid: int | None = None) -> None:
-        """Say that the server serves, or that it does again after `reloading`.
+        """Say that the server serves.
 
         Args:
             status: One line for the administrator, if there is something to say.
@@ -106,11 +105,6 @@ class Notifier:
     def status(self, text: str) -> None:
         """Say something in one line to the administrator."""
         self._send(_status(text))
-
-    def reloading(self) -> None:
-        """Say that the server reloads; `ready` ends that."""
-        # "RELOADING=1 ... must be sent together with MONOTONIC_USEC=".
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         """Say that the server stops."""
