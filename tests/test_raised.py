@@ -324,7 +324,7 @@ def test_what_a_function_raises(cell: Cell, directory: Path, log: LogRecords) ->
     tracebacks = [
         record
         for record in log.records
-        if record.levelno == logging.ERROR and f"callback raised {name}" in record.getMessage()
+        if record.levelno == logging.ERROR and f" raised {name}" in record.getMessage()
     ]
     if cell.is_exit:
         assert type(ended_with).__name__ == cell.error
@@ -464,7 +464,7 @@ def test_a_signal_handler_that_raises_ends_nothing(servers: Servers) -> None:
         # Not while it writes the record of the one before: that is interrupted by this one.
         until(lambda: proc.status(run.pid)["State"][0] == "S")
         run.process.send_signal(signal.SIGUSR1)
-        until(lambda count=count: run.err.count("the signal callback raised Panic") == count)
+        until(lambda count=count: run.err.count("the signal handler raised Panic") == count)
     assert servers.connect().ask("x") == "x"
     assert servers.stop(run) == 0
 

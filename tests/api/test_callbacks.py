@@ -284,7 +284,7 @@ def test_an_exception_in_the_periodic_function_is_logged_and_it_is_called_again(
     """)
     until(lambda: run.said.count("tick") >= 3, "the third tick")
     run.until_logged("LookupError: nothing")
-    assert "the periodic callback raised LookupError" in run.err
+    assert "the periodic function raised LookupError" in run.err
     assert servers.stop(run) == 0
 
 

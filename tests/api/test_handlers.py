@@ -206,7 +206,7 @@ def test_an_open_callback_that_raises_refuses_with_500_and_is_logged(
     with serve(app) as server, pytest.raises(Rejected) as raised, server.connect():
         pass
     assert raised.value.status == 500
-    assert "the open callback raised ZeroDivisionError" in log.text
+    assert "the open handler raised ZeroDivisionError" in log.text
     assert closed == []
 
 
@@ -236,7 +236,7 @@ def test_a_message_callback_that_raises_closes_its_connection_with_1011(
         other.send("still there")
         assert other.receive() == "still there"
         assert events[:3] == ["a", "raise", 1011]
-    assert "the message callback raised LookupError" in log.text
+    assert "the message handler raised LookupError" in log.text
     assert "an error of the handler" in log.text
     assert "in said" in log.text
 
@@ -247,7 +247,7 @@ def test_what_a_close_callback_raises_is_logged(kind: Any, log: LogRecords) -> N
     app.on_close(kind(lambda conn, code, reason: 1 / 0))
     with serve(app) as server, server.connect():
         pass
-    assert "the close callback raised ZeroDivisionError" in log.text
+    assert "the close handler raised ZeroDivisionError" in log.text
 
 
 @each_kind
@@ -289,7 +289,7 @@ def test_R14_a_periodic_function_is_called_again_and_again(kind: Any, log: LogRe
     with serve(app) as server, server.connect() as client:
         assert [client.receive() for _ in range(3)] == ["tick"] * 3
     assert len(calls) >= 4
-    assert "the periodic callback raised LookupError" in log.text
+    assert "the periodic function raised LookupError" in log.text
 
 
 def test_an_async_periodic_function_is_not_called_before_its_last_call_is_over() -> None:
@@ -376,7 +376,7 @@ def test_a_handler_that_is_cancelled_closes_its_connection_with_1011(log: LogRec
         assert raised.value.code == 1011
         assert len(tasks) == 1
     assert closed == [1011, 1000]
-    assert "the message callback raised CancelledError" in log.text
+    assert "the message handler raised CancelledError" in log.text
 
 
 def test_a_handler_may_cancel_itself_or_raise_cancellation(log: LogRecords) -> None:

@@ -89,7 +89,7 @@ def test_a_message_handler_that_did_not_run_closes_with_1011(
         client.send("x")
         with pytest.raises(Closed, match="1011"):
             client.receive()
-    assert "the message callback raised TypeError" in log.text
+    assert "the message handler raised TypeError" in log.text
     assert (
         "on_message has returned a coroutine, which nobody awaits: declare the function" in log.text
     )
@@ -107,7 +107,7 @@ def test_a_close_handler_that_did_not_run_is_an_error(message: Any, log: LogReco
                 client.send("x")  # so that the close handler comes after an async one
         with server.connect():
             pass
-    assert log.text.count("the close callback raised TypeError") == 2
+    assert log.text.count("the close handler raised TypeError") == 2
     assert "on_close has returned a coroutine" in log.text
 
 
@@ -142,7 +142,7 @@ def test_a_periodic_function_that_did_not_run_is_an_error(log: LogRecords) -> No
     app = Server()
     app.every(0.001)(hidden)
     with serve(app) as server:
-        turn(app, server, lambda: "the periodic callback raised TypeError" in log.text)
+        turn(app, server, lambda: "the periodic function raised TypeError" in log.text)
     assert "the periodic function has returned a coroutine" in log.text
 
 
@@ -155,7 +155,7 @@ def test_a_call_from_a_thread_that_did_not_run_is_an_error(log: LogRecords) -> N
         turn(app, None, lambda: log.text)
     finally:
         loop.close()
-    assert "the call_soon_threadsafe callback raised TypeError" in log.text
+    assert "the function of call_soon_threadsafe raised TypeError" in log.text
     assert "the function of call_soon_threadsafe has returned a coroutine" in log.text
 
 

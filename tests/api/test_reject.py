@@ -122,7 +122,7 @@ def test_an_answer_that_can_not_be_made_is_500_and_the_client_is_let_go(
         assert loop is not None
         assert loop.engine.connections == 0
     assert closed == []
-    assert log.text.count("the open callback raised TypeError") == 2
+    assert log.text.count("the open handler raised TypeError") == 2
     assert "a fault in dorrit" not in log.text
     assert "handshake refused, 400" not in log.text
 
@@ -144,7 +144,7 @@ def test_a_rejection_that_is_returned_says_that_it_is_to_be_raised(
     with serve(app) as server, pytest.raises(Rejected) as raised, server.connect():
         pass
     assert raised.value.status == 500
-    assert "the open callback returned a Reject: raise it" in log.text
+    assert "the open handler returned a Reject: raise it" in log.text
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])

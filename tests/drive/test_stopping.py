@@ -105,7 +105,7 @@ def test_after_the_grace_period_handlers_are_cancelled(run: Any, log: LogRecords
     ticking = asyncio.Event()
     run(main())
     assert sorted(map(str, events)) == ["1011", "a", "tick"]
-    assert "2 async callbacks have not ended in time" in log.text
+    assert "2 async handlers have not ended in time" in log.text
 
 
 def test_a_handler_that_does_not_end_though_it_is_cancelled_is_named_and_left(
@@ -128,7 +128,7 @@ def test_a_handler_that_does_not_end_though_it_is_cancelled_is_named_and_left(
             client = await server.connect().__aenter__()
             await client.send("a")
             await client.ping()
-        assert "1 async callbacks go on though they were cancelled" in log.text
+        assert "1 async handlers go on though they were cancelled" in log.text
         done.append(True)
         await client.__aexit__(None, None, None)
         await asyncio.sleep(0.02)
@@ -155,7 +155,7 @@ def test_a_second_stop_does_not_wait(run: Any, log: LogRecords) -> None:
         await client.__aexit__(None, None, None)
 
     run(main())
-    assert "1 async callbacks have not ended in time" in log.text
+    assert "1 async handlers have not ended in time" in log.text
 
 
 def test_a_client_that_floods_the_server_does_not_keep_it_from_stopping(run: Any) -> None:
@@ -472,8 +472,8 @@ def test_what_is_called_from_a_thread_and_raises_is_logged(log: LogRecords) -> N
         client.ping()
         client.ping()
     assert calls == [None]
-    assert "callback raised LookupError" in log.text
-    assert "callback raised ZeroDivisionError" in log.text
+    assert "the function of call_soon_threadsafe raised LookupError" in log.text
+    assert "the function of call_soon_threadsafe raised ZeroDivisionError" in log.text
 
 
 def factories() -> list[Any]:

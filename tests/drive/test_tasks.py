@@ -317,6 +317,6 @@ async def opened(conn):
     client = servers.connect()
     run.until_said("begun")
     stopped(servers, run, client)
-    assert "24 async callbacks have not ended in time" in run.err
+    assert "24 async handlers have not ended in time" in run.err
     assert run.err.count(", 2 times") == 10
     assert "; and 2 others" in run.err

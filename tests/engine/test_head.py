@@ -40,7 +40,7 @@ def test_an_answer_that_can_not_be_made_is_500_and_logged_as_what_a_callback_rai
     assert harness.closed == []
     assert [r.levelname for r in log.records] == ["WARNING", "ERROR"]
     assert "refused, 500" in log.records[0].getMessage()
-    assert "the open callback raised" in log.records[1].getMessage()
+    assert "the open handler raised" in log.records[1].getMessage()
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -60,7 +60,7 @@ def test_a_101_that_can_not_be_made_is_a_500(
     harness.until(lambda: client.ended)
     assert client.status == 500
     assert harness.closed == []
-    assert "the open callback raised UnicodeEncodeError" in log.text
+    assert "the open handler raised UnicodeEncodeError" in log.text
 
 
 @pytest.mark.parametrize("keeps", [False, True])

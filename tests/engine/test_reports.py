@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from dorrit.api.functions import CALLBACK_NAMES
 from dorrit.engine import queue_message
+from dorrit.engine.callback_names import HANDLERS, CallbackNames
 from dorrit.engine.connection import client_of
 from dorrit.engine.reports import BURST, PERIOD, Reports
 from dorrit.protocol.refusal import HANDSHAKE_DEADLINE, HEAD_TOO_LARGE, refusal
@@ -129,7 +131,7 @@ def test_a_forked_process_that_comes_back_is_an_error_that_names_the_callback(
     Reports(Clock()).came_back("message")
     level, text = told(log)
     assert level == logging.ERROR
-    assert "message callback has forked a process" in text
+    assert "message handler has forked a process" in text
 
 
 def test_R20_a_slow_client_that_is_closed_is_a_warning_that_names_it(
@@ -205,7 +207,7 @@ def test_what_a_callback_raised_is_logged_with_its_traceback_and_bounded_for_eac
             reports.callback_raised("message", error)
     assert len(log.records) == 2 * BURST
     assert {record.levelno for record in log.records} == {logging.ERROR}
-    assert log.records[0].getMessage() == "the message callback raised ValueError"
+    assert log.records[0].getMessage() == "the message handler raised ValueError"
     assert "ValueError: first" in log.text
     assert "KeyError: 'second'" in log.text
 
@@ -315,3 +317,21 @@ def test_R2_a_query_with_secrets_in_it_is_not_logged(harness: Harness, log: LogR
         refuse(harness, start + b"token=secret HTTP/1.1\r\nHost: a\r\n\r\n")
     assert len(log.records) == 4
     assert "secret" not in log.text
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (HANDLERS, ["the message handler", "the close handler", "the open handler", "a handler"]),
+        (
+            CALLBACK_NAMES,
+            ["the read callback", "the close callback", "the open callback", "a callback"],
+        ),
+    ],
+)
+def test_functions_are_called_as_their_documentation_does(
+    names: CallbackNames, said: list[str]
+) -> None:
+    assert [names.title(name) for name in (names.kind, "close", "open", "")] == said
+    assert names.title("signal") == "the signal handler"
+    assert names.title("periodic") == "the periodic function"

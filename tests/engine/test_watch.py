@@ -106,7 +106,7 @@ def test_what_its_function_raises_is_logged_and_the_loop_goes_on(
     for _ in range(2):
         os.write(pipe[1], b"x")
         harness.engine.poll()
-    assert "the watching callback raised ValueError" in log.text
+    assert "the function that watches a descriptor raised ValueError" in log.text
     harness.engine.unwatch(pipe[0])
 
 

@@ -79,7 +79,7 @@ def test_the_servers_preference_decides_about_the_subprotocol() -> None:
 def test_a_subprotocol_can_not_be_chosen_when_the_answer_is_made() -> None:
     asked = request("/", ("Sec-WebSocket-Protocol", "a"))
     asked.answered()
-    with pytest.raises(RuntimeError, match="open callback"):
+    with pytest.raises(RuntimeError, match="open handler"):
         asked.select("a")
 
 

@@ -216,10 +216,10 @@ def test_the_help_of_each_option_says_its_default_and_its_range() -> None:
         "--max-waiting N", "1 to 10000;", "(default: 16)",
         "--stop-grace SECONDS", "others left with the process (default: 5)",
         "--event-loop WHICH", "(default: auto)",
-        "--keep-requests, --no-keep-requests", "in the open callback only",
+        "--keep-requests, --no-keep-requests", "in the open handler only",
     ):  # fmt: skip
         assert phrase in text
-    assert text.endswith("in the open callback only")  # a switch that is off says no default
+    assert text.endswith("in the open handler only")  # a switch that is off says no default
 
 
 def test_the_help_says_what_the_code_gives_as_the_default() -> None:
@@ -244,7 +244,7 @@ def test_the_help_says_what_the_code_gives_as_the_default() -> None:
         "0: never (default: 20) --idle-timeout",  # of the table
     ):
         assert phrase in text
-    assert text.endswith("in the open callback only")
+    assert text.endswith("in the open handler only")
 
 
 def test_what_was_not_given_is_told_from_what_was() -> None:

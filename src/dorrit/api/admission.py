@@ -64,8 +64,8 @@ def answer_of(verdict: object) -> Refusal | None:
         return None
     check_result("on_open", verdict)
     if isinstance(verdict, Reject):
-        raise TypeError("the open callback returned a Reject: raise it")
+        raise TypeError("the open handler returned a Reject: raise it")
     raise TypeError(
-        f"the open callback returned a {type(verdict).__name__}: True or None accepts the client, "
+        f"the open handler returned a {type(verdict).__name__}: True or None accepts the client, "
         "False refuses it"
     )

@@ -30,7 +30,7 @@ CALLBACKS: Final = (
 """What a server defines (R7 to R11)."""
 
 CALLBACK_NAMES: Final = CallbackNames(
-    "read", "ws_read_callback", "ws_close_callback", may_be_async=False
+    "callback", "read", "ws_read_callback", "ws_close_callback", may_be_async=False
 )
 """What is said of them calls them so."""
 

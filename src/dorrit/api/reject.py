@@ -1,4 +1,4 @@
-"""Reject: how an open callback answers a client that it does not accept."""
+"""Reject: how an open handler answers a client that it does not accept."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -10,7 +10,7 @@ REASON: Final = OPEN_CALLBACK_REFUSED[1]
 
 
 class Reject(DorritError):  # noqa: N818 - it is an answer, more than an error
-    """Raised in an open callback, to refuse the client with an HTTP response.
+    """Raised in an open handler, to refuse the client with an HTTP response.
 
     ``return False`` there is short for ``raise Reject(403)``.
 

@@ -37,7 +37,7 @@ def make_engine(
         StartError: A user that may connect does not exist.
         OSError: There is no descriptor or memory left.
     """
-    reports = Reports(access_log=settings.access_log)
+    reports = Reports(access_log=settings.access_log, names=names)
     engine = Engine(
         on_open=lifecycle.opened,
         on_message=on_message,

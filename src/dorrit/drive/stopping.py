@@ -145,7 +145,7 @@ class Stopping:
     async def _cancel(self, tasks: Collection[asyncio.Task[Any]]) -> None:
         """Cancel handlers, and leave those that do not end; they are named."""
         logger.warning(
-            "%d async callbacks have not ended in time, and are cancelled: %s",
+            "%d async handlers have not ended in time, and are cancelled: %s",
             len(tasks),
             names_of(tasks),
         )
@@ -154,7 +154,7 @@ class Stopping:
         if left := [task for task in tasks if not task.done()]:
             self.left.update(left)
             logger.error(
-                "%d async callbacks go on though they were cancelled: %s", len(left), names_of(left)
+                "%d async handlers go on though they were cancelled: %s", len(left), names_of(left)
             )
 
     def cancel_all(self) -> None:

@@ -114,7 +114,7 @@ cdef class Connection:
         RuntimeError: it has been let go."""
         if self.kept_request is None:
             raise RuntimeError(
-                "the request was let go when the open callback returned: keep there what you need "
+                "the request was let go when the open handler returned: keep there what you need "
                 "of it (conn.data = conn.request), or set keep_requests")
         return self.kept_request
 

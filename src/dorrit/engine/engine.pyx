@@ -95,7 +95,7 @@ cdef class Engine:
         self.allow_peer = limits.allow_peer
         self.deflate = limits.policy
         self.health = limits.health
-        self.reports = Reports() if reports is None else reports
+        self.reports = Reports(names=names) if reports is None else reports
         self.access_log = self.reports.access_log
         self.text_as_str = text_as_str
         self.names = names

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+from dorrit.engine.callback_names import HANDLERS, CallbackNames
 from dorrit.engine.connection import Connection, client_of, seconds_open
 from dorrit.logger import log_raised, logger
 from dorrit.raised import name_of
@@ -65,15 +66,21 @@ class Reports:
     """Writes the engine's log records under the logger's name ``dorrit``."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, *, access_log: bool = False
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        access_log: bool = False,
+        names: CallbackNames = HANDLERS,
     ) -> None:
         """Start with a full allowance for each kind of record.
 
         Args:
             clock: Returns seconds.
             access_log: Each client that is refused, or whose connection ends, has a record.
+            names: What the user calls the callbacks.
         """
         self._clock = clock
+        self._names = names
         self._allowances: dict[str, Allowance] = {}
         self.access_log: bool = access_log
 
@@ -172,7 +179,7 @@ class Reports:
         self._write(
             f"{callback} raised {name}",
             logging.ERROR,
-            f"the {callback} callback raised {name}",
+            f"{self._names.title(callback)} raised {name}",
             error,
             connection,
         )
@@ -182,8 +189,8 @@ class Reports:
         self._write(
             "came back",
             logging.ERROR,
-            f"the {callback} callback has forked a process, which ends now: it can't go on as the "
-            "server, and has to be ended by os._exit",
+            f"{self._names.title(callback)} has forked a process, which ends now: it can't go on "
+            "as the server, and has to be ended by os._exit",
         )
 
     def out_of_descriptors(self) -> None:

@@ -208,7 +208,7 @@ cdef inline Connection take_first(References *references):
 cdef int check_outside_turn(Engine engine) except -1:
     # A turn goes through the lists of connections; another one within it would do so as well.
     if engine.in_turn:
-        raise RuntimeError("the loop is running already: a callback must not run or end it")
+        raise RuntimeError("the loop is running already: a handler must not run or end it")
     return 0
 
 

@@ -76,11 +76,11 @@ TOO_MANY_CONNECTIONS: Final = (
     "there are as many connections as allowed",
     "raise -m, --max-connections",
 )
-OPEN_CALLBACK_TIMEOUT: Final = (503, "the open callback has not answered in time")
+OPEN_CALLBACK_TIMEOUT: Final = (503, "the server's code has not answered in time")
 OUT_OF_BUDGET: Final = (503, "the server has too much to do", "see --max-buffered")
 STOPPING: Final = (503, "the server stops")
-OPEN_CALLBACK_REFUSED: Final = (403, "the open callback refused the connection")
-OPEN_CALLBACK_RAISED: Final = (500, "the open callback raised an exception")
+OPEN_CALLBACK_REFUSED: Final = (403, "the server's code refused the connection")
+OPEN_CALLBACK_RAISED: Final = (500, "the server's code raised an exception")
 
 WITHOUT_CONTENT: Final = 304
 """The one status of a refusal that has none. RFC 9110 section 15.4.5: "A 304 response is terminated

@@ -117,7 +117,7 @@ class Request:
         return tuple(dict.fromkeys(item for item in offered if item))
 
     def select(self, *supported: str) -> str | None:
-        """Choose a subprotocol, in the open callback: the first supported one that is offered.
+        """Choose a subprotocol, in the open handler: the first supported one that is offered.
 
         RFC 6455 section 4.2.2: the server's response names "a single value [...] representing the
         subprotocol that the server is ready to use. The value chosen MUST be derived from the
@@ -134,7 +134,7 @@ class Request:
             RuntimeError: The request has been answered.
         """
         if self._is_answered:
-            raise RuntimeError("a subprotocol can be chosen in the open callback only")
+            raise RuntimeError("a subprotocol can be chosen in the open handler only")
         offered = self.subprotocols
         self._subprotocol = next((name for name in supported if name in offered), None)
         return self._subprotocol

@@ -613,13 +613,13 @@ SETTINGS: Final = (
     Setting(
         "keep_requests", None, None, default=False, accepts=bool, read=bool,
         help="keep each client's request (conn.request) as long as the connection, which costs a "
-        "few kilobytes each; without it the request is there in the open callback only",
+        "few kilobytes each; without it the request is there in the open handler only",
         opposite="--no-keep-requests",
         engine="CLimits",
         manual="""
             Keep each client's request
             .Pq Va conn.request
             as long as the connection, which costs a few kilobytes each.
-            Without it the request is there in the open callback only.""",
+            Without it the request is there in the open handler only.""",
     ),
 )  # fmt: skip
