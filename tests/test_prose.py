@@ -29,6 +29,7 @@ def test_source_tests_and_pages_are_looked_at() -> None:
         ("They were no files.", "were no"),
         ("an engine, which has a function called there", "has a function called"),
         ("as the image of before did", "image of before"),
+        ("class Holdings:", "Holdings"),
     ],
 )
 def test_what_a_rule_is_for_is_found(line: str, words: str) -> None:

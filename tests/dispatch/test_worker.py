@@ -82,8 +82,8 @@ def test_every_message_is_handled_once_in_order_and_the_close_callback_comes_las
     @app.on_message
     async def said(conn: Connection, message: bytes) -> None:
         nonlocal most_waiting
-        lane = loop.dispatcher.workers.workers[conn]
-        most_waiting = max(most_waiting, len(lane.waiting or ()))
+        worker = loop.dispatcher.workers.workers[conn]
+        most_waiting = max(most_waiting, len(worker.waiting or ()))
         events[conn].append(message)
         await pause()
         assert conn.send(message) or not conn.is_open
@@ -190,9 +190,9 @@ def test_a_client_that_is_too_fast_feels_it_and_nothing_is_lost() -> None:
                 await asyncio.sleep(0)
             assert not writing.done()
             assert handled == [b"000000"]
-            ((lane),) = loop.dispatcher.workers.workers.values()
-            assert lane.waiting is not None
-            assert len(lane.waiting) == 4
+            ((worker),) = loop.dispatcher.workers.workers.values()
+            assert worker.waiting is not None
+            assert len(worker.waiting) == 4
             may_go_on.set()
             await writing
             await client.write(close_frame(1000), [])

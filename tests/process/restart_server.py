@@ -180,7 +180,7 @@ class Server:
         )
 
     def back_off(self) -> None:
-        self.log(f"due {wait_after_crash(self.handover.unrest):.2f}")
+        self.log(f"due {wait_after_crash(self.handover.crash_score):.2f}")
         seconds = self.handover.delay()
         if seconds:
             self.log(restart.waiting(seconds, self.handover.restarts))

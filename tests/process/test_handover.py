@@ -59,7 +59,7 @@ class Left:
             first_start=1000.5,
             restarts=3,
             crash_times=(1.0, 2.0, 3.0),
-            unrest=2.5,
+            crash_score=2.5,
         )
         self.state = nameless_file("restart")
         self.traceback = nameless_file("traceback")
@@ -112,7 +112,7 @@ def test_R29_the_next_image_has_what_was_left_and_what_the_crash_tells(left: Lef
         left.handover,
         restarts=4,
         crash_times=(1.0, 2.0, 3.0, 100.5),
-        unrest=1.0,
+        crash_score=1.0,
         signal=SIGSEGV,
         traceback=SHOWN,
     )
@@ -241,7 +241,7 @@ WRONG: dict[str, list[object]] = {
     "first_start": ["x", None],
     "restarts": [None, "1"],
     "crash_times": [None, ["x"], 3],
-    "unrest": [None, []],
+    "crash_score": [None, []],
     "identities": [None, [], {"x": [1, 2]}, {"3": 1}],
 }
 
@@ -399,16 +399,16 @@ def test_R29_locks_stay_held(left: Left, directory: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-@pytest.mark.parametrize(("ago", "unrest"), [(None, 100.0), (0.0, 0.0), (10_000.0, 100.0)])
+@pytest.mark.parametrize(("ago", "crash_score"), [(None, 100.0), (0.0, 0.0), (10_000.0, 100.0)])
 def test_R28_a_server_that_has_been_quiet_serves_at_once(
-    left: Left, ago: float | None, unrest: float
+    left: Left, ago: float | None, crash_score: float
 ) -> None:
     times = () if ago is None else (time.clock_gettime(time.CLOCK_MONOTONIC) - ago,)
-    assert replace(left.handover, crash_times=times, unrest=unrest).delay() == 0.0
+    assert replace(left.handover, crash_times=times, crash_score=crash_score).delay() == 0.0
 
 
 def test_R28_a_server_that_crashes_again_and_again_waits_but_not_for_ever(left: Left) -> None:
     now = time.clock_gettime(time.CLOCK_MONOTONIC)
-    waits = replace(left.handover, crash_times=(now,), unrest=100.0)
+    waits = replace(left.handover, crash_times=(now,), crash_score=100.0)
     assert 0.0 < waits.delay() <= backoff.LONGEST
     assert replace(waits, crash_times=(now + 10_000.0,)).delay() == backoff.LONGEST

@@ -94,7 +94,7 @@ os.environ.update(NOTIFY_SOCKET=sys.argv[1], WATCHDOG_USEC="100000",
                   WATCHDOG_PID=str(os.getpid()))
 launch = Launch.current()
 print(launch.notifier.watchdog_interval(), "NOTIFY_SOCKET" in os.environ)
-print(launch.sit_out(0.3), manager.recv(100))
+print(launch.wait_after_crash(0.3), manager.recv(100))
 """,
         directory / "notify",
     )
@@ -108,8 +108,8 @@ def test_R27_sigterm_ends_the_wait() -> None:
 launch = Launch.current()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 os.kill(os.getpid(), signal.SIGTERM)
-print(launch.sit_out(1000).name)
-print(launch.sit_out(0))
+print(launch.wait_after_crash(1000).name)
+print(launch.wait_after_crash(0))
 """
     )
     assert told.splitlines() == ["SIGTERM", "None"]

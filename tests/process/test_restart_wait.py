@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dorrit.process import restart
-from dorrit.process.backoff import LONGEST, MOST, unrest_after_crash, wait_after_crash
+from dorrit.process.backoff import LONGEST, MOST, score_after_crash, wait_after_crash
 from dorrit.process.handover import Handover
 from tests.process.restarting import CRASHED, Starter
 from tests.support.servers import until
@@ -26,12 +26,12 @@ def start(directory: Path) -> Iterator[Starter]:
     starter.close()
 
 
-def waits(served: float, crashes: int, unrest: float = 0.0) -> list[float]:
+def waits(served: float, crashes: int, crash_score: float = 0.0) -> list[float]:
     """The waits of a server that serves for so long between a wait and the next crash."""
     found = []
     for _ in range(crashes):
-        unrest = unrest_after_crash(unrest, served)
-        found.append(wait_after_crash(unrest))
+        crash_score = score_after_crash(crash_score, served)
+        found.append(wait_after_crash(crash_score))
     return found
 
 
@@ -49,8 +49,8 @@ def test_R28_crashes_that_are_far_apart_cost_no_wait() -> None:
 
 
 def test_R28_a_server_that_has_run_well_for_two_minutes_begins_anew() -> None:
-    assert waits(120.0, 1, unrest=MOST) == [0]
-    assert waits(5.0, 1, unrest=MOST)[0] > LONGEST / 2
+    assert waits(120.0, 1, crash_score=MOST) == [0]
+    assert waits(5.0, 1, crash_score=MOST)[0] > LONGEST / 2
 
 
 def crashed(times: int, served: float, at: float) -> Handover:
@@ -79,8 +79,8 @@ def test_R28_the_time_that_the_restart_has_taken_counts() -> None:
 
 def test_R28_waiting_is_no_service() -> None:
     handover = crashed(30, 0.0, at=0.0)
-    assert handover.after(signal.SIGSEGV, LONGEST, "").unrest == MOST
-    assert handover.after(signal.SIGSEGV, LONGEST + 120, "").unrest == 1
+    assert handover.after(signal.SIGSEGV, LONGEST, "").crash_score == MOST
+    assert handover.after(signal.SIGSEGV, LONGEST + 120, "").crash_score == 1
 
 
 def waited(log: list[str]) -> list[tuple[float, float]]:

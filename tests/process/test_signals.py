@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dorrit.process.signals import HANDLED, Handlers
+from dorrit.process.signals import HANDLED, SignalHandlers
 from tests.support.children import run_python
 
 
@@ -38,16 +38,16 @@ def calls() -> Calls:
 
 
 @pytest.fixture
-def handlers(calls: Calls) -> Iterator[Handlers]:
+def handlers(calls: Calls) -> Iterator[SignalHandlers]:
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    with Handlers(calls.reopen) as made:
+    with SignalHandlers(calls.reopen) as made:
         yield made
     assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_R27_each_signal_calls_stop_and_writes_a_byte(
-    handlers: Handlers, calls: Calls, wakeup: tuple[int, int], number: signal.Signals
+    handlers: SignalHandlers, calls: Calls, wakeup: tuple[int, int], number: signal.Signals
 ) -> None:
     reading, writing = wakeup
     handlers.install(daemon=False)
@@ -61,7 +61,7 @@ def test_R27_each_signal_calls_stop_and_writes_a_byte(
 
 @pytest.mark.parametrize("daemon", [False, True])
 def test_R27_one_that_comes_before_there_is_a_loop_stops_that_at_once(
-    handlers: Handlers, calls: Calls, wakeup: tuple[int, int], daemon: bool
+    handlers: SignalHandlers, calls: Calls, wakeup: tuple[int, int], daemon: bool
 ) -> None:
     handlers.install(daemon=daemon)
     signal.raise_signal(signal.SIGTERM)
@@ -71,7 +71,7 @@ def test_R27_one_that_comes_before_there_is_a_loop_stops_that_at_once(
 
 
 def test_R27_one_that_comes_after_the_loop_calls_nothing(
-    handlers: Handlers, calls: Calls, wakeup: tuple[int, int]
+    handlers: SignalHandlers, calls: Calls, wakeup: tuple[int, int]
 ) -> None:
     handlers.install(daemon=False)
     before = signal.set_wakeup_fd(-1)
@@ -83,7 +83,7 @@ def test_R27_one_that_comes_after_the_loop_calls_nothing(
     assert calls == []
 
 
-def test_R27_a_daemon_has_no_terminal(handlers: Handlers, calls: Calls) -> None:
+def test_R27_a_daemon_has_no_terminal(handlers: SignalHandlers, calls: Calls) -> None:
     handlers.install(daemon=True)
     signal.raise_signal(signal.SIGINT)
     assert handlers.received is None
@@ -91,7 +91,7 @@ def test_R27_a_daemon_has_no_terminal(handlers: Handlers, calls: Calls) -> None:
     assert (handlers.received, calls) == (None, ["reopen"])
 
 
-def test_R27_other_signals_are_left_alone(handlers: Handlers) -> None:
+def test_R27_other_signals_are_left_alone(handlers: SignalHandlers) -> None:
     others = set(signal.valid_signals()) - set(HANDLED)
     before = {number: signal.getsignal(number) for number in others}
     handlers.install(daemon=False)
@@ -102,7 +102,7 @@ def test_R27_other_signals_are_left_alone(handlers: Handlers) -> None:
 def test_R27_signals_that_were_blocked_are_not_until_it_is_closed(calls: Calls) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
-        with Handlers(calls.reopen) as handlers:
+        with SignalHandlers(calls.reopen) as handlers:
             signal.raise_signal(signal.SIGTERM)  # before it is there
             assert handlers.received is None
             handlers.install(daemon=True)
@@ -124,7 +124,7 @@ def test_R27_afterwards_all_is_as_it_was(calls: Calls, wakeup: tuple[int, int]) 
     signal.signal(signal.SIGTERM, mine)
     descriptor = signal.set_wakeup_fd(other_writing)
     try:
-        with contextlib.suppress(ZeroDivisionError), Handlers(calls.reopen) as handlers:
+        with contextlib.suppress(ZeroDivisionError), SignalHandlers(calls.reopen) as handlers:
             handlers.install(daemon=False)
             handlers.install(daemon=True)
             with handlers.connected(calls.stop, wakeup[1]):
@@ -142,7 +142,7 @@ def test_R27_afterwards_all_is_as_it_was(calls: Calls, wakeup: tuple[int, int]) 
 
 
 def test_R27_a_full_pipe_is_no_error(
-    handlers: Handlers, calls: Calls, wakeup: tuple[int, int]
+    handlers: SignalHandlers, calls: Calls, wakeup: tuple[int, int]
 ) -> None:
     _, writing = wakeup
     for size in (65536, 1):
@@ -156,7 +156,7 @@ def test_R27_a_full_pipe_is_no_error(
 
 
 FOREGROUND = """
-handlers = signals.Handlers(lambda: print("reopen"))
+handlers = signals.SignalHandlers(lambda: print("reopen"))
 reading, writing = os.pipe()
 os.set_blocking(writing, False)
 {before}
@@ -201,12 +201,12 @@ def test_R27_the_end_of_its_terminal_stops_it() -> None:
 
 ON_A_TERMINAL = """
 import os, select, sys
-from dorrit.process.signals import Handlers
+from dorrit.process.signals import SignalHandlers
 
 def say(text):
     os.write(int(sys.argv[1]), text.encode())
 
-handlers = Handlers(lambda: say("reopen\\n"))
+handlers = SignalHandlers(lambda: say("reopen\\n"))
 handlers.install(daemon=False)
 reading, writing = os.pipe()
 os.set_blocking(writing, False)

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from dorrit.cli.status import NAME
-from dorrit.process.control import Server, find
+from dorrit.process.control import RunningServer, find
 from dorrit.process.status_client import TIMEOUT as ANSWER
 from dorrit.process.status_client import NotRunningError
 
@@ -75,12 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
         return 0 if stop(server, arguments, time.monotonic() - started) else 1
 
 
-def look_for(arguments: argparse.Namespace) -> Server:
+def look_for(arguments: argparse.Namespace) -> RunningServer:
     """Find the server; one that hangs leaves time to stop it."""
     return find(arguments.name, timeout=min(ANSWER, max(arguments.timeout / 2, ANSWER_MIN)))
 
 
-def stop(server: Server, arguments: argparse.Namespace, spent: float) -> bool:
+def stop(server: RunningServer, arguments: argparse.Namespace, spent: float) -> bool:
     """Stop a server, and say what happened; return whether it has ended.
 
     Args:

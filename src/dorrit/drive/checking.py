@@ -12,9 +12,9 @@ from dorrit.drive.engine_settings import users_of
 from dorrit.errors import StartError
 from dorrit.process import leaving, status_client
 from dorrit.process.descriptors import open_standard_streams
-from dorrit.process.holdings import default_path
 from dorrit.process.listener import check_length
 from dorrit.process.privileges import check_group, check_user
+from dorrit.process.resources import default_path
 from dorrit.process.status import status_path
 from dorrit.settings import Settings, check_together, merge
 

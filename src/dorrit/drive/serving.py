@@ -25,13 +25,13 @@ from dorrit.process import (
     stacks,
 )
 from dorrit.process.handover import Handover
-from dorrit.process.holdings import Holdings, Wanted
 from dorrit.process.launch import Launch
 from dorrit.process.limits import raise_descriptor_limit
 from dorrit.process.log import NO_SYSLOG, Log
 from dorrit.process.overdue import Overdue
 from dorrit.process.privileges import Identity
-from dorrit.process.signals import Handlers
+from dorrit.process.resources import ResourcePlan, Resources
+from dorrit.process.signals import SignalHandlers
 from dorrit.process.starting import Guard
 from dorrit.process.status import Status
 from dorrit.raised import EXITS, summary_of, traceback_of
@@ -97,7 +97,7 @@ class Run:
 
     application: Application
     loop_type: LoopType
-    holdings: Holdings
+    resources: Resources
     is_daemon: bool = False
     serves: bool = False
     stop_failed: bool = False
@@ -122,7 +122,7 @@ class Run:
         self.settings: Settings = merge(given, {})
         self.launch: Launch = Launch.current()
         self.log: Log = Log(self.settings.log_level, self.settings.log_format)
-        self.handlers: Handlers = Handlers(self.log.reopen, self._watch)
+        self.handlers: SignalHandlers = SignalHandlers(self.log.reopen, self._watch)
         self.overdue: Overdue = Overdue(self._clean)
         self._pid = os.getpid()
         self._step = ("the start of the server", self.settings.stop_grace)
@@ -187,8 +187,8 @@ class Run:
             self.overdue.within(step, patience, begins=begins)
 
     def _clean(self) -> None:
-        if "holdings" in vars(self):
-            self.holdings.close()
+        if "resources" in vars(self):
+            self.resources.close()
 
     # The two ways to start
 
@@ -210,20 +210,20 @@ class Run:
                 if self.settings.log is not None:
                     self.log.use_file(self.settings.log, identity)
                 self._prepare_limits(identity)
-                wanted = Wanted(
+                plan = ResourcePlan(
                     name=self.application.name,
                     listen=self.settings.listen,
                     given=self.launch.given,
                     identity=identity,
                     command=self.launch.command if self.is_daemon else None,
                 )
-                self.holdings = self.made.enter_context(Holdings(wanted))
-                self.guard.watch(self.holdings.paths)
+                self.resources = self.made.enter_context(Resources(plan))
+                self.guard.watch(self.resources.paths)
                 self._hide_from_children()
                 if self.is_daemon:
                     self._detach()
                 self._drop(identity)
-                self._serve(identity, self.holdings.handover())
+                self._serve(identity, self.resources.handover())
         except StartError as error:
             if self.readiness is None:
                 raise
@@ -254,14 +254,14 @@ class Run:
     def _start_again(self, handover: Handover) -> int:
         for line in handover.report():
             logger.error("%s", line)
-        self.holdings = self.made.enter_context(Holdings.adopt(handover, daemon=self.is_daemon))
+        self.resources = self.made.enter_context(Resources.adopt(handover, daemon=self.is_daemon))
         self._hide_from_children()
         delay = handover.delay()
         if delay > 0:
             line = restart.waiting(delay, handover.restarts)
             logger.warning("%s", line)
             self.launch.notifier.status(line)
-        if self.launch.sit_out(delay) is not None:
+        if self.launch.wait_after_crash(delay) is not None:
             logger.info("told to stop before the server was started again")
             return 0
         self.handlers.install(daemon=self.is_daemon)
@@ -345,7 +345,7 @@ class Run:
 
     def _hide_from_children(self) -> None:
         """Have the processes that the server's code forks hold nothing of the server."""
-        for thing in (self.holdings, self.launch.notifier, self.log):
+        for thing in (self.resources, self.launch.notifier, self.log):
             children.hold(thing)
 
     def _prepare_limits(self, identity: Identity) -> None:
@@ -358,31 +358,31 @@ class Run:
 
     def _detach(self) -> None:
         """Become a daemon (R22). Only that returns."""
-        if self.settings.log is None and not self.log.use_syslog(self.holdings.name):
+        if self.settings.log is None and not self.log.use_syslog(self.resources.name):
             logger.warning("%s", NO_SYSLOG)
         if self.guard is not None:
             self.guard.forget()  # the command is not what has made them
         self.readiness = daemon.detach()
         if self.guard is not None:
-            self.guard.watch(self.holdings.paths)
+            self.guard.watch(self.resources.paths)
         children.hold(self.readiness)
         self._pid = os.getpid()
-        self.holdings.own()
+        self.resources.own()
         self.handlers.install(daemon=True)
         self.launch.inherited.close()
 
     def _drop(self, identity: Identity) -> None:
         """Give up root's privileges (R26); what takes them at the end is left to a janitor."""
         if os.geteuid() == 0 and identity.uid != 0:
-            janitor = self.holdings.start_janitor()
+            janitor = self.resources.start_janitor()
             if self.guard is not None:
-                self.guard.watch(self.holdings.paths, janitor.descriptor)
+                self.guard.watch(self.resources.paths, janitor.descriptor)
         privileges.drop(identity)
 
     def _keep_record(self) -> None:
         """Leave `dorrit restart` what it needs: nobody has told the server to end."""
-        if "holdings" in vars(self):
-            self.holdings.keep_record()
+        if "resources" in vars(self):
+            self.resources.keep_record()
 
     def _arm(self, handover: Handover, file: str | None = None) -> restart.Restarter:
         """Have a crash restart the server (R28), if its user can read the server's file."""
@@ -401,7 +401,7 @@ class Run:
 
     def _serve(self, identity: Identity, handover: Handover) -> None:
         """Listen, say that it is ready, and serve until a signal, or until a callback exits."""
-        holdings = self.holdings
+        resources = self.resources
         user = identity.user or str(identity.uid)
         group = privileges.group_name(identity.gid)
         loop = self.made.enter_context(closing(self.loop_type(self.application, self.settings)))
@@ -411,11 +411,11 @@ class Run:
 
         def describe() -> Status:
             return Status(
-                name=holdings.name,
+                name=resources.name,
                 pid=os.getpid(),
                 user=user,
                 group=group,
-                socket=holdings.listener.path,
+                socket=resources.listener.path,
                 started=handover.first_start,
                 connections=engine.connections,
                 restarts=handover.restarts,
@@ -426,10 +426,10 @@ class Run:
         self.log.take_root()
         restarter = None
         try:
-            holdings.listener.listen()
-            engine.listen(holdings.listener.descriptor)
-            holdings.status_socket.listen(describe)
-            engine.watch(holdings.status_socket.descriptor, holdings.status_socket.answer)
+            resources.listener.listen()
+            engine.listen(resources.listener.descriptor)
+            resources.status_socket.listen(describe)
+            engine.watch(resources.status_socket.descriptor, resources.status_socket.answer)
             if self.guard is not None:
                 self.guard.release_signals()
             if not self.settings.no_restart:
@@ -483,7 +483,7 @@ class Run:
     def _say_ready(self, loop: ServerLoop) -> None:
         if self.handlers.received is not None and self.readiness is not None:
             raise StartError(f"told to stop by {self.handlers.received.name} before it was ready")
-        listening = f"listening on {self.holdings.listener.path}"
+        listening = f"listening on {self.resources.listener.path}"
         logger.info("%s", listening)
         if self.readiness is not None:
             self.log.leave_terminal()

@@ -40,7 +40,7 @@ SETTLED_WITHIN: Final = 5.0
 """Seconds for what is left of a server that has ended: its janitor removes its files."""
 
 
-class Server:
+class RunningServer:
     """A server that runs.
 
     Attributes:
@@ -122,7 +122,7 @@ class Server:
         self.process.close()
 
 
-def find(target: str, directory: str = DIRECTORY, *, timeout: float = TIMEOUT) -> Server:
+def find(target: str, directory: str = DIRECTORY, *, timeout: float = TIMEOUT) -> RunningServer:
     """Find a server that runs.
 
     Args:
@@ -139,7 +139,7 @@ def find(target: str, directory: str = DIRECTORY, *, timeout: float = TIMEOUT) -
     """
     if target.startswith("/"):
         status, process = ask(status_path(target), timeout)
-        return Server(process, status)
+        return RunningServer(process, status)
     _check_name(target)
     try:
         pid_file = _read(path_of(target, directory))
@@ -194,7 +194,7 @@ def _check_name(name: str) -> None:
 
 def _without_pid_file(
     name: str, directory: str, timeout: float, denied: NoPermissionError
-) -> Server:
+) -> RunningServer:
     """Find a server whose pid file only root may read, for the server's own user."""
     try:
         return _by_status(name, directory, timeout)
@@ -204,7 +204,7 @@ def _without_pid_file(
         ) from None
 
 
-def _by_status(name: str, directory: str, timeout: float) -> Server:
+def _by_status(name: str, directory: str, timeout: float) -> RunningServer:
     """Find a server without a pid file: one in the foreground."""
     file = UNNAMED[1] if name == UNNAMED[0] else name
     listening = os.fspath(Path(directory) / f"{file}.socket")
@@ -214,10 +214,10 @@ def _by_status(name: str, directory: str, timeout: float) -> Server:
     if name not in {status.name, file}:
         process.close()
         raise StatusError(f"{name}: the server there says that it is {status.name}")
-    return Server(process, status)
+    return RunningServer(process, status)
 
 
-def _holder(name: str, directory: str, file: "_PidFile", timeout: float) -> Server:
+def _holder(name: str, directory: str, file: "_PidFile", timeout: float) -> RunningServer:
     """Return the server that holds the lock of its pid file.
 
     What the file says is a number, which may be another process's by now: what the server has
@@ -264,7 +264,7 @@ def _holder(name: str, directory: str, file: "_PidFile", timeout: float) -> Serv
         if process.wait(0):
             raise NotRunningError(f"{name}: not running any more")
         opened.pop_all()
-        return Server(process, status, silence=silence, hangs=hangs, pid_file=file.path)
+        return RunningServer(process, status, silence=silence, hangs=hangs, pid_file=file.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Handover:
         restarts: How many images came after it.
         crash_times: When the last of them ended, in seconds of CLOCK_MONOTONIC, ascending.
         daemon: The process is a daemon.
-        unrest: How often and how lately it has crashed; see `dorrit.process.backoff`.
+        crash_score: How often and how lately it has crashed; see `dorrit.process.backoff`.
         signal: What ended the last one, or None.
         traceback: What its threads were doing, many lines, all printable; may be empty.
     """
@@ -85,7 +85,7 @@ class Handover:
     first_start: float = field(default_factory=time.time)
     restarts: int = 0
     crash_times: tuple[float, ...] = ()
-    unrest: float = 0.0
+    crash_score: float = 0.0
     daemon: bool = False
     signal: Signals | None = None
     traceback: str = ""
@@ -120,7 +120,7 @@ class Handover:
         """Return when the wait after the last crash is over, by CLOCK_MONOTONIC."""
         if not self.crash_times:
             return 0.0
-        return self.crash_times[-1] + backoff.wait_after_crash(self.unrest)
+        return self.crash_times[-1] + backoff.wait_after_crash(self.crash_score)
 
     def after(self, crash: Signals, at: float, traceback: str) -> Self:
         """Return this as the next image has it."""
@@ -128,7 +128,7 @@ class Handover:
             self,
             restarts=self.restarts + 1,
             crash_times=(*self.crash_times, at)[-CRASH_TIMES_MAX:],
-            unrest=backoff.unrest_after_crash(self.unrest, at - self._serves_from()),
+            crash_score=backoff.score_after_crash(self.crash_score, at - self._serves_from()),
             signal=crash,
             traceback=traceback,
         )
@@ -178,7 +178,7 @@ def leave(handover: Handover, descriptor: int, traceback: int) -> None:
         "first_start": handover.first_start,
         "restarts": handover.restarts,
         "crash_times": handover.crash_times,
-        "unrest": handover.unrest,
+        "crash_score": handover.crash_score,
         "daemon": handover.daemon,
     }
     data = RECORD.pack(0, 0, 0) + MARK + json.dumps(content).encode("ascii")
@@ -258,7 +258,7 @@ def _handover_of(content: Mapping[str, Any]) -> Handover:
         first_start=float(content["first_start"]),
         restarts=_typed(content["restarts"], int),
         crash_times=tuple(float(at) for at in content["crash_times"]),
-        unrest=float(content["unrest"]),
+        crash_score=float(content["crash_score"]),
         daemon=_typed(content["daemon"], bool),
     )
 

@@ -63,7 +63,7 @@ class Launch:
         # What is handed over is closed on exec by now, which tells it from what was left open.
         return cls(command, handover, notifier, given, is_repeated, Inherited())
 
-    def sit_out(self, seconds: float) -> Signals | None:
+    def wait_after_crash(self, seconds: float) -> Signals | None:
         """Wait after a crash, see `dorrit.process.restart.wait`; the service manager knows."""
         end = time.monotonic() + seconds
         while True:

@@ -18,7 +18,7 @@ logger: logging.Logger = logging.getLogger("dorrit")
 HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Handlers:
+class SignalHandlers:
     """The server's handlers of SIGTERM, SIGINT and SIGHUP, in the main thread, until it is closed.
 
     A foreground server is stopped by SIGINT (Ctrl-C), too, and by the end of its terminal. A daemon

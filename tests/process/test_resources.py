@@ -12,9 +12,9 @@ import pytest
 
 from dorrit.errors import StartError
 from dorrit.process.command import Command
-from dorrit.process.holdings import JANITOR, SOCKET_LOCK, STATUS_SOCKET, Holdings, Wanted
 from dorrit.process.lock import Lock
 from dorrit.process.privileges import Identity
+from dorrit.process.resources import JANITOR, SOCKET_LOCK, STATUS_SOCKET, ResourcePlan, Resources
 from tests.support.children import NOBODY, run_python
 from tests.support.servers import until
 
@@ -34,7 +34,7 @@ def path(directory: Path) -> Path:
 @pytest.fixture
 def name() -> Iterator[str]:
     """A name that no other server has; none of its files is left in /var/run."""
-    made = f"test-{os.getpid()}-holdings"
+    made = f"test-{os.getpid()}-resources"
     yield made
     left = files_of(made)
     for file in left:
@@ -53,10 +53,10 @@ def files_in(directory: Path) -> set[str]:
     return {file.name for file in directory.iterdir()}
 
 
-def wanted(
+def plan(
     path: Path, *, name: str | None = None, daemon: bool = False, given: int | None = None
-) -> Wanted:
-    return Wanted(
+) -> ResourcePlan:
+    return ResourcePlan(
         name=name,
         listen=str(path),
         given=given,
@@ -78,8 +78,8 @@ def described(file: Path) -> tuple[int, int, str]:
 def test_R25_in_the_foreground_it_has_two_sockets_and_a_lock(path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        with Holdings(wanted(path, name="chat")) as holdings:
-            assert (holdings.name, holdings.pid_file, holdings.record) == ("chat", None, None)
+        with Resources(plan(path, name="chat")) as resources:
+            assert (resources.name, resources.pid_file, resources.record) == ("chat", None, None)
             assert files_in(path.parent) == FOREGROUND
             assert described(path) == (NOBODY, NOBODY, "srwxrwx---")
             assert described(Path(f"{path}.status")) == (NOBODY, NOBODY, "srw-------")
@@ -96,8 +96,8 @@ def test_R24_a_daemon_of_roots_has_a_pid_file_and_a_record_besides(
 ) -> None:
     before = os.umask(umask)
     try:
-        with Holdings(wanted(path, name=name, daemon=True)) as holdings:
-            holdings.own()
+        with Resources(plan(path, name=name, daemon=True)) as resources:
+            resources.own()
             assert files_in(path.parent) == FOREGROUND
             assert files_of(name) == {f"{name}.pid", f"{name}.command"}
             for file in files_of(name):
@@ -114,20 +114,20 @@ def test_R24_a_daemon_of_nobodys_has_its_record_beside_the_socket(directory: Pat
     told = run_python(
         """
         from dorrit.process.command import Command
-        from dorrit.process.holdings import Holdings, Wanted
+        from dorrit.process.resources import Resources, ResourcePlan
         from dorrit.process.privileges import resolve
 
         directory = sys.argv[1]
         become_nobody()
-        wanted = Wanted(
+        plan = ResourcePlan(
             name="chat",
             listen=directory + "/chat.socket",
             given=None,
             identity=resolve(None, None),
             command=Command.current(),
         )
-        with Holdings(wanted) as holdings:
-            print(holdings.pid_file, *sorted(os.listdir(directory)))
+        with Resources(plan) as resources:
+            print(resources.pid_file, *sorted(os.listdir(directory)))
         print(*os.listdir(directory))
         """,
         directory,
@@ -142,14 +142,14 @@ def test_R24_a_daemon_of_nobodys_has_its_record_beside_the_socket(directory: Pat
 def test_R25_without_a_path_the_socket_has_the_name_of_the_server(
     name: str | None, socket_path: str
 ) -> None:
-    made = Wanted(name=name, listen=None, given=None, identity=AS_NOBODY, command=None)
+    made = ResourcePlan(name=name, listen=None, given=None, identity=AS_NOBODY, command=None)
     assert made.path == socket_path
 
 
 @pytest.mark.root
 def test_R13_without_a_name_it_is_server(path: Path) -> None:
-    with Holdings(wanted(path)) as holdings:
-        assert holdings.name == "server"
+    with Resources(plan(path)) as resources:
+        assert resources.name == "server"
 
 
 # A socket that was handed over
@@ -161,8 +161,8 @@ def test_R25_the_socket_of_a_service_manager_stays_and_the_status_socket_goes(pa
         manager.bind(str(path))
         manager.listen()
         before = described(path)
-        with Holdings(wanted(path, given=os.dup(manager.fileno()))) as holdings:
-            assert holdings.listener.lock is None
+        with Resources(plan(path, given=os.dup(manager.fileno()))) as resources:
+            assert resources.listener.lock is None
             assert files_in(path.parent) == {"socket", "socket.status"}
             assert described(path) == before
         assert files_in(path.parent) == {"socket"}
@@ -174,7 +174,7 @@ def test_R31_another_path_than_the_managers_is_a_usage_error(path: Path) -> None
         manager.bind(str(path))
         manager.listen()
         with pytest.raises(StartError, match=f"the service manager hands over.*{path};") as raised:
-            Holdings(wanted(path.with_name("other"), given=manager.fileno()))
+            Resources(plan(path.with_name("other"), given=manager.fileno()))
         assert raised.value.status == 2
         assert files_in(path.parent) == {"socket"}
 
@@ -198,7 +198,7 @@ def test_R25_if_the_status_socket_cannot_be_made_nothing_is_left(path: Path, kin
         place.mkdir()
     before = descriptors(), place.lstat()
     with pytest.raises(StartError, match="something that is not a socket; it was left as it is"):
-        Holdings(wanted(path))
+        Resources(plan(path))
     assert files_in(path.parent) == {"socket.status"}
     assert (descriptors(), place.lstat()) == before
 
@@ -210,7 +210,7 @@ def test_R24_a_file_in_the_place_of_the_record_is_left_as_it_is(path: Path, name
     before = descriptors()
     try:
         with pytest.raises(StartError, match="there is a file that no server has left; it was"):
-            Holdings(wanted(path, name=name, daemon=True))
+            Resources(plan(path, name=name, daemon=True))
         assert precious.read_text() == "precious"
         assert files_of(name) == {precious.name}
     finally:
@@ -228,17 +228,17 @@ def test_R24_a_file_in_its_place_beside_the_socket_is_left_as_it_is_too(director
     told = run_python(
         """
         from dorrit.process.command import Command
-        from dorrit.process.holdings import Holdings, Wanted
+        from dorrit.process.resources import Resources, ResourcePlan
         from dorrit.process.privileges import resolve
 
         become_nobody()
         path = sys.argv[1] + "/chat.socket"
-        wanted = Wanted(
+        plan = ResourcePlan(
             name=None, listen=path, given=None, identity=resolve(None, None),
             command=Command.current(),
         )
         try:
-            Holdings(wanted)
+            Resources(plan)
         except StartError as error:
             print(error)
         """,
@@ -254,16 +254,16 @@ def test_R24_if_the_name_is_taken_nothing_is_made(path: Path, name: str) -> None
     with Lock(RUN / f"{name}.pid") as lock:
         lock.write()
         with pytest.raises(StartError, match=f"{name} runs already, as process {os.getpid()};"):
-            Holdings(wanted(path, name=name, daemon=True))
+            Resources(plan(path, name=name, daemon=True))
         assert files_in(path.parent) == set()
         assert files_of(name) == {f"{name}.pid"}
 
 
 @pytest.mark.root
 def test_R25_if_the_socket_is_taken_the_name_is_free_again(path: Path, name: str) -> None:
-    with Holdings(wanted(path)):
+    with Resources(plan(path)):
         with pytest.raises(StartError, match="another server"):
-            Holdings(wanted(path, name=name, daemon=True))
+            Resources(plan(path, name=name, daemon=True))
         assert files_in(path.parent) == FOREGROUND
         assert files_of(name) == set()
 
@@ -276,14 +276,14 @@ import json
 from dataclasses import asdict
 from dorrit.process.command import Command
 from dorrit.process.handover import Handover
-from dorrit.process.holdings import Holdings, Wanted
+from dorrit.process.resources import Resources, ResourcePlan
 from dorrit.process.privileges import resolve
 
 directory, name = sys.argv[1:3]
 path = directory + "/socket"
 
 def make():
-    return Holdings(Wanted(
+    return Resources(ResourcePlan(
         name=name, listen=path, given=None, identity=resolve(None, None),
         command=Command.current(),
     ))
@@ -305,22 +305,22 @@ def run(code: str, directory: Path, name: str) -> list[str]:
 def test_R22_they_are_the_daemons_once_it_has_taken_them(directory: Path, name: str) -> None:
     told = run(
         """
-        holdings = make()
+        resources = make()
         if os.fork() == 0:
-            holdings.close()
+            resources.close()
             os._exit(0)
         os.wait()
         show()
         if os.fork() == 0:
-            holdings.own()
+            resources.own()
             for file in "/var/run/" + name + ".pid", path + ".lock":
                 print(open(file).read() == f"{os.getpid()}\\n")
             if os.fork() == 0:
-                holdings.close()
+                resources.close()
                 os._exit(0)
             os.wait()
             show("still")
-            holdings.close()
+            resources.close()
             os._exit(0)
         os.wait()
         show("gone")
@@ -335,12 +335,12 @@ def test_R22_they_are_the_daemons_once_it_has_taken_them(directory: Path, name: 
 def test_R27_without_privileges_the_janitor_removes_them(directory: Path, name: str) -> None:
     told = run(
         """
-        holdings = make()
-        holdings.own()
-        holdings.start_janitor()
+        resources = make()
+        resources.own()
+        resources.start_janitor()
         become_nobody()
         show()
-        holdings.close()
+        resources.close()
         show("gone")
         """,
         directory,
@@ -354,9 +354,9 @@ def test_R27_and_if_the_server_is_killed(directory: Path, name: str) -> None:
     told = run(
         """
         if os.fork() == 0:
-            holdings = make()
-            holdings.own()
-            holdings.start_janitor()
+            resources = make()
+            resources.own()
+            resources.start_janitor()
             become_nobody()
             show()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -373,8 +373,8 @@ def test_R27_and_if_the_server_is_killed(directory: Path, name: str) -> None:
 
 NEXT = """
 handover = Handover(**json.loads(sys.argv[3]))
-holdings = Holdings.adopt(handover, daemon=True)
-show(handover.name == name, holdings.name == name)
+resources = Resources.adopt(handover, daemon=True)
+show(handover.name == name, resources.name == name)
 print(*sorted({os.get_inheritable(number) for number in handover.descriptors}))
 try:
     make()
@@ -383,9 +383,9 @@ except StartError as error:
 """
 
 END = """
-holdings.listener.listen()
-print(holdings.listener._socket.accept()[0].recv(10))
-holdings.close()
+resources.listener.listen()
+print(resources.listener._socket.accept()[0].recv(10))
+resources.close()
 show("gone")
 """
 
@@ -394,7 +394,7 @@ DROP = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})"
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("start", "drop"), [("", ""), ("holdings.start_janitor()", DROP)])
+@pytest.mark.parametrize(("start", "drop"), [("", ""), ("resources.start_janitor()", DROP)])
 def test_R29_the_next_image_goes_on_with_them(
     directory: Path, name: str, start: str, drop: str
 ) -> None:
@@ -404,14 +404,14 @@ def test_R29_the_next_image_goes_on_with_them(
         + textwrap.dedent(
             f"""
             import socket
-            holdings = make()
-            holdings.own()
+            resources = make()
+            resources.own()
             {start}
-            holdings.listener.listen()
+            resources.listener.listen()
             client = socket.socket(socket.AF_UNIX)
             client.connect(path)
             client.send(b"waits")
-            handover = holdings.handover()
+            handover = resources.handover()
             for number in (*handover.descriptors, client.fileno()):
                 os.set_inheritable(number, True)
             content = json.dumps(asdict(handover))
@@ -434,11 +434,11 @@ def test_R29_a_handover_without_the_status_socket_is_an_error(directory: Path) -
         BEGINNING
         + """
 from dataclasses import replace
-holdings = Holdings(Wanted(
+resources = Resources(ResourcePlan(
     name=name, listen=path, given=None, identity=resolve(None, None), command=None
 ))
 try:
-    Holdings.adopt(replace(holdings.handover(), kept={}), daemon=False)
+    Resources.adopt(replace(resources.handover(), kept={}), daemon=False)
 except StartError as error:
     print(error, flush=True)
 os._exit(0)  # its descriptors have two owners
@@ -451,10 +451,10 @@ os._exit(0)  # its descriptors have two owners
 
 @pytest.mark.root
 def test_R27_the_janitor_of_a_server_in_the_foreground_removes_its_sockets(path: Path) -> None:
-    with Holdings(wanted(path)) as holdings:
-        holdings.own()
-        holdings.start_janitor()
-        assert holdings.handover().kept.keys() == {STATUS_SOCKET, SOCKET_LOCK, JANITOR}
+    with Resources(plan(path)) as resources:
+        resources.own()
+        resources.start_janitor()
+        assert resources.handover().kept.keys() == {STATUS_SOCKET, SOCKET_LOCK, JANITOR}
         assert files_in(path.parent) == FOREGROUND
     assert files_in(path.parent) == set()
 
@@ -464,10 +464,10 @@ def test_R27_the_janitor_of_a_handed_over_socket_leaves_that(path: Path) -> None
     with socket.socket(socket.AF_UNIX) as manager:
         manager.bind(str(path))
         manager.listen()
-        with Holdings(wanted(path, given=os.dup(manager.fileno()))) as holdings:
-            holdings.start_janitor()
-            assert holdings.handover().kept.keys() == {STATUS_SOCKET, JANITOR}
-            assert not holdings.handover().daemon
+        with Resources(plan(path, given=os.dup(manager.fileno()))) as resources:
+            resources.start_janitor()
+            assert resources.handover().kept.keys() == {STATUS_SOCKET, JANITOR}
+            assert not resources.handover().daemon
         assert files_in(path.parent) == {"socket"}
 
 
@@ -475,10 +475,10 @@ def test_R29_the_next_image_in_the_foreground_goes_on(directory: Path) -> None:
     told = run_python(
         BEGINNING
         + """
-first = Holdings(Wanted(
+first = Resources(ResourcePlan(
     name=name, listen=path, given=None, identity=resolve(None, None), command=None
 ))
-second = Holdings.adopt(first.handover(), daemon=False)
+second = Resources.adopt(first.handover(), daemon=False)
 print(second.record, second.janitor, second.pid_file, sorted(os.listdir(directory)))
 second.close()
 print(os.listdir(directory), flush=True)

@@ -35,7 +35,7 @@ def default_path(name: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ResourcePlan:
     """What a server that starts wants to hold.
 
     Attributes:
@@ -86,7 +86,7 @@ class Wanted:
         return -1 if directory_mode & stat.S_ISGID else self.identity.gid
 
 
-class Holdings:
+class Resources:
     """The listening socket, and what stands beside it.
 
     Attributes:
@@ -103,24 +103,24 @@ class Holdings:
     janitor: Janitor | None = None
     _record_stays = False
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, plan: ResourcePlan) -> None:
         """Make them, as who the process still is. Nobody can connect yet.
 
         Raises:
             StartError: One of them can't be made; then none is left.
         """
-        self.name: str = wanted.name or UNNAMED[0]
+        self.name: str = plan.name or UNNAMED[0]
         self._owner = os.getpid()
         with ExitStack() as made:
-            daemon, path = wanted.command, wanted.path
+            daemon, path = plan.command, plan.path
             # The pid file first, since its lock is the name's, and gone last.
             if daemon is not None and os.geteuid() == 0:
                 self.pid_file = made.enter_context(PidFile(self.name))
-            uid, gid = wanted.identity.uid, wanted.socket_group
-            if wanted.given is None:
+            uid, gid = plan.identity.uid, plan.socket_group
+            if plan.given is None:
                 self.listener: Listener = made.enter_context(Listener(path, uid, gid))
             else:
-                self.listener = made.enter_context(Listener.given(wanted.given, path))
+                self.listener = made.enter_context(Listener.given(plan.given, path))
             self.status_socket: StatusSocket = made.enter_context(
                 StatusSocket(status_path(path), uid, gid)
             )
@@ -140,9 +140,9 @@ class Holdings:
         Raises:
             StartError: Something of it is lost.
         """
-        holdings = cls.__new__(cls)
-        holdings._take(handover, daemon=daemon)  # noqa: SLF001 - its own
-        return holdings
+        resources = cls.__new__(cls)
+        resources._take(handover, daemon=daemon)  # noqa: SLF001 - its own
+        return resources
 
     def _take(self, handover: Handover, *, daemon: bool) -> None:
         self.name = handover.name
