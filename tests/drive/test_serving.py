@@ -5,9 +5,9 @@ from typing import Any, NoReturn
 
 import pytest
 
+from dorrit.drive.run_settings import RunSettings
 from dorrit.drive.serving import Run
 from dorrit.errors import StartError
-from dorrit.settings import Settings
 from tests.support.harness import LogRecords
 
 
@@ -27,7 +27,7 @@ def test_a_daemon_that_cannot_start_again_says_so_in_its_log(
         take_prints=lambda: said.append("takes prints"),
     )
     run.log = no_log
-    run.settings = Settings()
+    run._settings = RunSettings({})
     handover: Any = types.SimpleNamespace(daemon=True, name="chat")
     with pytest.raises(StartError, match="the file has gone"):
         run.start_again(handover)

@@ -7,8 +7,8 @@ from typing import Any
 
 from dorrit.drive.application import Application
 from dorrit.drive.choice import loop_type
-from dorrit.drive.config_file import set_config_file
 from dorrit.drive.engine_settings import users_of
+from dorrit.drive.run_settings import RunSettings
 from dorrit.errors import StartError
 from dorrit.process import leaving, status_client
 from dorrit.process.descriptors import open_standard_streams
@@ -16,28 +16,7 @@ from dorrit.process.listener import check_length
 from dorrit.process.privileges import check_group, check_user
 from dorrit.process.resources import default_path
 from dorrit.process.status import status_path
-from dorrit.settings import Settings, check_together, merge
-
-
-def prepare(
-    load: Callable[[], Application], given: Mapping[str, Any]
-) -> tuple[Application, Settings]:
-    """Load a server and merge its settings, which is the first step of every start.
-
-    Args:
-        load: Loads the server's own code.
-        given: The options that stood on the command line; see `dorrit.settings.given`.
-
-    Raises:
-        StartError: It can't be loaded, its settings don't fit each other, or it has no handlers.
-    """
-    set_config_file(given.get("config_file"))  # the server's file may look at it
-    application = load()
-    settings = merge(given, application.defaults)
-    set_config_file(settings.config_file)
-    check_together(settings)
-    application.check()
-    return application, settings
+from dorrit.settings import Settings
 
 
 def problems(load: Callable[[], Application], given: Mapping[str, Any]) -> list[StartError]:
@@ -52,14 +31,14 @@ def problems(load: Callable[[], Application], given: Mapping[str, Any]) -> list[
     open_standard_streams()
     found = []
     application = None
-    settings = merge(given, {})
+    settings = RunSettings(given)
     try:
-        application, settings = prepare(load, given)
+        application = settings.load(load)
     except StartError as error:
         found.append(error)
     except SystemExit as error:
         found.append(StartError(f"the server's code exits while it is loaded: {error.code}"))
-    for step in _steps(application, settings):
+    for step in _steps(application, settings.now):
         try:
             step()
         except StartError as error:

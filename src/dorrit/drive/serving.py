@@ -8,10 +8,11 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Final
 
 from dorrit.drive.application import Application
-from dorrit.drive.checking import prepare, problems, report
+from dorrit.drive.checking import problems, report
 from dorrit.drive.choice import LoopType, loop_type
 from dorrit.drive.driver import ServerLoop
 from dorrit.drive.graces import HURRIED, SLACK
+from dorrit.drive.run_settings import RunSettings
 from dorrit.drive.slow import Watch
 from dorrit.errors import StartError, reason_of
 from dorrit.logger import log_raised
@@ -35,7 +36,7 @@ from dorrit.process.signals import SignalHandlers
 from dorrit.process.starting import Guard
 from dorrit.process.status import Status
 from dorrit.raised import EXITS, summary_of, traceback_of
-from dorrit.settings import Settings, merge
+from dorrit.settings import Settings
 from dorrit.version import __version__
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -117,9 +118,8 @@ class Run:
             StartError: What the process has inherited can't be used.
         """
         self.load = load
-        self.given = given
         self.made = made
-        self.settings: Settings = merge(given, {})
+        self._settings = RunSettings(given)
         self.launch: Launch = Launch.current()
         self.log: Log = Log(self.settings.log_level, self.settings.log_format)
         self.handlers: SignalHandlers = SignalHandlers(self.log.reopen, self._watch)
@@ -129,10 +129,15 @@ class Run:
         self._ends = False
         self.readiness: daemon.Readiness | None = None
 
+    @property
+    def settings(self) -> Settings:
+        """What holds by now."""
+        return self._settings.now
+
     def run(self) -> int:
         """Run it; return the exit status."""
         handover = self.launch.handover
-        if not self.given.get("no_restart"):
+        if not self.settings.no_restart:
             self.made.enter_context(stacks.covered_threads())
         try:
             with self._starting():
@@ -266,7 +271,7 @@ class Run:
             return 0
         self.handlers.install(daemon=self.is_daemon)
         restart.release_signals()
-        if not self.given.get("no_restart"):
+        if not self.settings.no_restart:
             self._arm(handover)  # its start may crash as well
         self._load()
         if self._use_file_again():
@@ -292,7 +297,7 @@ class Run:
 
     def _load(self) -> None:
         """Load the server, whose code may have settings of its own."""
-        self.application, self.settings = prepare(self.load, self.given)
+        self.application = self._settings.load(self.load)
         self.log.set_level(self.settings.log_level)
         self.log.set_layout(self.settings.log_format)
         if (mistake := self.application.check()) is not None:
