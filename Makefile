@@ -49,7 +49,7 @@ lint: build
 docs:
 	$(PYTHON) docs/make_settings.py
 	$(MAKE) build
-	sh tests/install $(BIN)/python
+	sh tests/install --pypi $(BIN)/python
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_requirements.py
 
@@ -70,6 +70,7 @@ fuzz: build
 SOAK_SECONDS ?= 3600
 
 soak: build
+	sh tests/install --pypi $(BIN)/python
 	$(BIN)/python -m tests.soak $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
 
 # Compiles what has changed. An edit of a Python file needs nothing: the environment has links to the source.
