@@ -1,5 +1,6 @@
 """The end of a process: threads do not hold it up, and what a handler has forked ends alone."""
 
+import json
 import signal
 import textwrap
 from pathlib import Path
@@ -377,9 +378,14 @@ def test_so_does_one_that_is_forked_at_the_start_or_at_the_end(
         FORKS + f"app._application.handlers.{event} = None\n"
         f"@app.on_{event}\n{kind}def handler({arguments}):\n    fork({how!r})\n"
     )
-    run = servers.start(*servers.command(f"{file}:app")).until_listening()
+    run = servers.start(*servers.command(f"{file}:app", "--log-format", "json"))
+    run.until_logged("listening on ")
     servers.connect()
     assert servers.stop(run) == 0
+    records = [json.loads(line) for line in run.err.splitlines()]
+    raised = [r["exception"].splitlines()[-1] for r in records if r["level"] == "ERROR"
+              if "exception" in r]  # fmt: skip
+    assert raised == (["LookupError: in the child"] if how == "raises" else [])
     assert f"child {7 if how == 'exits' else 1}" in run.said
     assert run.said.count("stop True") == (event != "stop")
     assert "stop False" not in run.said

@@ -22,9 +22,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from dorrit.errors import StartError
+from dorrit.logger import log_raised
 from dorrit.process import _deadline, children
 from dorrit.process.handover import nameless_file
-from dorrit.raised import traceback_of
+from dorrit.raised import name_of
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -223,7 +224,8 @@ class ended_in_children:  # noqa: N801 - it is used as a function
 def end_child(error: BaseException) -> NoReturn:
     """End a process that was forked off this one, with what it would be left with."""
     if not issubclass(type(error), SystemExit):  # whatever it says that it is
-        sys.stderr.write(traceback_of(error))
+        text = f"a process that the server's code has forked ends: it raised {name_of(error)}"
+        log_raised(logging.ERROR, text, error)
     elif (
         isinstance(error, SystemExit) and error.code is not None and not isinstance(error.code, int)
     ):
