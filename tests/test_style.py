@@ -1,12 +1,17 @@
 """What the house rules ask of the source: style, types, size, and that all is installed."""
 
+import ast
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
@@ -114,3 +119,36 @@ def test_what_is_compiled_is_this_source() -> None:
         assert spec is not None
         assert spec.origin is not None
         assert Path(spec.origin).resolve().is_relative_to(ROOT / "build" / "venv"), module
+
+
+# Docstrings of compiled modules: what help() says, and what editors and the reference show
+
+
+def documented(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Return the classes and functions of a stub by their names, with their docstrings."""
+
+    def walk(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[tuple[str, str | None]]:
+        for inner in node.body:
+            if isinstance(inner, ast.ClassDef | ast.FunctionDef):
+                yield prefix + inner.name, ast.get_docstring(inner)
+            if isinstance(inner, ast.ClassDef):
+                yield from walk(inner, f"{prefix}{inner.name}.")
+
+    yield from walk(ast.parse(path.read_text()), "")
+
+
+@pytest.mark.parametrize(
+    "stub", sorted(SRC.rglob("*.pyi")), ids=lambda stub: str(stub.relative_to(SRC / "dorrit"))
+)
+def test_a_compiled_module_and_its_stub_say_the_same(stub: Path) -> None:
+    module = importlib.import_module(".".join(stub.relative_to(SRC).with_suffix("").parts))
+    texts: dict[str, str | None] = {}
+    for name, text in documented(stub):  # one of several overloads has the text
+        texts[name] = texts.get(name) or text
+    for name, text in texts.items():
+        found = module
+        for part in name.split("."):
+            found = inspect.getattr_static(found, part)
+        # The interpreter has words of its own for `__init__` and the like.
+        if not re.search(r"\b__\w+__$", name) and found.__doc__ is not None:
+            assert inspect.cleandoc(found.__doc__) == text, name

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from dorrit.api.procedural import CALLBACK_NAMES
 
+from dorrit.api.functions import CALLBACK_NAMES
 from dorrit.engine.callback_names import HANDLERS, CallbackNames
 from dorrit.engine.results import check_result
 from tests.support.frames import TEXT, frame

@@ -148,7 +148,7 @@ cdef class EagerStarter:
         self.variables = len(self.origin)
 
     def __call__(self, coroutine):
-        """Begins a coroutine. Within another task it becomes a task that begins later.
+        """Begin a coroutine. Within another task it becomes a task that begins later.
 
         Args:
             coroutine: Has not begun.

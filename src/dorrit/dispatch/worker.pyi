@@ -56,7 +56,8 @@ class Workers:
         """
 
     @property
-    def workers(self) -> dict[Connection, Worker]: ...
+    def workers(self) -> dict[Connection, Worker]:
+        """Those that there are, by their connections: a copy."""
     def connect(self, engine: Engine, reports: Reports) -> None:
         """Take what is to be paused, and what takes what handlers raise; in the event loop."""
 

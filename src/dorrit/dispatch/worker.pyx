@@ -37,7 +37,13 @@ cdef inline int check(conn) except -1:
 @cython.final
 @cython.freelist(64)
 cdef class Worker:
-    """What waits for the handlers of one connection."""
+    """What waits for the handlers of one connection.
+
+    Attributes:
+        waiting: Messages that have come while a handler runs.
+        size: Bytes and characters in them.
+        paused: The engine does not read from the connection.
+    """
     cdef readonly object waiting    # deque of messages that have come while a handler runs; or None
     cdef readonly Py_ssize_t size   # bytes and characters in them
     cdef readonly bint paused       # the engine does not read from the connection
@@ -77,11 +83,8 @@ cdef class Workers:
     A message that comes while a handler runs for its connection waits. Where too many of them do,
     reading pauses, so that a client that is too fast feels it.
 
-    Args:
-        on_message: The message handler. `connect` comes before the first of its calls.
-        on_close: The close handler, which may be plain.
-        max_waiting: Messages that may wait for one connection.
-        max_waiting_bytes: Bytes of messages, from which on no more of them are read.
+    Attributes:
+        workers: Those that there are.
     """
 
     cdef object on_message
@@ -114,13 +117,13 @@ cdef class Workers:
         return dict(self.by_connection)
 
     def connect(self, engine, reports):
-        """Takes what is to be paused, and what takes what handlers raise; in the event loop."""
+        """Take what is to be paused, and what takes what handlers raise; in the event loop."""
         self.engine = engine
         self.reports = reports
         self.loop = asyncio.get_running_loop()
 
     def tasks(self):
-        """The tasks that run."""
+        """Return the tasks that run."""
         cdef Worker worker
         self.begin()
         tasks = []
@@ -130,16 +133,19 @@ cdef class Workers:
         return tasks
 
     def is_busy(self, conn):
-        """Whether a handler of this connection runs or waits to be run."""
+        """Return whether a handler of this connection runs or waits to be run."""
         return conn in self.by_connection
 
     def stop_reading(self):
-        """Lets connections that are paused stay so: the server stops."""
+        """Let connections that are paused stay so: the server stops."""
         self.reads_on = False
 
     def forget(self, conn):
-        """Lets go of the messages that wait for handlers of this connection; `None`: of all that are
-        over. There is no room for them."""
+        """Let go of messages that wait, for there is no room for them.
+
+        Args:
+            conn: Whose; None for those of all connections that are over.
+        """
         cdef Worker worker
         if conn is not None:
             worker = <Worker>self.by_connection.get(conn)
@@ -159,7 +165,7 @@ cdef class Workers:
         return 0
 
     def enqueue(self, conn, message):
-        """Has the `async` message handler called, after those that are under way."""
+        """Have the `async` message handler called, after those that are under way."""
         cdef Worker worker = <Worker>self.by_connection.get(conn)
         if worker is None:
             check(conn)
@@ -176,7 +182,7 @@ cdef class Workers:
             self.engine.pause(conn)
 
     def begin(self):
-        """Begins with the messages of the connection that has been read last.
+        """Begin with the messages of the connection that has been read last.
 
         The engine calls this when it has read from it, before it writes.
         """
@@ -206,7 +212,7 @@ cdef class Workers:
         return self.starter(coroutine)
 
     def closed(self, conn, code, reason):
-        """Has the close handler called, after those of the messages before."""
+        """Have the close handler called, after those of the messages before."""
         cdef Worker worker = <Worker>self.by_connection.get(conn)
         check(conn)
         if worker is not None:

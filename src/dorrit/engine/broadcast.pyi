@@ -51,5 +51,7 @@ def broadcast(conns: Iterable[Connection], message: str | Buffer) -> int:
 
     Raises:
         TypeError: `conns` or `message` is of another type.
+        ValueError: No queue ever has room for it. Clients for which it is compressed to less have
+            it all the same.
         MemoryError: There was no memory for it, for some connections at least.
     """

@@ -124,11 +124,11 @@ cdef int queue_for_many(
 @cython.embedsignature(True)
 @cython.embedsignature.format("clinic")
 def queue_message(conns, binary, data) -> int:
-    """Frames a message once and queues it for one connection or for many.
+    """Frame a message once and queue it for one connection or for many.
 
-    Nothing is written here: that happens at the end of the loop's turn. The frames are shared, so a
-    broadcast holds one copy of `data`. A connection that is closed is passed over; one whose queue
-    has no room for the whole message does not get it (see `Connection.dropped`).
+    Nothing is written here: that happens at the end of the loop's turn. A connection that is closed
+    is passed over; one whose queue has no room for the whole message does not get it (see
+    `Connection.dropped`).
 
     Args:
         conns: A connection, or an iterable of connections.
@@ -168,7 +168,7 @@ def queue_message(conns, binary, data) -> int:
 @cython.embedsignature(True)
 @cython.embedsignature.format("clinic")
 def broadcast(conns, message) -> int:
-    """Frames a message once and queues it for many connections.
+    """Frame a message once and queue it for many connections.
 
     Connections that are closed, or whose queue has no room for all of it, are passed over.
 

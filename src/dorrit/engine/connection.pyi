@@ -96,7 +96,11 @@ class Connection:
         """Close the connection at once; what is queued is not written, and no close frame sent."""
 
 def client_of(connection: Connection) -> dict[str, Any]:
-    """Return what the log says about whose connection this is, without secrets."""
+    """Return what the log says about whose connection this is, without secrets.
+
+    Its number, the client's address, if the server trusts a header that has it, and the path that
+    was asked for, without its query.
+    """
 
 def seconds_open(connection: Connection) -> float:
     """Return how long ago a connection was accepted, if the engine reports its end."""

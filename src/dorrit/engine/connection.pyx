@@ -33,14 +33,16 @@ cdef Py_ssize_t alive = 0
 
 
 def connections_alive() -> int:
-    """The number of Connection objects in this process, closed ones that somebody holds included
-    (for tests and statistics)."""
+    """The number of `Connection` objects in this process, closed ones that are held included."""
     return alive
 
 
 def client_of(Connection connection not None) -> dict:
-    """What the log says about whose connection this is: its number, the client's address, if the
-    server trusts a header that has it, and the path that was asked for, without its query."""
+    """Return what the log says about whose connection this is, without secrets.
+
+    Its number, the client's address, if the server trusts a header that has it, and the path that
+    was asked for, without its query.
+    """
     about = connection.about
     if about is None:
         return {"client": connection.number}
@@ -51,7 +53,7 @@ def client_of(Connection connection not None) -> dict:
 
 
 def seconds_open(Connection connection not None) -> float:
-    """How long ago a connection was accepted, if the engine reports its end."""
+    """Return how long ago a connection was accepted, if the engine reports its end."""
     return <uint32_t>(hundredths() - connection.opened) / 100
 
 
@@ -62,15 +64,13 @@ def was_closed_here(Connection connection not None) -> bool:
 
 @cython.final
 cdef class Connection:
-    """One client's connection. The server makes these and hands them to your callbacks.
+    """One client's connection. The server makes these and hands them to your handlers.
 
     It may be kept for as long as you like: once the connection is over, what you ask of it is
     quietly not done.
 
     Attributes:
-        data: Whatever you want to keep with the connection; `None` until set.
-        dropped: Messages that were not queued, because this client did not read.
-        number: Which client of this server it is, from 1; the log names clients by it.
+        data: Whatever you want to keep with the connection; None until set.
     """
 
     def __cinit__(self):
@@ -110,8 +110,12 @@ cdef class Connection:
 
     @property
     def request(self):
-        """The client's `Request`: in the open callback and, if the server keeps requests, later.
-        RuntimeError: it has been let go."""
+        """The client's request: in the open handler and, if the server keeps requests, later.
+
+        Raises:
+            RuntimeError: It has been let go. Keep what you need of it: `conn.data = conn.request`,
+                or use the setting `keep_requests`.
+        """
         if self.kept_request is None:
             raise RuntimeError(
                 "the request was let go when the open handler returned: keep there what you need "
@@ -120,20 +124,22 @@ cdef class Connection:
 
     @property
     def peer(self):
-        """Who has connected to the socket, as the kernel says: the web server. A `Peer`, or `None`
-        once the connection is closed."""
+        """Who has connected to the socket, as the kernel says: the web server.
+
+        None once the connection is closed.
+        """
         return peer_of(self)
 
     def send(self, message) -> bool:
-        """Queues a message for this client; it is written at the end of the loop's turn.
+        """Queue a message for this client; it is written at the end of the loop's turn.
 
         Args:
-            message: `str` for a text; `bytes` or another object with bytes in it, which may be
-                changed afterwards, for a binary message.
+            message: `str` for a text, `bytes` or another object with bytes in it, which may be
+                changed afterwards, for a binary message. It may be empty.
 
         Returns:
-            Whether it is queued. If not, the connection is over, or its queue has no room for all of
-            the message, because the client does not read; see `dropped`.
+            Whether it is queued. If not, the connection is closed or closing, or its queue has no
+            room for all of the message, because the client does not read; see `dropped`.
 
         Raises:
             TypeError: `message` is of another type.
@@ -162,27 +168,34 @@ cdef class Connection:
         return outcome == QUEUED
 
     def drain(self):
-        """Waits for room in the queue: `await conn.drain()`, in an `async` handler. Returns at once if
-        at most half of what may wait does; otherwise when the kernel has all of it, or it is over.
+        """Wait until there is room in the queue: `await conn.drain()`, in an `async` handler.
+
+        Returns at once if at most half of what may wait does wait; otherwise when all of it has
+        been handed to the kernel, or when the connection is over.
+
+        In an `async` open handler there is nothing to wait for: what that sends is written when it
+        has returned. Send what is more from a task that it makes, or when the first message comes.
 
         Raises:
-            RuntimeError: The server has no event loop of asyncio, or its open handler waits for itself.
+            RuntimeError: The server has no event loop of asyncio, or this is its open handler.
         """
         if self.engine is None or self.engine.drain is None:    # no engine: the server has not made it
             raise RuntimeError("drain() is for servers with async handlers, and dorrit.listen()")
         return self.engine.drain(self)
 
     def close(self, code=1000, reason: str = "") -> None:     # Cython takes a float for an int
-        """Closes the connection after what is queued has been written (RFC 6455 section 7.1.2).
+        """Close the connection after what is queued has been written (RFC 6455 section 7.1.2).
 
-        No message of this client is delivered any more, none is queued. Does nothing if it is over.
+        From now on no message of this client is delivered, and none is queued for it. Does nothing
+        if the connection is closing or closed already.
 
         Args:
             code: The close code, one that RFC 6455 section 7.4 lets an endpoint send.
             reason: For the client; cut to 123 bytes of UTF-8.
 
         Raises:
-            TypeError, ValueError: The code is not an int, the reason not a str; the code must not be sent.
+            TypeError: The code is not an int, or the reason not a str.
+            ValueError: The code must not be sent.
         """
         if not isinstance(code, int):
             raise TypeError(f"a close code is an int, not {type(code).__name__}")
@@ -194,7 +207,7 @@ cdef class Connection:
         close_in_order(self, <uint16_t>code, reason)
 
     def abort(self) -> None:
-        """Closes the connection at once; what is queued is not written."""
+        """Close the connection at once; what is queued is not written, and no close frame sent."""
         if self.state != CLOSED:
             check_thread(self.engine)
         self.closed_here = True

@@ -13,7 +13,19 @@ from dorrit.protocol.refusal import Refusal
 
 @final
 class Engine:
-    """Serves the connections of one listening socket, in the thread that calls `run` or `poll`."""
+    """Serve the connections of one listening socket, in the thread that calls `run` or `poll`.
+
+    Args:
+        on_open: Called as `on_open(connection, request)` when a client's request is valid. Returns
+            `None` to accept it, or the `Refusal` to answer it with.
+        on_message: Called as `on_message(connection, binary, payload)` for each message.
+        on_close: Called as `on_close(connection, code, reason)` once for each connection that was
+            accepted, at the end of the turn in which it ended.
+        limits: A `dorrit.engine.limits.Limits`: what it is told.
+        reports: Takes what is to be logged.
+        text_as_str: Calls `on_message(connection, message)` instead, with a `str` or `bytes`.
+        names: What the user calls the callbacks, a `dorrit.engine.callback_names.CallbackNames`.
+    """
 
     def __init__(
         self,
@@ -44,25 +56,51 @@ class Engine:
     def wakeup_descriptor(self) -> int:
         """Whatever is written here ends the loop's sleep; for `signal.set_wakeup_fd`."""
     def listen(self, descriptor: int) -> None:
-        """Take clients from a listening socket that does not block. The caller keeps owning it."""
+        """Take clients from a listening socket that does not block. The caller keeps owning it.
+
+        Raises:
+            OSError: The descriptor can't be watched.
+        """
     def stop_listening(self) -> None:
-        """Take no more clients. Those that were not taken wait in the kernel."""
+        """Take no more clients. Those that have connected and were not taken wait in the kernel."""
     def fileno(self) -> int:
         """The descriptor that is readable when `poll` has something to do."""
     def timeout(self) -> float | None:
         """Seconds until `poll` should be called though `fileno` is not readable; None: never."""
     def poll(self) -> None:
-        """Do what there is to do, without waiting."""
+        """Do what there is to do, without waiting.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
     def run(self) -> None:
-        """Serve until `stop` is called."""
+        """Serve until `stop` is called.
+
+        SystemExit and KeyboardInterrupt, from a callback or a signal handler, end it too; then it
+        can be called again.
+        """
     def stop(self) -> None:
         """Let `run` return soon. May be called from a callback or a signal handler."""
     def pause(self, connection: Connection) -> None:
-        """Read nothing from an open connection until `resume`."""
+        """Read nothing from a connection until `resume`.
+
+        What the client sends waits, in one buffer at most and then in the kernel, and the client
+        feels it. A connection that is closing is read on.
+        """
     def resume(self, connection: Connection) -> None:
         """Read from a connection again."""
     def answer(self, connection: Connection, answer: Refusal | None) -> None:
-        """Answer a request whose open callback has returned `PENDING`."""
+        """Answer a request whose open callback has returned `PENDING`.
+
+        If it is accepted and over already, its close callback runs.
+
+        Args:
+            connection: The client's.
+            answer: As what the open callback returns: None to accept, or a `Refusal`.
+
+        Raises:
+            RuntimeError: It has been answered.
+        """
     def join_loop(
         self,
         drain: Callable[[Connection], Awaitable[None]],
@@ -72,21 +110,50 @@ class Engine:
         end_child: Callable[[BaseException], object] | None = None,
         forget: Callable[[Connection | None], object] | None = None,
     ) -> None:
-        """Serve connections whose user awaits."""
+        """Serve connections whose user awaits.
+
+        Args:
+            drain: `drain(connection)` makes what `Connection.drain` returns.
+            on_room: Called as `on_room(connection)` once after each `want_room`, when the queue has
+                been written or the connection is over.
+            on_read: Called as `on_read()` when a connection has been read and its messages have
+                been delivered, before what is queued is written.
+            is_busy: `is_busy(connection)` says whether a message of its client is being handled:
+                that time is not idle.
+            end_child: Called as `end_child(error)` in a process that a callback has forked, which
+                it ends: an event loop might go on in spite of an exception, as that of uvloop does.
+            forget: `forget(connection)` lets the messages go that wait for handlers of a
+                connection; `forget(None)` those of all connections that are over. There is no room
+                for them.
+        """
     def has_room(self, connection: Connection) -> bool:
         """Whether at most half of what may wait for a client does, or it is over."""
     def want_room(self, connection: Connection) -> None:
         """Have `on_room` called when the queue of an open connection has been written."""
     def fail(self, connection: Connection, code: int, reason: str) -> None:
-        """Close a connection with this code at once, instead of what is queued."""
+        """Close a connection with this code at once, instead of what is queued (RFC 6455 7.1.7)."""
     def shutdown(self, timeout: float, code: int = 1001, reason: str = "") -> None:
-        """End all connections; cut off those left after `timeout` seconds or a second `stop`."""
+        """End all connections; cut off those left after `timeout` seconds or a second `stop` (R27).
+
+        Every close callback has run when it returns.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
     def begin_shutdown(self, code: int = 1001, reason: str = "") -> None:
-        """Take no more clients and close all connections in order; the caller turns the loop."""
+        """Take no more clients and close all connections in order; the caller turns the loop.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
     def end_shutdown(self) -> None:
         """Cut off the connections that are left, and run the close callbacks."""
     def close(self) -> None:
-        """Cut off all connections, without any callback, and close the engine's descriptors."""
+        """Cut off all connections, without any callback, and close the engine's descriptors.
+
+        Raises:
+            RuntimeError: Called from a callback.
+        """
     def open_connections(self) -> list[Connection]:
         """The connections that the open callback has accepted and that are not closing."""
     def all_connections(self) -> list[Connection]:
@@ -95,14 +162,27 @@ class Engine:
     def connections(self) -> int:
         """Connections that have a descriptor, in whatever state."""
     def stay(self) -> None:
-        """Leave nothing to a process that is forked off this one, by whom and whenever."""
+        """Leave nothing to a process that is forked off this one, by whom and whenever.
+
+        Otherwise one that is forked between two turns may take it over, see `own`.
+        """
     def own(self) -> None:
-        """Make the calling process the one that it belongs to, if no callback has forked it."""
+        """Make the calling process its owner, if that was not forked in a callback."""
     @property
     def is_forked(self) -> bool:
         """Whether this is another process than the one that it belongs to."""
     def check_process(self, callback: str, error: BaseException | None) -> None:
-        """End a callback in a process that it has forked, with what it has raised or SystemExit."""
+        """End a callback, and the turn, in a process that it has forked.
+
+        What there is of connections, descriptors and files is its parent's.
+
+        Args:
+            callback: Which one has just ended.
+            error: What it has raised, or None.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: It is such a process. In an event loop it has ended.
+        """
     @property
     def assembled(self) -> int:
         """Bytes of incomplete messages, and of what was read too early or is kept (for tests)."""
@@ -122,24 +202,46 @@ class Engine:
             ValueError: `seconds` is not positive.
         """
     def adopt(self, descriptor: int) -> Connection | None:
-        """Take a connected stream socket, which does not block, as a client; None: no memory.
+        """Take a connected stream socket as a client that has not sent its request yet.
+
+        Args:
+            descriptor: Does not block. The engine owns it from here on and closes it.
+
+        Returns:
+            The connection; None: there was no memory for it.
 
         Raises:
             OSError: It is not open, or the engine has it already.
         """
 
     def watch(self, descriptor: int, function: Callable[[], object]) -> None:
-        """Call `function()` in each turn in which a descriptor is readable, until `unwatch`."""
+        """Call `function()` in each turn in which a descriptor is readable, until `unwatch`.
+
+        The caller keeps owning it, and does not close it before that. The function must not block.
+
+        Raises:
+            ValueError: It is watched already.
+            OSError: The descriptor can't be watched.
+        """
     def unwatch(self, descriptor: int) -> None:
         """Leave a descriptor alone from now on. Do nothing if it is not watched."""
     @property
     def turns(self) -> int:
         """How many have begun."""
     def call_at_turn(self, function: Callable[[], object]) -> None:
-        """Call `function()` once, when the next turn begins that has something to do."""
+        """Call `function()` once, when the next turn begins that has something to do.
+
+        What was to be called before is not. May be called from any thread. It must not raise.
+        """
     def call_soon_threadsafe(
         self,
         function: Callable[..., object],
         *arguments: Any,  # noqa: ANN401 - the function's
     ) -> None:
-        """Call `function(*arguments)` in the loop's thread, soon; from any thread."""
+        """Call `function(*arguments)` in the loop's thread, soon.
+
+        The one thing, with `stop`, that may be called from any thread.
+
+        Raises:
+            RuntimeError: The engine is closed.
+        """

@@ -40,7 +40,7 @@ from dorrit.engine.reports import Reports
 
 @cython.final
 cdef class Engine:
-    """Serves the connections of one listening socket, in the thread that calls `run` or `poll`.
+    """Serve the connections of one listening socket, in the thread that calls `run` or `poll`.
 
     Args:
         on_open: Called as `on_open(connection, request)` when a client's request is valid. Returns
@@ -119,7 +119,7 @@ cdef class Engine:
     # The listening socket, and clients
 
     def listen(self, descriptor: int) -> None:
-        """Takes clients from a listening socket that does not block. The caller keeps owning it.
+        """Take clients from a listening socket that does not block. The caller keeps owning it.
 
         Raises:
             OSError: The descriptor can't be watched.
@@ -131,14 +131,17 @@ cdef class Engine:
         self.listener = descriptor
 
     def stop_listening(self) -> None:
-        """Takes no more clients. Those that have connected and were not taken wait in the kernel."""
+        """Take no more clients. Those that have connected and were not taken wait in the kernel."""
         stop_listening(self)
 
     def adopt(self, descriptor: int) -> Connection:
-        """Takes a connected stream socket as a client that has not sent its request yet.
+        """Take a connected stream socket as a client that has not sent its request yet.
 
         Args:
             descriptor: Does not block. The engine owns it from here on and closes it.
+
+        Returns:
+            The connection; None: there was no memory for it.
 
         Raises:
             OSError: It is not open, or the engine has it already.
@@ -165,7 +168,7 @@ cdef class Engine:
 
     @property
     def lingering(self) -> int:
-        """Of the connections: those that are over, and only waiting for their end."""
+        """How many of them are over for the user, and only wait for their end."""
         return len(self.lingerers)
 
     # The loop
@@ -186,7 +189,7 @@ cdef class Engine:
         return None if milliseconds < 0 else milliseconds / 1000
 
     def poll(self) -> None:
-        """Does what there is to do, without waiting.
+        """Do what there is to do, without waiting.
 
         Raises:
             RuntimeError: Called from a callback.
@@ -194,8 +197,11 @@ cdef class Engine:
         turn(self, 0)
 
     def run(self) -> None:
-        """Serves until `stop` is called. SystemExit and KeyboardInterrupt, from a callback or a
-        signal handler, end it too; then it can be called again."""
+        """Serve until `stop` is called.
+
+        SystemExit and KeyboardInterrupt, from a callback or a signal handler, end it too; then it
+        can be called again.
+        """
         try:
             while not self.stopping:
                 turn(self, milliseconds_to_sleep(self))
@@ -203,13 +209,14 @@ cdef class Engine:
             self.stopping = False
 
     def stop(self) -> None:
-        """Lets `run` return soon. May be called from a callback or a signal handler."""
+        """Let `run` return soon. May be called from a callback or a signal handler."""
         self.stopping = True
         wake(self)
 
     def shutdown(self, timeout: float, code: int = 1001, reason: str = "") -> None:
-        """Ends all connections: closes them in order, and cuts off those left after `timeout`
-        seconds or at a second `stop` (R27). Every close callback has run when it returns.
+        """End all connections; cut off those left after `timeout` seconds or a second `stop` (R27).
+
+        Every close callback has run when it returns.
 
         Raises:
             RuntimeError: Called from a callback.
@@ -231,7 +238,7 @@ cdef class Engine:
             end_shutdown(self)
 
     def begin_shutdown(self, code: int = 1001, reason: str = "") -> None:
-        """Takes no more clients and closes all connections in order. The caller turns the loop.
+        """Take no more clients and close all connections in order; the caller turns the loop.
 
         Raises:
             RuntimeError: Called from a callback.
@@ -239,11 +246,11 @@ cdef class Engine:
         begin_shutdown(self, code, reason)
 
     def end_shutdown(self) -> None:
-        """Cuts off the connections that are left, and runs the close callbacks."""
+        """Cut off the connections that are left, and run the close callbacks."""
         end_shutdown(self)
 
     def close(self) -> None:
-        """Cuts off all connections, without any callback, and closes the engine's descriptors.
+        """Cut off all connections, without any callback, and close the engine's descriptors.
 
         Raises:
             RuntimeError: Called from a callback.
@@ -253,7 +260,7 @@ cdef class Engine:
     # Functions that are called in its turns
 
     def every(self, seconds: float, function) -> Timer:
-        """Calls `function()` each time that many seconds have passed since the last call (R14).
+        """Call `function()` each time that many seconds have passed since the last call (R14).
 
         Raises:
             ValueError: `seconds` is not positive.
@@ -261,8 +268,9 @@ cdef class Engine:
         return timer_new(self, seconds, function)
 
     def watch(self, descriptor: int, function) -> None:
-        """Calls `function()` in each turn in which a descriptor is readable, until `unwatch`. The
-        caller keeps owning it, and does not close it before that. The function must not block.
+        """Call `function()` in each turn in which a descriptor is readable, until `unwatch`.
+
+        The caller keeps owning it, and does not close it before that. The function must not block.
 
         Raises:
             ValueError: It is watched already.
@@ -277,13 +285,14 @@ cdef class Engine:
         self.watched[descriptor] = function
 
     def unwatch(self, descriptor: int) -> None:
-        """Leaves a descriptor alone from now on. Does nothing if it is not watched."""
+        """Leave a descriptor alone from now on. Do nothing if it is not watched."""
         if self.watched.pop(descriptor, None) is not None:
             dorrit_poller_remove(self.poller, descriptor)
 
     def call_soon_threadsafe(self, function, *arguments) -> None:
-        """Calls `function(*arguments)` in the loop's thread, soon. The one thing, with `stop`, that
-        may be called from any thread.
+        """Call `function(*arguments)` in the loop's thread, soon.
+
+        The one thing, with `stop`, that may be called from any thread.
 
         Raises:
             RuntimeError: The engine is closed.
@@ -293,15 +302,17 @@ cdef class Engine:
         wake(self)
 
     def call_at_turn(self, function) -> None:
-        """Calls `function()` once, at the beginning of the next turn in which there is something to do,
-        instead of what was to be called before. May be called from any thread. It must not raise."""
+        """Call `function()` once, when the next turn begins that has something to do.
+
+        What was to be called before is not. May be called from any thread. It must not raise.
+        """
         self.at_turn = function
 
     # Connections whose user needs time
 
     def join_loop(
             self, drain, on_room, on_read=None, is_busy=None, end_child=None, forget=None) -> None:
-        """Serves connections whose user awaits.
+        """Serve connections whose user awaits.
 
         Args:
             drain: `drain(connection)` makes what `Connection.drain` returns.
@@ -309,12 +320,13 @@ cdef class Engine:
                 been written or the connection is over.
             on_read: Called as `on_read()` when a connection has been read and its messages have
                 been delivered, before what is queued is written.
-            is_busy: `is_busy(connection)` says whether a message of its client is being handled: that
-                is not idle time.
-            end_child: Called as `end_child(error)` in a process that a callback has forked, which it
-                ends: an event loop might go on in spite of an exception, as that of uvloop does.
-            forget: `forget(connection)` lets the messages go that wait for handlers of a connection;
-                `forget(None)` those of all connections that are over. There is no room for them.
+            is_busy: `is_busy(connection)` says whether a message of its client is being handled:
+                that time is not idle.
+            end_child: Called as `end_child(error)` in a process that a callback has forked, which
+                it ends: an event loop might go on in spite of an exception, as that of uvloop does.
+            forget: `forget(connection)` lets the messages go that wait for handlers of a
+                connection; `forget(None)` those of all connections that are over. There is no room
+                for them.
         """
         self.drain = drain
         self.on_room = on_room
@@ -325,21 +337,25 @@ cdef class Engine:
         self.stay()
 
     def pause(self, Connection connection not None) -> None:
-        """Reads nothing from a connection until `resume`; what the client sends waits, in one buffer
-        at most and then in the kernel, and the client feels it. A connection that is closing is read
-        on."""
+        """Read nothing from a connection until `resume`.
+
+        What the client sends waits, in one buffer at most and then in the kernel, and the client
+        feels it. A connection that is closing is read on.
+        """
         pause_reading(connection)
 
     def resume(self, Connection connection not None) -> None:
-        """Reads from a connection again."""
+        """Read from a connection again."""
         resume_reading(connection)
 
     def answer(self, Connection connection not None, answer) -> None:
-        """Answers a request whose open callback has returned `PENDING`. If it is accepted and over
-        already, its close callback runs.
+        """Answer a request whose open callback has returned `PENDING`.
+
+        If it is accepted and over already, its close callback runs.
 
         Args:
-            answer: As what the open callback returns: `None` to accept, or a `Refusal`.
+            connection: The client's.
+            answer: As what the open callback returns: None to accept, or a `Refusal`.
 
         Raises:
             RuntimeError: It has been answered.
@@ -362,22 +378,24 @@ cdef class Engine:
             or connection.queue.bytes <= self.limits.max_pending_bytes // 2)
 
     def want_room(self, Connection connection not None) -> None:
-        """Has `on_room` called when the queue of an open connection has been written."""
+        """Have `on_room` called when the queue of an open connection has been written."""
         connection.room_wanted = True
 
     def fail(self, Connection connection not None, code: int, reason: str) -> None:
-        """Closes a connection with this code at once, instead of what is queued (RFC 6455 7.1.7)."""
+        """Close a connection with this code at once, instead of what is queued (RFC 6455 7.1.7)."""
         fail(connection, code, reason, True)
 
     # Processes
 
     def stay(self) -> None:
-        """Stays in this process: one that is forked off it, by whom and when ever, has no copies of its
-        descriptors. Otherwise one that is forked between two turns may take it over, see `own`."""
+        """Leave nothing to a process that is forked off this one, by whom and whenever.
+
+        Otherwise one that is forked between two turns may take it over, see `own`.
+        """
         self.stays = True
 
     def own(self) -> None:
-        """Makes the calling process the one that it belongs to, if it was not forked in a callback."""
+        """Make the calling process its owner, if that was not forked in a callback."""
         if not self.is_lost:
             self.forks_before = forks
 
@@ -387,14 +405,15 @@ cdef class Engine:
         return self.forks_before != forks
 
     def check_process(self, callback: str, error: BaseException | None) -> None:
-        """In a process that a callback has forked, ends the callback and the turn: what there is of
-        connections, descriptors and files is its parent's.
+        """End a callback, and the turn, in a process that it has forked.
+
+        What there is of connections, descriptors and files is its parent's.
 
         Args:
             callback: Which one has just ended.
-            error: What it has raised, or `None`.
+            error: What it has raised, or None.
 
         Raises:
-            SystemExit, KeyboardInterrupt: It is such a process. In an event loop it has ended by then.
+            SystemExit, KeyboardInterrupt: It is such a process. In an event loop it has ended.
         """
         check_process(self, callback, error)

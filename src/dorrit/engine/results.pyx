@@ -21,8 +21,10 @@ cdef extern from *:
 
 
 cpdef int check_result(str callback, object result, bint may_be_async=True) except -1:
-    """Raises a TypeError if what a callback has returned shows that it has not run: a coroutine, which
-    is closed, another awaitable or a generator. Tasks and futures get on by themselves.
+    """Raise a TypeError if what a callback has returned shows that it has not run.
+
+    That is a coroutine, which is closed, another awaitable or a generator. Tasks and futures get on
+    by themselves.
 
     Args:
         callback: Its name, for the error.

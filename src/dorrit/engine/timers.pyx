@@ -13,7 +13,7 @@ cdef class Timer:
     """A function that is called periodically; made by `Engine.every`."""
 
     def cancel(self) -> None:
-        """Lets the function not be called any more."""
+        """Let the function not be called any more."""
         self.cancelled = True
 
 
