@@ -282,6 +282,24 @@ def test_R27_a_client_whose_request_waits_for_an_answer_is_told_that_the_server_
     assert harness.closed == []
 
 
+@pytest.mark.parametrize("is_read", [True, False])
+def test_R27_a_client_whose_request_has_begun_to_come_is_told_that_the_server_stops(
+    harness: Harness, is_read: bool
+) -> None:
+    client, silent = harness.connect(), harness.connect()
+    client.send(REQUEST[:40])
+    if is_read:
+        harness.turn()
+    harness.engine.shutdown(0.25)
+    client.receive()
+    assert client.status == 503
+    assert b"Connection: close" in client.head
+    silent.receive()
+    assert silent.ended
+    assert silent.head == b""
+    assert harness.opened == []
+
+
 def test_R11_close_callbacks_that_exit_the_program_do_not_keep_others_from_running(
     harness: Harness,
 ) -> None:

@@ -25,11 +25,13 @@ from dorrit.engine.connection cimport HANDSHAKING
 from dorrit.engine.descriptors cimport take_over
 from dorrit.engine.faults cimport give_up
 from dorrit.engine.frames cimport read
+from dorrit.engine.head cimport refuse
 from dorrit.engine.life cimport close_socket, refuse_request
 from dorrit.engine.table cimport connection_new
 
 from dorrit.engine.peer import Peer
 from dorrit.protocol.refusal import (
+    STOPPING,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_HANDSHAKES,
     peer_refused,
@@ -80,6 +82,8 @@ cdef Connection take_client(Engine engine, int descriptor):
             PyErr_SetFromErrno(OSError)
         take_over(engine, descriptor)
         connection = connection_new(engine, descriptor)
+    # None of this is the user's code: there is no memory, or somebody plays with descriptors. It
+    # costs this client, and not the server.
     except Exception as error:
         if descriptor < 0:
             raise
@@ -209,6 +213,8 @@ cdef int stop_listening(Engine engine) except -1:
 cdef int answer_at_last(Engine engine, Connection connection) except -1:
     try:
         read(connection)
+        if connection.state == HANDSHAKING and connection.input_length > 0:
+            refuse(connection, refusal(*STOPPING))  # its request has begun to come
     except BaseException as error:
         give_up(engine, connection, error)
     if connection.state == HANDSHAKING:

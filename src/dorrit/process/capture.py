@@ -87,7 +87,7 @@ def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
         where = ADDRESS.sub("", repr(unraisable.object))
     except EXITS:
         raise
-    except BaseException:  # noqa: BLE001 - the server's own class
+    except BaseException:  # noqa: BLE001 - its `__repr__` is the user's
         where = f"a {type(unraisable.object).__name__}"
     error = unraisable.exc_value
     logger.error(

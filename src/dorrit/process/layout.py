@@ -79,7 +79,7 @@ def message_of(record: logging.LogRecord) -> str:
         return str(record.getMessage())
     except EXITS:
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever the arguments raise
+    except BaseException as error:  # noqa: BLE001 - their `__str__` is the user's
         return (
             f"{_shown(record.msg)} (the arguments do not fit the message: {_shown(record.args)}: "
             f"{name_of(error)})"
@@ -130,5 +130,5 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - anything
         return repr(value)
     except EXITS:
         raise
-    except BaseException:  # noqa: BLE001 - the server's own class
+    except BaseException:  # noqa: BLE001 - its `__repr__` is the user's
         return f"a {type(value).__name__}"

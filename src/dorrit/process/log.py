@@ -88,7 +88,9 @@ class Log:
                     outlet.write(record, self._layout)
                 except EXITS:
                     raise
-                except BaseException:  # noqa: BLE001 - a log that fails must not end what it tells of
+                # What the record is made of may be the user's code, and raise anything; and a log
+                # that fails, whatever the reason, must not end what it tells of.
+                except BaseException:  # noqa: BLE001
                     outlet.lost += 1
 
     def _in_forked_child(self) -> None:

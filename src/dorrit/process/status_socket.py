@@ -135,6 +135,8 @@ class StatusSocket:
             return
         try:
             data = encoded(self._describe())
+        # None of this is the user's code: a fault of dorrit's own is told, and costs an answer, not
+        # the server.
         except Exception:
             logger.exception("the status can't be told")
             data = b""  # they see that nothing came
