@@ -21,11 +21,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from dorrit.api.server import Server, application_of
-from dorrit.api.waiting import CONNECT_ASYNC, SERVE_ASYNC, connected, run_async, within
 from dorrit.drive.asyncio_driver import RunningServer
 from dorrit.engine import Connection
 from dorrit.errors import DorritError
 from dorrit.settings import ServerSettings, check, check_together, merge
+from dorrit.testing.waiting import CONNECT_ASYNC, SERVE_ASYNC, connected, run_async, within
 
 try:
     from websockets.client import ClientProtocol

@@ -1,0 +1,1 @@
+"""The clients and servers for the tests of a server."""
