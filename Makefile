@@ -45,13 +45,14 @@ lint: build
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.prose
 
-# What the settings say in several places; then the reference, from the docstrings, and the requirements.
+# What the settings say in several places; then the reference, from the docstrings, the requirements and the states.
 docs:
 	$(PYTHON) docs/make_settings.py
 	$(MAKE) build
 	sh tests/install --pypi $(BIN)/python
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_requirements.py
+	$(BIN)/python docs/make_life.py
 
 # Server CPU for each message beside other servers, in one run: some minutes.
 bench: build

@@ -110,6 +110,11 @@ def test_R5_text_is_utf8_exactly_if_pythons_codec_says_so(build: str, every_char
 
 
 @each_build
+def test_the_table_of_a_connections_life_keeps_its_rules(build: str) -> None:
+    run_c_test(build, "life", [TESTS / "test_life.c", CORE / "life.c"])
+
+
+@each_build
 @pytest.mark.parametrize("poller", POLLERS)
 def test_R3_pollers_report_what_is_watched_and_nothing_else(build: str, poller: str) -> None:
     run_c_test(build, f"poller-{poller}", [TESTS / "test_poller.c", *POLLERS[poller]])

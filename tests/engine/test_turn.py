@@ -368,7 +368,7 @@ def test_a_callback_must_not_turn_or_end_the_loop(harness: Harness, callback: st
 
     def misuse(*ignored: object) -> None:
         for method in (engine.poll, engine.run, engine.close, lambda: engine.shutdown(1)):
-            with pytest.raises(RuntimeError, match="callback"):
+            with pytest.raises(RuntimeError, match="handler"):
                 method()
             refused.append(method)
 

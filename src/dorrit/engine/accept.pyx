@@ -8,11 +8,8 @@ from libc.stdint cimport int64_t
 from posix.fcntl cimport O_CLOEXEC, O_RDONLY, open as open_descriptor
 from posix.unistd cimport close as close_descriptor
 
-from dorrit.engine.c.poller cimport (
-    dorrit_poller_add,
-    dorrit_poller_modify,
-    dorrit_poller_remove,
-)
+from dorrit.engine.c.connection cimport DORRIT_HANDSHAKING
+from dorrit.engine.c.poller cimport dorrit_poller_add, dorrit_poller_modify, dorrit_poller_remove
 from dorrit.engine.c.sockets cimport (
     dorrit_accept,
     dorrit_monotonic_milliseconds,
@@ -21,7 +18,6 @@ from dorrit.engine.c.sockets cimport (
     iovec,
 )
 from dorrit.engine.clock cimport deadline_in
-from dorrit.engine.connection cimport HANDSHAKING
 from dorrit.engine.descriptors cimport take_over
 from dorrit.engine.faults cimport give_up
 from dorrit.engine.frames cimport read
@@ -91,7 +87,7 @@ cdef Connection take_client(Engine engine, int descriptor):
         engine.reports.engine_failed(error)
         return None
     try:
-        connection.deadline = deadline_in(engine, engine.limits.handshake_timeout)
+        connection.state.deadline = deadline_in(engine, engine.limits.handshake_timeout)
         if len(engine.handshaking) > engine.limits.max_handshakes:
             forget_oldest_handshake(engine)
         if not has_room(engine):
@@ -152,8 +148,8 @@ cdef int check_peer(Engine engine, Connection connection) except -1:
 
 cdef object peer_of(Connection connection):
     cdef int64_t pid = -1, uid = -1, gid = -1
-    if connection.descriptor < 0 or dorrit_peer_credentials(
-            connection.descriptor, &pid, &uid, &gid) < 0:
+    if connection.state.descriptor < 0 or dorrit_peer_credentials(
+            connection.state.descriptor, &pid, &uid, &gid) < 0:
         return None
     # 0: a process of a namespace that ours can't see.
     return Peer(pid if pid > 0 else None, uid, gid)
@@ -213,10 +209,10 @@ cdef int stop_listening(Engine engine) except -1:
 cdef int answer_at_last(Engine engine, Connection connection) except -1:
     try:
         read(connection)
-        if connection.state == HANDSHAKING and connection.input_length > 0:
+        if connection.state.life == DORRIT_HANDSHAKING and connection.state.input_length > 0:
             refuse(connection, refusal(*STOPPING))  # its request has begun to come
     except BaseException as error:
         give_up(engine, connection, error)
-    if connection.state == HANDSHAKING:
+    if connection.state.life == DORRIT_HANDSHAKING:
         close_socket(connection)
     return 0

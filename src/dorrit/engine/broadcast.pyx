@@ -16,14 +16,7 @@ from dorrit.engine.message cimport (
     message_release,
     payload_of,
 )
-from dorrit.engine.send cimport (
-    NEVER_FITS,
-    QUEUED,
-    may_send,
-    pass_over,
-    put_message,
-    put_payload,
-)
+from dorrit.engine.send cimport NEVER_FITS, QUEUED, may_send, pass_over, put_message, put_payload
 
 
 cdef enum:

@@ -3,7 +3,12 @@
 
 from libc.stdint cimport uint16_t, uint32_t
 
-from dorrit.engine.connection cimport LINGERING
+from dorrit.engine.c.connection cimport (
+    DORRIT_AWAITED,
+    DORRIT_BLOCKED,
+    DORRIT_HELD,
+    DORRIT_LINGERING,
+)
 from dorrit.engine.frame cimport frames_size
 from dorrit.engine.held cimport held_by, is_over_budget, uncount_request
 from dorrit.engine.life cimport close_socket, fail, refuse_request
@@ -64,17 +69,17 @@ cdef int make_room(Engine engine) except -1:
         if largest is None:
             return 0    # a message that is being made is all there is
         engine.reports.out_of_budget(most, largest)
-        if engine.forget is not None and (largest.waiting > 0 or largest.asked):
+        if engine.forget is not None and (largest.state.waiting > 0 or largest.state.admission == DORRIT_AWAITED):
             engine.forget(largest)
-        if largest.asked and largest.state != LINGERING:
+        if largest.state.admission == DORRIT_AWAITED and largest.state.life != DORRIT_LINGERING:
             uncount_request(largest)
             refuse_request(largest, refusal(*OUT_OF_BUDGET).response())
             continue
-        if largest.state != LINGERING:
+        if largest.state.life != DORRIT_LINGERING:
             # Its frames are not followed if that meant keeping a stash of them.
-            fail(largest, TRY_AGAIN_LATER, "the server has too much to do", not largest.stashed)
+            fail(largest, TRY_AGAIN_LATER, "the server has too much to do", not largest.state.stashed)
             uncount_request(largest)
-            if largest.queue.bytes <= engine.limits.buffer_size:
+            if largest.state.queue.bytes <= engine.limits.buffer_size:
                 continue
         # A frame has been begun, behind which the close frame would have to wait, and what it holds
         # is not given back. Others would have to go for it.
@@ -91,16 +96,16 @@ cdef int write_what_waits(Engine engine) except -1:
             return 0
         if engine.table[descriptor] != NULL:
             connection = <Connection>engine.table[descriptor]
-            while connection.queue.length > 0 and not (
-                    connection.kernel_is_full or connection.held):
+            while connection.state.queue.length > 0 and connection.state.writing != DORRIT_BLOCKED and (
+                    connection.state.writing != DORRIT_HELD):
                 flush(connection)
     return 0
 
 
 cdef int count_request(Connection connection, size_t head_length) except -1:
-    connection.request_size = <uint32_t>(
+    connection.state.request_size = <uint32_t>(
         head_length + REQUEST_COST + len(connection.kept_request.headers.pairs) * FIELD_COST)
-    connection.engine.assembled += connection.request_size
+    connection.engine.assembled += connection.state.request_size
     if is_over_budget(connection.engine):
         make_room(connection.engine)
     return 0

@@ -8,8 +8,6 @@ from typing_extensions import Buffer
 from dorrit.engine.peer import Peer
 from dorrit.protocol.handshake import Request
 
-STATE_NAMES: dict[int, str]
-
 @final
 class Connection:
     """One client's connection. The server makes these and hands them to your handlers.

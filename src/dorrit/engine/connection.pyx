@@ -10,12 +10,14 @@ from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stdint cimport uint16_t, uint32_t
 
 from dorrit.engine.accept cimport peer_of
+from dorrit.engine.c.connection cimport DORRIT_CLOSED, DORRIT_LINGERING, dorrit_life
 from dorrit.engine.c.frame cimport (
     DORRIT_OPCODE_BINARY,
     DORRIT_OPCODE_TEXT,
     dorrit_close_code_is_valid,
     dorrit_opcode,
 )
+from dorrit.engine.c.life cimport dorrit_life_name
 from dorrit.engine.clock cimport hundredths
 from dorrit.engine.life cimport close_in_order, close_socket
 from dorrit.engine.message cimport payload_of
@@ -45,21 +47,21 @@ def client_of(Connection connection not None) -> dict:
     """
     about = connection.about
     if about is None:
-        return {"client": connection.number}
+        return {"client": connection.state.number}
     if isinstance(about, str):
-        return {"client": connection.number, "path": about}
+        return {"client": connection.state.number, "path": about}
     address, path = about
-    return {"client": connection.number, "address": address, "path": path}
+    return {"client": connection.state.number, "address": address, "path": path}
 
 
 def seconds_open(Connection connection not None) -> float:
     """Return how long ago a connection was accepted, if the engine reports its end."""
-    return <uint32_t>(hundredths() - connection.opened) / 100
+    return <uint32_t>(hundredths() - connection.state.opened) / 100
 
 
 def was_closed_here(Connection connection not None) -> bool:
     """Whether the user has closed a connection, by `close` or `abort`."""
-    return connection.closed_here
+    return connection.state.closed_here
 
 
 @cython.final
@@ -76,8 +78,8 @@ cdef class Connection:
     def __cinit__(self):
         global alive
         alive += 1
-        self.descriptor = -1
-        self.close_code = ABNORMAL
+        self.state.descriptor = -1
+        self.state.close_code = ABNORMAL
         self.close_reason = ""
 
     def __init__(self):
@@ -87,11 +89,21 @@ cdef class Connection:
         global alive
         alive -= 1
         # The engine's table holds a reference as long as there is a descriptor: it is closed.
-        queue_free(&self.queue)
-        PyMem_Free(self.input)
+        queue_free(&self.state.queue)
+        PyMem_Free(self.state.input)
+
+    @property
+    def number(self) -> int:
+        """Which client of this server it is, from 1; the log names clients by it."""
+        return self.state.number
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were not queued, because this client did not read."""
+        return self.state.dropped
 
     def __repr__(self) -> str:
-        return f"<dorrit connection {self.number}, {STATE_NAMES[self.state]}>"
+        return f"<dorrit connection {self.state.number}, {dorrit_life_name(<dorrit_life>self.state.life).decode()}>"
 
     @property
     def is_open(self) -> bool:
@@ -101,12 +113,12 @@ cdef class Connection:
     @property
     def pending(self) -> int:
         """Frames of messages that have not been written yet, 0 to 200."""
-        return self.queue.counted
+        return self.state.queue.counted
 
     @property
     def pending_bytes(self) -> int:
         """Bytes that have not been written yet, frame headers and control frames included."""
-        return self.queue.bytes
+        return self.state.queue.bytes
 
     @property
     def request(self):
@@ -202,18 +214,15 @@ cdef class Connection:
         if not (0 <= code <= 0xFFFF and dorrit_close_code_is_valid(<uint16_t>code)):
             raise ValueError(
                 f"close code {code} must not be sent: 1000 to 1003, 1007 to 1014 and 3000 to 4999 may")
-        if self.state != CLOSED:
+        if self.state.life != DORRIT_CLOSED:
             check_thread(self.engine)
+        self.state.closed_here = True
         close_in_order(self, <uint16_t>code, reason)
 
     def abort(self) -> None:
         """Close the connection at once; what is queued is not written, and no close frame sent."""
-        if self.state != CLOSED:
+        if self.state.life != DORRIT_CLOSED:
             check_thread(self.engine)
-        self.closed_here = True
-        if self.state != LINGERING:
+        self.state.closed_here = True
+        if self.state.life != DORRIT_LINGERING:
             close_socket(self)
-
-
-STATE_NAMES = {CLOSED: "closed", HANDSHAKING: "handshaking", OPEN: "open", CLOSING: "closing",
-               LINGERING: "lingering"}

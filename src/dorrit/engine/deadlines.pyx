@@ -5,8 +5,9 @@ from libc.stddef cimport size_t
 from libc.stdint cimport UINT64_MAX, uint64_t
 
 from dorrit.engine.accept cimport resume_listener
+from dorrit.engine.c.connection cimport DORRIT_HANDSHAKING, DORRIT_OPEN
 from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds
-from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
+from dorrit.engine.connection cimport Connection
 from dorrit.engine.expiry cimport expire
 from dorrit.engine.faults cimport give_up
 from dorrit.engine.head cimport refuse_late
@@ -39,20 +40,20 @@ cdef int end_what_is_late(Engine engine) except -1:
         if engine.table[descriptor] == NULL:
             continue
         connection = <Connection>engine.table[descriptor]
-        if connection.deadline != 0 and connection.deadline <= now:
+        if connection.state.deadline != 0 and connection.state.deadline <= now:
             try:
                 end_late(engine, connection)
             except BaseException as error:
                 give_up(engine, connection, error)
-        if connection.deadline != 0 and connection.deadline < engine.deadline_first:
-            engine.deadline_first = connection.deadline
+        if connection.state.deadline != 0 and connection.state.deadline < engine.deadline_first:
+            engine.deadline_first = connection.state.deadline
     return 0
 
 
 cdef int end_late(Engine engine, Connection connection) except -1:
-    if connection.state == HANDSHAKING:
+    if connection.state.life == DORRIT_HANDSHAKING:
         refuse_late(connection)
-    elif connection.state == OPEN:
+    elif connection.state.life == DORRIT_OPEN:
         expire(connection)
     else:
         close_socket(connection)

@@ -73,7 +73,7 @@ cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
     cdef PyObject *arguments[4]
     cdef PyObject *result
     if connection.engine.limits.idle_timeout > 0:
-        connection.active = quarters()
+        connection.state.active = quarters()
     arguments[1] = <PyObject *>connection
     arguments[2] = Py_True if binary else Py_False
     arguments[3] = <PyObject *>payload
@@ -105,7 +105,7 @@ cdef int deliver_message(Connection connection, object message) except -1:
     cdef PyObject *arguments[3]
     cdef PyObject *result
     if connection.engine.limits.idle_timeout > 0:
-        connection.active = quarters()
+        connection.state.active = quarters()
     arguments[1] = <PyObject *>connection
     arguments[2] = <PyObject *>message
     result = PyObject_Vectorcall(
@@ -156,5 +156,6 @@ cdef int take_error(Connection connection, error) except -1:
     if engine.exit is None:
         engine.exit = error
     engine.is_interrupted = True
+    connection.state.closed_here = True
     close_in_order(connection, GOING_AWAY, "")
     return 0

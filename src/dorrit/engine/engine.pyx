@@ -9,14 +9,16 @@ from libc.stdint cimport UINT64_MAX
 from posix.fcntl cimport F_GETFD, fcntl
 
 from dorrit.engine.accept cimport stop_listening, take_client, take_spare
-from dorrit.engine.c.poller cimport (
-    dorrit_poller_add,
-    dorrit_poller_open,
-    dorrit_poller_remove,
+from dorrit.engine.c.connection cimport (
+    DORRIT_ACCEPTED,
+    DORRIT_AWAITED,
+    DORRIT_OPEN,
+    DORRIT_UNDECIDED,
 )
+from dorrit.engine.c.poller cimport dorrit_poller_add, dorrit_poller_open, dorrit_poller_remove
 from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds
 from dorrit.engine.calls cimport open_waker
-from dorrit.engine.connection cimport OPEN, Connection
+from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport SLEEP_MAX, milliseconds_to_sleep
 from dorrit.engine.descriptors cimport take_over
 from dorrit.engine.fork cimport check_process, close_descriptors, forks, note_engine
@@ -162,8 +164,8 @@ cdef class Engine:
             <object>self.table[descriptor]
             for descriptor in range(self.table_size)
             if self.table[descriptor] != NULL
-            and (<Connection>self.table[descriptor]).accepted
-            and (<Connection>self.table[descriptor]).state == OPEN
+            and (<Connection>self.table[descriptor]).state.admission == DORRIT_ACCEPTED
+            and (<Connection>self.table[descriptor]).state.life == DORRIT_OPEN
         ]
 
     @property
@@ -360,26 +362,27 @@ cdef class Engine:
         Raises:
             RuntimeError: It has been answered.
         """
-        if connection.kept_request is None or connection.accepted:
+        if connection.kept_request is None or connection.state.admission == DORRIT_ACCEPTED:
             raise RuntimeError("the client's request has been answered already")
-        if connection.asked:
-            connection.asked = False
-            if connection.descriptor < 0:
+        if connection.state.admission == DORRIT_AWAITED:
+            connection.state.admission = DORRIT_UNDECIDED
+            if connection.state.descriptor < 0:
                 self.departed -= 1
         decide(connection, answer)
         release(connection)
 
     def has_room(self, Connection connection not None) -> bool:
         """Whether at most half of what may wait for a client does, or it is over."""
-        if connection.state != OPEN:
+        if connection.state.life != DORRIT_OPEN:
             return True
-        return not connection.refusing and connection.queue.counted <= QUEUE_FRAMES_MAX // 2 and (
+        return not connection.state.refusing and (
+            connection.state.queue.counted <= QUEUE_FRAMES_MAX // 2) and (
             self.limits.max_pending_bytes == 0
-            or connection.queue.bytes <= self.limits.max_pending_bytes // 2)
+            or connection.state.queue.bytes <= self.limits.max_pending_bytes // 2)
 
     def want_room(self, Connection connection not None) -> None:
         """Have `on_room` called when the queue of an open connection has been written."""
-        connection.room_wanted = True
+        connection.state.room_wanted = True
 
     def fail(self, Connection connection not None, code: int, reason: str) -> None:
         """Close a connection with this code at once, instead of what is queued (RFC 6455 7.1.7)."""

@@ -16,7 +16,7 @@ cdef uint16_t TIMEOUT = CloseCode.TIMEOUT
 
 
 cdef int start_expiry(Connection connection) except -1:
-    connection.heard = connection.active = quarters()
+    connection.state.heard = connection.state.active = quarters()
     return expire(connection)
 
 
@@ -31,40 +31,40 @@ cdef int expire(Connection connection) except -1:
     cdef uint64_t first
     if engine.limits.max_lifetime > 0:
         # Since its beginning was noted, a part of a hundredth of a second may have passed less.
-        life_end = now - 10 * <uint64_t><uint32_t>(hundredths() - connection.opened)
+        life_end = now - 10 * <uint64_t><uint32_t>(hundredths() - connection.state.opened)
         life_end += engine.limits.max_lifetime + 10
         if life_end <= now:
             engine.reports.timed_out("it has lasted as long as it may", connection)
             return close_in_order(
                 connection, TIMEOUT, "the connection has lasted as long as it may")
     if engine.limits.idle_timeout > 0:
-        idle_end = end_of(connection.active, engine.limits.idle_timeout)
+        idle_end = end_of(connection.state.active, engine.limits.idle_timeout)
         if idle_end <= now and engine.is_busy is not None and engine.is_busy(connection):
-            connection.active = quarters()  # the client waits for us
-            idle_end = end_of(connection.active, engine.limits.idle_timeout)
+            connection.state.active = quarters()  # the client waits for us
+            idle_end = end_of(connection.state.active, engine.limits.idle_timeout)
         if idle_end <= now:
             engine.reports.timed_out("no message was exchanged in the idle timeout", connection)
             return fail(connection, TIMEOUT, "no message was exchanged for too long", True)
     if engine.limits.ping_interval > 0:
-        if connection.paused:
-            connection.heard = quarters()   # it may speak, but nobody listens
-            connection.pinged = False
-        silent_end = end_of(connection.heard, engine.limits.ping_timeout if connection.pinged
+        if connection.state.paused:
+            connection.state.heard = quarters()   # it may speak, but nobody listens
+            connection.state.pinged = False
+        silent_end = end_of(connection.state.heard, engine.limits.ping_timeout if connection.state.pinged
                             and engine.limits.ping_timeout > 0 else engine.limits.ping_interval)
-        if silent_end <= now and connection.pinged and engine.limits.ping_timeout > 0:
+        if silent_end <= now and connection.state.pinged and engine.limits.ping_timeout > 0:
             engine.reports.timed_out("nothing came after a ping in the ping timeout", connection)
             return fail(connection, TIMEOUT, "nothing came after a ping", True)
         if silent_end <= now:
             put_ping(connection)
-            connection.heard = quarters()
-            connection.pinged = True
+            connection.state.heard = quarters()
+            connection.state.pinged = True
             silent_end = end_of(
-                connection.heard, engine.limits.ping_timeout or engine.limits.ping_interval)
-        if connection.pinged:
+                connection.state.heard, engine.limits.ping_timeout or engine.limits.ping_interval)
+        if connection.state.pinged:
             # The answer may come any time, and the next ping is due this long after it.
             silent_end = min(silent_end, now + engine.limits.ping_interval)
     first = min(life_end, idle_end, silent_end)
-    connection.deadline = 0 if first == UINT64_MAX else deadline_in(engine, first - now)
+    connection.state.deadline = 0 if first == UINT64_MAX else deadline_in(engine, first - now)
     return 0
 
 

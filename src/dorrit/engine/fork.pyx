@@ -4,8 +4,10 @@
 from libc.stddef cimport size_t
 from posix.unistd cimport close as close_descriptor
 
+from dorrit.engine.c.connection cimport DORRIT_AT_END
+from dorrit.engine.c.life cimport DORRIT_LOST, dorrit_life_happen
 from dorrit.engine.c.poller cimport dorrit_poller_let_go
-from dorrit.engine.connection cimport CLOSED, Connection
+from dorrit.engine.connection cimport Connection
 
 import os
 from weakref import WeakSet
@@ -45,8 +47,9 @@ cdef void let_go(Engine engine) noexcept:
     for number in range(engine.table_size):
         if engine.table[number] != NULL:
             connection = <Connection>engine.table[number]
-            connection.state = CLOSED
-            connection.descriptor = -1
+            dorrit_life_happen(&connection.state, DORRIT_LOST)
+            connection.state.parsing = DORRIT_AT_END
+            connection.state.descriptor = -1
             close_descriptor(<int>number)
     # The references are kept for good: dropping the last one might run the user's code.
     engine.table_size = 0

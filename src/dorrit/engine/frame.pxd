@@ -1,10 +1,10 @@
 """Frame: one framed piece of output, made once and shared by every queue it stands in."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_PING, DORRIT_OPCODE_PONG, dorrit_opcode
+from dorrit.engine.c.output cimport dorrit_output_frame
 
 
 cdef enum:
@@ -16,16 +16,8 @@ cdef enum:
     FRAME_PAYLOAD_MAX = 1 << 30
 
 
-# Everything but `references` is set when the frame is made and never changes: any number of queues
-# share it. A plain struct and no Python object, because one is made and freed for every message.
-cdef struct Frame:
-    Py_ssize_t references
-    PyObject *owner             # the bytes that hold the payload; kept whole, never copied again
-    const uint8_t *payload      # points into `owner`
-    uint32_t payload_length     # bytes
-    uint8_t header[10]
-    uint8_t header_length       # bytes; 0 for an HTTP response, which is written as it is
-    uint8_t counted             # whether it is a data frame: those count against the queue's limit
+# Its fields are declared in `core/output.h`.
+ctypedef dorrit_output_frame Frame
 
 
 # NULL, without an exception, when memory ran out, or the payload is larger than the largest. The caller

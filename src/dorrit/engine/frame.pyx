@@ -10,6 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_CLOSE, dorrit_frame_header_encode
 
@@ -39,7 +40,7 @@ cdef inline Frame *allocate(bytes owner, size_t offset, size_t length) noexcept:
     size += length + FRAME_COST
     frame.references = 1
     Py_INCREF(owner)
-    frame.owner = <PyObject *>owner
+    frame.owner = <void *>owner
     frame.payload = <const uint8_t *>PyBytes_AS_STRING(owner) + offset
     frame.payload_length = <uint32_t>length
     return frame

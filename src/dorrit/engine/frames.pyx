@@ -11,15 +11,20 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
-from dorrit.engine.assembly cimport (
-    NO_FAULT,
-    NOT_TEXT,
-    TOO_LARGE,
-    Assembly,
-    Fault,
-    assembly_new,
-)
+from dorrit.engine.assembly cimport NOT_TEXT, NO_FAULT, TOO_LARGE, Assembly, Fault, assembly_new
 from dorrit.engine.budget cimport make_room
+from dorrit.engine.c.connection cimport (
+    DORRIT_AT_FOLLOWED,
+    DORRIT_AT_FRAME,
+    DORRIT_CLOSED,
+    DORRIT_CLOSING,
+    DORRIT_HANDSHAKING,
+    DORRIT_IN_FOLLOWED,
+    DORRIT_IN_LAST,
+    DORRIT_IN_PAYLOAD,
+    DORRIT_IN_UNWANTED,
+    DORRIT_OPEN,
+)
 from dorrit.engine.c.frame cimport (
     DORRIT_FRAME_CONTROL_FRAGMENTED,
     DORRIT_FRAME_CONTROL_TOO_LONG,
@@ -42,14 +47,13 @@ from dorrit.engine.c.frame cimport (
 from dorrit.engine.c.masking cimport dorrit_mask
 from dorrit.engine.c.utf8 cimport dorrit_utf8_is_valid
 from dorrit.engine.clock cimport quarters
-from dorrit.engine.connection cimport CLOSED, CLOSING, HANDSHAKING, OPEN
 from dorrit.engine.deliver cimport deliver_assembled, take_message
 from dorrit.engine.engine cimport SCRATCH_SIZE, Engine
 from dorrit.engine.faults cimport begin_handlers, fail_client
 from dorrit.engine.head cimport read_head
 from dorrit.engine.held cimport is_over_budget
 from dorrit.engine.input cimport free_input, take_in
-from dorrit.engine.life cimport answer_close, stop_following
+from dorrit.engine.life cimport answer_close, is_followed, stop_following
 from dorrit.engine.ping cimport put_pong
 from dorrit.engine.receive cimport receive
 from dorrit.engine.work cimport to_be_resumed
@@ -96,21 +100,21 @@ cdef int read(Connection connection) except -1:
     cdef Engine engine = connection.engine
     cdef size_t before
     cdef ssize_t count
-    if connection.state == CLOSED or connection.paused:
+    if connection.state.life == DORRIT_CLOSED or connection.state.paused:
         return 0
     engine.inflated = 0
-    if connection.state == HANDSHAKING:
+    if connection.state.life == DORRIT_HANDSHAKING:
         return take_frames(connection, engine.input, <size_t>read_head(connection))
     if engine.limits.ping_interval > 0:
-        connection.heard = quarters()
-        connection.pinged = False
-    if connection.stashed:
+        connection.state.heard = quarters()
+        connection.state.pinged = False
+    if connection.state.stashed:
         return 0    # that has its turn first, and is in the list for it
-    before = connection.input_length    # of a header or a control frame: 138 bytes at most
+    before = connection.state.input_length    # of a header or a control frame: 138 bytes at most
     if before > 0:
         if before >= SCRATCH_SIZE:
             raise OverflowError("what was kept of a frame is larger than the buffer")
-        memcpy(engine.input, connection.input, before)
+        memcpy(engine.input, connection.state.input, before)
     count = receive(connection, engine.input + before, SCRATCH_SIZE - before)
     if count <= 0:
         return 0
@@ -122,10 +126,10 @@ cdef int read(Connection connection) except -1:
 # Frames
 
 cdef int read_stash(Connection connection) except -1:
-    cdef uint8_t *stash = connection.input
-    cdef size_t length = connection.input_length
+    cdef uint8_t *stash = connection.state.input
+    cdef size_t length = connection.state.input_length
     connection.engine.inflated = 0
-    connection.input = NULL
+    connection.state.input = NULL
     free_input(connection)
     try:
         return take_frames(connection, stash, length)
@@ -143,23 +147,23 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
     cdef size_t size
     cdef unsigned int frames = 0
     while length > 0:
-        if connection.state != OPEN:
-            if connection.following:
+        if connection.state.parsing >= DORRIT_AT_FOLLOWED:
+            if is_followed(connection):
                 return skip_frames(connection, data, length)
             # What a LINGERING client sends is thrown away: it only is read so that closing does not
-            # reset the peer. RFC 6455 section 1.4: "After receiving a control frame indicating the
-            # connection should be closed, a peer … discards any further data received."
-            if connection.state != CLOSING or connection.close_received:
-                return 0
-        if connection.skipping > 0:
-            size = <size_t>min(connection.skipping, <uint64_t>length)
-            connection.skipping -= size
+            # reset the peer.
+            return 0
+        if connection.state.parsing == DORRIT_IN_UNWANTED:
+            size = <size_t>min(connection.state.skipping, <uint64_t>length)
+            connection.state.skipping -= size
+            if connection.state.skipping == 0:
+                connection.state.parsing = DORRIT_AT_FRAME
             data += size
             length -= size
             continue
-        if connection.paused or engine.inflated >= INFLATED_MAX or frames == FRAMES_PER_TURN:
+        if connection.state.paused or engine.inflated >= INFLATED_MAX or frames == FRAMES_PER_TURN:
             return stash(connection, data, length)
-        if connection.assembly is not None and connection.assembly.frame_rest > 0:
+        if connection.state.parsing == DORRIT_IN_PAYLOAD:
             assembly = connection.assembly
             size = <size_t>min(assembly.frame_rest, <uint64_t>length)
             if assembly.inflator is not None:
@@ -184,9 +188,10 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
             data += size
             length -= size
             continue
-        if connection.state == CLOSING:
+        if connection.state.life == DORRIT_CLOSING:
             # R21: "from then on nothing more is read from that client"
-            connection.skipping = header.header_length + header.payload_length
+            connection.state.skipping = header.header_length + header.payload_length
+            connection.state.parsing = DORRIT_IN_UNWANTED
             continue
         if engine.limits.max_message_rate > 0 and is_too_fast(connection):
             continue
@@ -208,6 +213,8 @@ cdef int take_frames(Connection connection, uint8_t *data, size_t length) except
         length -= header.header_length
         if header.payload_length == 0:
             take_piece(connection, assembly, data, 0)
+        else:
+            connection.state.parsing = DORRIT_IN_PAYLOAD
     return 0
 
 
@@ -215,9 +222,9 @@ cdef int stash(Connection connection, uint8_t *data, size_t length) except -1:
     """Keeps what has been read but is not to be handled now. It is handled before anything else is
     read: in the next turn, or when reading is resumed."""
     take_in(connection, data, length, length)
-    connection.stashed = True
-    connection.engine.assembled += connection.input_capacity
-    if not connection.paused:
+    connection.state.stashed = True
+    connection.engine.assembled += connection.state.input_capacity
+    if not connection.state.paused:
         to_be_resumed(connection)
     if is_over_budget(connection.engine):
         make_room(connection.engine)
@@ -269,11 +276,11 @@ cdef bint refuse_size(Connection connection) except -1:
 cdef bint is_too_fast(Connection connection) except -1:
     """Counts a frame, and drops a client that sends more of them in a second than it may."""
     cdef unsigned int second = quarters() >> 2
-    if connection.second != second:
-        connection.second = second
-        connection.frames_in_second = 0
-    connection.frames_in_second += 1
-    if connection.frames_in_second <= connection.engine.limits.max_message_rate:
+    if connection.state.second != second:
+        connection.state.second = second
+        connection.state.frames_in_second = 0
+    connection.state.frames_in_second += 1
+    if connection.state.frames_in_second <= connection.engine.limits.max_message_rate:
         return False
     # In CLOSING, too: what it sends then is work as well.
     fail_client(connection, POLICY_VIOLATION, "too many messages in a second", True)
@@ -285,7 +292,11 @@ cdef int take_piece(
     """Takes bytes of the current frame of a message, which may be its last."""
     cdef size_t before = assembly.length
     cdef size_t restarts = assembly.restarts()
-    cdef Fault fault = assembly.take(masked, length)
+    cdef Fault fault
+    # Whatever runs from here on may end the connection: it is known what comes next.
+    if assembly.frame_rest == length:
+        connection.state.parsing = DORRIT_AT_FRAME
+    fault = assembly.take(masked, length)
     if fault == NO_FAULT and assembly.is_complete():
         fault = assembly.finish()
     if assembly.inflator is not None:
@@ -314,7 +325,7 @@ cdef int take_control_frame(
     cdef size_t length = <size_t>header.payload_length
     cdef bytes payload
     if header.opcode == DORRIT_OPCODE_CLOSE or (
-            header.opcode == DORRIT_OPCODE_PING and connection.state == OPEN):
+            header.opcode == DORRIT_OPCODE_PING and connection.state.life == DORRIT_OPEN):
         payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length)
         dorrit_mask(<uint8_t *>PyBytes_AS_STRING(payload), masked, length, header.masking_key)
         if header.opcode == DORRIT_OPCODE_PING:
@@ -330,7 +341,7 @@ cdef int take_close(Connection connection, bytes payload) except -1:
     cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
     cdef uint16_t code
     begin_handlers(connection)
-    if connection.state != OPEN and connection.state != CLOSING:
+    if connection.state.life != DORRIT_OPEN and connection.state.life != DORRIT_CLOSING:
         return 0
     if length == 0:
         return answer_close(connection, b"", NO_STATUS, "")
@@ -354,19 +365,22 @@ cdef int skip_frames(Connection connection, uint8_t *data, size_t length) except
     cdef dorrit_frame_verdict verdict
     cdef size_t skipped
     while length > 0:
-        if connection.skipping > 0:
-            skipped = <size_t>min(connection.skipping, <uint64_t>length)
-            connection.skipping -= skipped
-            data += skipped
-            length -= skipped
-            if connection.skipping == 0 and connection.close_received:
+        if connection.state.parsing == DORRIT_AT_FOLLOWED:
+            verdict = dorrit_frame_header_decode(
+                &header, data, length, connection.deflate is not None)
+            if verdict == DORRIT_FRAME_INCOMPLETE:
+                return take_in(connection, data, length, DORRIT_FRAME_HEADER_MAX)
+            if verdict != DORRIT_FRAME_OK:
                 return stop_following(connection)
-            continue
-        verdict = dorrit_frame_header_decode(&header, data, length, connection.deflate is not None)
-        if verdict == DORRIT_FRAME_INCOMPLETE:
-            return take_in(connection, data, length, DORRIT_FRAME_HEADER_MAX)
-        if verdict != DORRIT_FRAME_OK:
-            return stop_following(connection)
-        connection.skipping = header.header_length + header.payload_length
-        connection.close_received = header.opcode == DORRIT_OPCODE_CLOSE
+            connection.state.skipping = header.header_length + header.payload_length
+            connection.state.parsing = (
+                DORRIT_IN_LAST if header.opcode == DORRIT_OPCODE_CLOSE else DORRIT_IN_FOLLOWED)
+        skipped = <size_t>min(connection.state.skipping, <uint64_t>length)
+        connection.state.skipping -= skipped
+        data += skipped
+        length -= skipped
+        if connection.state.skipping == 0:
+            if connection.state.parsing == DORRIT_IN_LAST:
+                return stop_following(connection)
+            connection.state.parsing = DORRIT_AT_FOLLOWED
     return 0

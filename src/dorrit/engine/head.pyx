@@ -7,8 +7,14 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memmove
 
 from dorrit.engine.budget cimport count_request
+from dorrit.engine.c.connection cimport (
+    DORRIT_AWAITED,
+    DORRIT_CLOSED,
+    DORRIT_LINGERING,
+    DORRIT_OPEN,
+    DORRIT_UNDECIDED,
+)
 from dorrit.engine.clock cimport hundredths
-from dorrit.engine.connection cimport CLOSED, LINGERING, OPEN
 from dorrit.engine.engine cimport SCRATCH_SIZE, Engine
 from dorrit.engine.expiry cimport start_expiry
 from dorrit.engine.faults cimport callback_raised
@@ -19,8 +25,8 @@ from dorrit.engine.input cimport free_input, take_in
 from dorrit.engine.life cimport (
     accept_client,
     begin_opening,
-    hold,
     let_write,
+    pause_reading,
     put_frame,
     refuse_request,
 )
@@ -72,21 +78,21 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
     cdef ssize_t count
     cdef bytes head
 
-    if connection.input_length == 0:
+    if connection.state.input_length == 0:
         count = receive(connection, start, SCRATCH_SIZE)
         length = <size_t>count
         searched = 0
     else:
-        if connection.input_length == connection.input_capacity:
+        if connection.state.input_length == connection.state.input_capacity:
             take_in(connection, 
-                NULL, 0, min(<size_t>connection.input_capacity * 2, engine.limits.max_head))
-        start = connection.input
-        count = receive(connection, start + connection.input_length,
-                        connection.input_capacity - connection.input_length)
+                NULL, 0, min(<size_t>connection.state.input_capacity * 2, engine.limits.max_head))
+        start = connection.state.input
+        count = receive(connection, start + connection.state.input_length,
+                        connection.state.input_capacity - connection.state.input_length)
         if count > 0:
-            connection.input_length += <uint32_t>count
-        length = connection.input_length
-        searched = connection.input_searched
+            connection.state.input_length += <uint32_t>count
+        length = connection.state.input_length
+        searched = connection.state.input_searched
     if count <= 0:
         return 0
 
@@ -99,13 +105,13 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
     if found == NULL:
         if length >= engine.limits.max_head:
             return refuse(connection, head_too_large(engine.limits.max_head))
-        if connection.input_length == 0:
+        if connection.state.input_length == 0:
             answer = diagnose(PyBytes_FromStringAndSize(<char *>start, min(length, DIAGNOSED)))
             if answer is not None:
                 return refuse(connection, answer)
             take_in(connection, 
                 start, length, min(max(length * 2, <size_t>INPUT_FIRST), engine.limits.max_head))
-        connection.input_searched = <uint32_t>length
+        connection.state.input_searched = <uint32_t>length
         return 0
 
     head = PyBytes_FromStringAndSize(<char *>start, found + 4 - start)
@@ -124,15 +130,15 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
 cdef int refuse_late(Connection connection) except -1:
     """The head of the request has not come in time."""
     answer = None
-    if connection.input_length > 0:
+    if connection.state.input_length > 0:
         answer = diagnose(PyBytes_FromStringAndSize(
-            <char *>connection.input, min(<size_t>connection.input_length, <size_t>DIAGNOSED)))
+            <char *>connection.state.input, min(<size_t>connection.state.input_length, <size_t>DIAGNOSED)))
     return refuse(connection, refusal(*HANDSHAKE_DEADLINE) if answer is None else answer)
 
 
 cdef int refuse(Connection connection, object answer) except -1:
     cdef bytes response
-    if connection.state == CLOSED or connection.state == LINGERING:
+    if connection.state.life == DORRIT_CLOSED or connection.state.life == DORRIT_LINGERING:
         return 0    # it has gone, or has been refused for another reason, before it was decided
     response = answer.response()    # before the log says that the client gets it
     if response is None:
@@ -181,18 +187,21 @@ cdef int upgrade(Connection connection, bytes head) except -1:
         return refuse_for(connection, error)
     check_process(engine, "open", None)
     note_address(connection, request)
-    if answer is PENDING:
-        connection.asked = True
-        if connection.descriptor < 0:
+    if answer is PENDING and connection.kept_request is not None and (
+            connection.state.admission == DORRIT_UNDECIDED):
+        connection.state.admission = DORRIT_AWAITED
+        if connection.state.descriptor < 0:
             # It has ended within the callback: its handler still runs, and nothing more is counted.
             engine.departed += 1
             return 0
-        hold(connection)
+        pause_reading(connection)
         return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
+    if answer is PENDING:
+        return 0    # and has answered within the callback
     let_write(connection)
     decide(connection, answer)
     # What closes it meanwhile, counts it no more.
-    if connection.kept_request is not None and connection.descriptor >= 0:
+    if connection.kept_request is not None and connection.state.descriptor >= 0:
         return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
     return 0
 
@@ -261,15 +270,15 @@ cdef int do_as_told(Connection connection, object answer) except -1:
         uncount_request(connection)
     if answer is not None:
         return refuse(connection, answer)
-    if request.subprotocol is not None and connection.queue.length > 0 and frame_is_raw(
-            queue_at(&connection.queue, 0)):
+    if request.subprotocol is not None and connection.state.queue.length > 0 and frame_is_raw(
+            queue_at(&connection.state.queue, 0)):
         # It was chosen in the open callback; nothing of the response has been written yet.
         response = frame_raw(accept_response(request))
         if response == NULL:
             raise MemoryError
-        queue_replace(&connection.queue, 0, response)
+        queue_replace(&connection.state.queue, 0, response)
         frame_release(response)
     request.answered()
-    connection.opened = hundredths()
+    connection.state.opened = hundredths()
     accept_client(connection)
-    return start_expiry(connection) if connection.state == OPEN else 0
+    return start_expiry(connection) if connection.state.life == DORRIT_OPEN else 0

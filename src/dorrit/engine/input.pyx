@@ -5,36 +5,39 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport UINT32_MAX, uint32_t
 from libc.string cimport memcpy
 
+from dorrit.engine.c.connection cimport DORRIT_IN_PAYLOAD, DORRIT_IN_UNWANTED
+
 
 cdef void drop_assembly(Connection connection) noexcept:
-    """Nobody wants the message that is under way; what is still to come of its frame is skipped."""
     if connection.assembly is not None:
-        connection.skipping = connection.assembly.frame_rest
+        connection.state.skipping = connection.assembly.frame_rest
         connection.assembly = None
+        if connection.state.parsing == DORRIT_IN_PAYLOAD:
+            connection.state.parsing = DORRIT_IN_UNWANTED
 
 
 cdef int take_in(Connection connection, uint8_t *data, size_t length, size_t capacity) except -1:
     """Puts `length` bytes behind those there are; the buffer has `capacity` bytes from now on."""
     cdef uint8_t *grown
-    if capacity > UINT32_MAX or length > capacity or connection.input_length > capacity - length:
+    if capacity > UINT32_MAX or length > capacity or connection.state.input_length > capacity - length:
         raise OverflowError("what has come does not fit the buffer that is made for it")
-    grown = <uint8_t *>PyMem_Realloc(connection.input, capacity)
+    grown = <uint8_t *>PyMem_Realloc(connection.state.input, capacity)
     if grown == NULL:
         raise MemoryError
-    connection.input = grown
-    connection.input_capacity = <uint32_t>capacity
+    connection.state.input = grown
+    connection.state.input_capacity = <uint32_t>capacity
     if length > 0:
-        memcpy(grown + connection.input_length, data, length)
-        connection.input_length += <uint32_t>length
+        memcpy(grown + connection.state.input_length, data, length)
+        connection.state.input_length += <uint32_t>length
     return 0
 
 
 cdef void free_input(Connection connection) noexcept:
-    if connection.stashed:
-        connection.engine.assembled -= connection.input_capacity
-    PyMem_Free(connection.input)
-    connection.input = NULL
-    connection.input_length = 0
-    connection.input_capacity = 0
-    connection.input_searched = 0
-    connection.stashed = False
+    if connection.state.stashed:
+        connection.engine.assembled -= connection.state.input_capacity
+    PyMem_Free(connection.state.input)
+    connection.state.input = NULL
+    connection.state.input_length = 0
+    connection.state.input_capacity = 0
+    connection.state.input_searched = 0
+    connection.state.stashed = False

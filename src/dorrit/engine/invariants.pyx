@@ -4,15 +4,24 @@
 from libc.stddef cimport size_t
 
 from dorrit.engine.assembly cimport Assembly
-from dorrit.engine.connection cimport (
-    CLOSED,
-    CLOSING,
-    HANDSHAKING,
-    LINGERING,
-    OPEN,
-    Connection,
+from dorrit.engine.c.connection cimport (
+    DORRIT_ANSWERING,
+    DORRIT_AT_END,
+    DORRIT_AT_FRAME,
+    DORRIT_AT_HEAD,
+    DORRIT_CLOSED,
+    DORRIT_HANDSHAKING,
+    DORRIT_HELD,
+    DORRIT_IN_FOLLOWED,
+    DORRIT_IN_LAST,
+    DORRIT_IN_PAYLOAD,
+    DORRIT_IN_UNWANTED,
+    DORRIT_LINGERING,
+    DORRIT_OPEN,
 )
+from dorrit.engine.connection cimport Connection
 from dorrit.engine.frame cimport Frame, frame_is_ping, frame_is_pong, frame_size
+from dorrit.engine.life cimport is_followed, is_watched_for_writing
 from dorrit.engine.ping cimport PONGS_MAX
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_at
 from dorrit.engine.references cimport references_at
@@ -33,41 +42,49 @@ cdef int check_invariants(Engine engine) except -1:
             continue
         connection = <Connection>engine.table[descriptor]
         connections += 1
-        dirty += connection.is_dirty
-        resumed += connection.is_resumed
-        lingering += connection.state == LINGERING
-        check(connection.descriptor == <int>descriptor, "a connection knows its place")
-        check(connection.state != CLOSED, "a closed connection has left the table")
-        check(connection.over == (connection.state == LINGERING),
-              "over for the user, with a descriptor: lingering")
-        check(connection.state == OPEN or connection.deadline != 0,
+        dirty += connection.state.is_dirty
+        resumed += connection.state.is_resumed
+        lingering += connection.state.life == DORRIT_LINGERING
+        check(connection.state.descriptor == <int>descriptor, "a connection knows its place")
+        check(connection.state.life != DORRIT_CLOSED, "a closed connection has left the table")
+        check(connection.state.life == DORRIT_OPEN or connection.state.deadline != 0,
               "whoever is not open has a deadline")
-        check(connection.deadline == 0 or connection.deadline >= engine.deadline_first,
+        check(connection.state.deadline == 0 or connection.state.deadline >= engine.deadline_first,
               "no deadline is earlier than the first")
-        check(connection.input_length <= connection.input_capacity, "the input fits its buffer")
-        check(connection.queue.counted <= QUEUE_FRAMES_MAX, "no queue has more than 200 frames")
-        check(connection.queue.length == 0 or connection.is_dirty or connection.held
-              or connection.watched_for_writing, "what is queued will be written")
-        check(not connection.paused or connection.state == OPEN, "whoever is paused is open")
-        check(not connection.stashed or connection.paused or connection.is_resumed,
+        check(connection.state.input_length <= connection.state.input_capacity, "the input fits its buffer")
+        check(connection.state.queue.counted <= QUEUE_FRAMES_MAX, "no queue has more than 200 frames")
+        check(connection.state.queue.length == 0 or connection.state.is_dirty
+              or connection.state.writing == DORRIT_HELD or is_watched_for_writing(connection), "what is queued will be written")
+        check(not connection.state.paused or connection.state.life == DORRIT_OPEN, "whoever is paused is open")
+        check(not connection.state.stashed or connection.state.paused or connection.state.is_resumed,
               "what is stashed will be read")
-        check(not connection.stashed or connection.input != NULL, "what is stashed is there")
-        check((connection.state == HANDSHAKING) == (<int>descriptor in engine.handshaking),
+        check(not connection.state.stashed or connection.state.input != NULL, "what is stashed is there")
+        check((connection.state.life == DORRIT_HANDSHAKING) == (<int>descriptor in engine.handshaking),
               "the handshakes under way are listed")
-        handshaking += connection.state == HANDSHAKING
-        check(not connection.following or connection.state == LINGERING,
+        handshaking += connection.state.life == DORRIT_HANDSHAKING
+        check((connection.state.parsing == DORRIT_AT_HEAD)
+              == (connection.state.life == DORRIT_HANDSHAKING), "whoever sends a request is handshaking")
+        check(not is_followed(connection) or connection.state.life == DORRIT_LINGERING,
               "whoever is followed is lingering")
-        check(not connection.following or not connection.close_received or connection.skipping > 0,
-              "nobody whose close frame has come is followed")
-        check(connection.skipping == 0 or connection.state == CLOSING
-              or connection.state == LINGERING, "no frame of an open connection is skipped")
+        check(connection.state.life != DORRIT_ANSWERING or connection.state.parsing == DORRIT_AT_END,
+              "after its close frame nothing of a client is looked at")
+        check((connection.state.parsing == DORRIT_IN_UNWANTED
+               or connection.state.parsing == DORRIT_IN_FOLLOWED
+               or connection.state.parsing == DORRIT_IN_LAST) == (connection.state.skipping > 0)
+              or connection.state.parsing == DORRIT_AT_END, "what is passed over is counted")
+        check((connection.state.parsing == DORRIT_IN_PAYLOAD)
+              == (connection.assembly is not None and connection.assembly.frame_rest > 0),
+              "within a payload there is a message under way")
+        check(connection.state.life != DORRIT_OPEN or connection.state.parsing == DORRIT_AT_FRAME
+              or connection.state.parsing == DORRIT_IN_PAYLOAD,
+              "no frame of an open connection is passed over")
         if connection.assembly is not None:
             check_assembly(engine, connection)
             assembled += connection.assembly.held()
-        if connection.stashed:
-            assembled += connection.input_capacity
-        assembled += connection.request_size
-        assembled += connection.waiting
+        if connection.state.stashed:
+            assembled += connection.state.input_capacity
+        assembled += connection.state.request_size
+        assembled += connection.state.waiting
         check_queue(connection)
     check(connections == <size_t>engine.connections, "the connections are counted")
     check(lingering == <Py_ssize_t>len(engine.lingerers), "the lingering connections are listed")
@@ -95,8 +112,8 @@ cdef int check_resumed(Engine engine, size_t resumed) except -1:
         connection = <Connection>references_at(&engine.resumed, index)
         check(connection not in seen, "nobody is in a list twice")
         seen.add(connection)
-        check(connection.is_resumed, "what is listed to be read again is so")
-        found += connection.descriptor >= 0
+        check(connection.state.is_resumed, "what is listed to be read again is so")
+        found += connection.state.descriptor >= 0
     check(found == resumed, "whoever is to be read again is listed")
     return 0
 
@@ -109,7 +126,7 @@ cdef int check(bint holds, str invariant) except -1:
 
 cdef int check_assembly(Engine engine, Connection connection) except -1:
     cdef Assembly assembly = connection.assembly
-    check(connection.state == OPEN, "whoever sends a message is open")
+    check(connection.state.life == DORRIT_OPEN, "whoever sends a message is open")
     check(assembly.engine is engine, "an assembly is counted where its connection is")
     check(assembly.length <= assembly.capacity, "what has come of a message fits its buffer")
     check(assembly.capacity <= engine.limits.max_message,
@@ -127,15 +144,15 @@ cdef int check_queue(Connection connection) except -1:
     cdef unsigned int index, counted = 0, pongs = 0, pings = 0
     cdef size_t size = 0
     cdef Frame *frame
-    for index in range(connection.queue.length):
-        frame = queue_at(&connection.queue, index)
+    for index in range(connection.state.queue.length):
+        frame = queue_at(&connection.state.queue, index)
         counted += frame.counted
         size += frame_size(frame)
-        pongs += frame_is_pong(frame) and not (index == 0 and connection.queue.written > 0)
-        pings += frame_is_ping(frame) and not (index == 0 and connection.queue.written > 0)
-    check(counted == connection.queue.counted, "data frames are counted")
-    check(size - connection.queue.written == connection.queue.bytes, "queued bytes are counted")
-    check(pongs == connection.pongs, "pongs are counted")
+        pongs += frame_is_pong(frame) and not (index == 0 and connection.state.queue.written > 0)
+        pings += frame_is_ping(frame) and not (index == 0 and connection.state.queue.written > 0)
+    check(counted == connection.state.queue.counted, "data frames are counted")
+    check(size - connection.state.queue.written == connection.state.queue.bytes, "queued bytes are counted")
+    check(pongs == connection.state.pongs, "pongs are counted")
     check(pongs <= PONGS_MAX and pings <= 1, "control frames are bounded")
-    check(connection.queue.length - counted <= PONGS_MAX + 4, "control frames are bounded")
+    check(connection.state.queue.length - counted <= PONGS_MAX + 4, "control frames are bounded")
     return 0

@@ -2,6 +2,13 @@
 
 from libc.stdint cimport uint16_t
 
+from dorrit.engine.c.connection cimport (
+    DORRIT_AT_END,
+    DORRIT_AT_FOLLOWED,
+    DORRIT_BLOCKED,
+    DORRIT_WAITS,
+    dorrit_writing,
+)
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.frame cimport Frame
 
@@ -16,7 +23,8 @@ cdef int accept_client(Connection connection) except -1
 # The handshake is over: HANDSHAKING → OPEN. What is queued waits for `let_write`.
 cdef int begin_opening(Connection connection) except -1
 
-# OPEN → CLOSING: by the user; since the client's close frame has come (also CLOSING → the end).
+# OPEN → CLOSING: since the user or the server wants it; since the client's close frame has come, in
+# CLOSING as well.
 cdef int close_in_order(Connection connection, uint16_t code, str reason) except -1
 cdef int answer_close(Connection connection, bytes payload, uint16_t code, str reason) except -1
 
@@ -40,10 +48,19 @@ cdef void close_socket(Connection connection) noexcept
 cdef void forget_socket(Connection connection) noexcept
 
 # Reading and writing. On failure of the poller the connection is closed.
-cdef int watch_writing(Connection connection, bint writing) except -1
+cdef int watch_writing(Connection connection, dorrit_writing writing) except -1
 cdef int pause_reading(Connection connection) except -1
 cdef int resume_reading(Connection connection) except -1
-# The open callback takes its time: nothing is read or written until `release`.
-cdef int hold(Connection connection) except -1
+# The open callback, which took its time, has answered: what is queued is written, and more is read.
 cdef int release(Connection connection) except -1
 cdef void let_write(Connection connection) noexcept
+
+
+cdef inline bint is_watched_for_writing(Connection connection) noexcept:
+    """Whether the poller says when what is queued can be written."""
+    return connection.state.writing == DORRIT_WAITS or connection.state.writing == DORRIT_BLOCKED
+
+
+cdef inline bint is_followed(Connection connection) noexcept:
+    """Whether its frames are passed over until the client's close frame has come."""
+    return DORRIT_AT_FOLLOWED <= connection.state.parsing < DORRIT_AT_END

@@ -6,13 +6,7 @@ from libc.stdint cimport uint16_t, uint32_t
 
 from dorrit.engine.c.frame cimport dorrit_opcode
 from dorrit.engine.engine cimport Engine
-from dorrit.engine.frame cimport (
-    Frame,
-    frame_compressed,
-    frame_release,
-    frame_size,
-    frame_whole,
-)
+from dorrit.engine.frame cimport Frame, frame_compressed, frame_release, frame_size, frame_whole
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX
 
 

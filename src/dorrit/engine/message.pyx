@@ -7,8 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t
 
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_CONTINUATION
 from dorrit.engine.c.utf8 cimport dorrit_utf8_is_valid
-from dorrit.engine.frame cimport frame_compressed, frame_new, frame_size
-from dorrit.engine.queue cimport QUEUE_FRAMES_MAX
+from dorrit.engine.frame cimport frame_new
 
 
 cdef bytes payload_of(bint binary, object data):

@@ -1,25 +1,16 @@
 """OutputQueue: the frames that a connection has still to write, in order.
 
-A ring of references. It is a plain struct inside the connection, since most queues are empty most
-of the time: 24 bytes then, and an array only once there is something to hold.
+A ring of references, whose fields `core/output.h` declares.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t
 
+from dorrit.engine.c.output cimport dorrit_output_queue
 from dorrit.engine.frame cimport Frame, frame_release, frame_size
 
 
-ctypedef struct OutputQueue:
-    Frame **frames      # owns one reference for each of `length` frames; NULL until the first one
-    uint16_t capacity   # a power of two, or 0
-    uint16_t first
-    uint16_t length
-    uint16_t counted    # how many of them are data frames
-    uint32_t written    # bytes of the first frame (header and payload) that the kernel has taken
-    # Of all frames, headers included, less `written`. 32 bits are enough: 200 frames of a message of
-    # 1 GiB each, which is sent in a hundred, are 2 GiB, and one HTTP response has 1 GiB at most.
-    uint32_t bytes
+ctypedef dorrit_output_queue OutputQueue
 
 
 cdef enum:

@@ -11,7 +11,7 @@ from dorrit.engine.life cimport close_socket
 
 cdef inline ssize_t receive(Connection connection, uint8_t *buffer, size_t size) noexcept:
     """Reads up to `size` bytes. 0: there is nothing now, or the connection is lost."""
-    cdef ssize_t length = recv(connection.descriptor, buffer, size, 0)
+    cdef ssize_t length = recv(connection.state.descriptor, buffer, size, 0)
     if length > 0:
         return length
     if length == 0 or (errno != EAGAIN and errno != EINTR):

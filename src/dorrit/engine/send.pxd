@@ -8,9 +8,10 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stddef cimport size_t
 
 from dorrit.engine.budget cimport make_room
+from dorrit.engine.c.connection cimport DORRIT_GONE, DORRIT_OPEN
 from dorrit.engine.c.frame cimport dorrit_opcode
 from dorrit.engine.clock cimport quarters
-from dorrit.engine.connection cimport OPEN, Connection
+from dorrit.engine.connection cimport Connection
 from dorrit.engine.engine cimport Engine
 from dorrit.engine.held cimport is_over_budget
 from dorrit.engine.limits cimport CLimits
@@ -51,7 +52,7 @@ cdef inline int check_thread(Engine engine) except -1:
 
 
 cdef inline bint may_send(Connection connection) noexcept:
-    return connection.state == OPEN and not connection.gone
+    return connection.state.life == DORRIT_OPEN and connection.state.writing != DORRIT_GONE
 
 
 cdef inline int put_payload(
@@ -88,8 +89,8 @@ cdef inline int put_message(Connection connection, Engine engine, Message *messa
     check_thread(engine)
     if not may_send(connection):
         return REFUSED      # compressing runs Python's code, and with it any signal handler
-    if connection.queue.counted + message.count > QUEUE_FRAMES_MAX or (
-            0 < limits.max_pending_bytes < connection.queue.bytes + message.size) or (
+    if connection.state.queue.counted + message.count > QUEUE_FRAMES_MAX or (
+            0 < limits.max_pending_bytes < connection.state.queue.bytes + message.size) or (
             0 < limits.max_buffered < message.size):
         if message.count > QUEUE_FRAMES_MAX or 0 < limits.max_pending_bytes < message.size or (
                 0 < limits.max_buffered < message.size):
@@ -102,11 +103,11 @@ cdef inline int put_message(Connection connection, Engine engine, Message *messa
         make_room(engine)
         if not may_send(connection):
             return REFUSED
-    if queue_reserve(&connection.queue, message.made) < 0:
+    if queue_reserve(&connection.state.queue, message.made) < 0:
         return -1
     for index in range(message.made):
-        queue_append(&connection.queue, message.frames[index])
+        queue_append(&connection.state.queue, message.frames[index])
     if engine.limits.idle_timeout > 0:
-        connection.active = quarters()
+        connection.state.active = quarters()
     to_be_flushed(connection)
     return QUEUED

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport UINT32_MAX, uint16_t
 
+from dorrit.engine.c.connection cimport DORRIT_BLOCKED, DORRIT_HELD
 from dorrit.engine.life cimport close_socket, fail
 from dorrit.engine.limits cimport SLOW_CLIENTS_CLOSE
 from dorrit.engine.message cimport message_compress
@@ -46,9 +47,10 @@ cdef bint has_place(Connection connection, size_t count, size_t size) except -1:
     it is written first, as far as the kernel takes it. A callback, or many of them in one turn,
     may send any number of messages to a client that reads.
     """
-    while connection.queue.counted + count > QUEUE_FRAMES_MAX or (
-            0 < connection.engine.limits.max_pending_bytes < connection.queue.bytes + size):
-        if connection.kernel_is_full or connection.held or connection.queue.length == 0:
+    while connection.state.queue.counted + count > QUEUE_FRAMES_MAX or (
+            0 < connection.engine.limits.max_pending_bytes < connection.state.queue.bytes + size):
+        if connection.state.writing == DORRIT_BLOCKED or connection.state.writing == DORRIT_HELD or (
+                connection.state.queue.length == 0):
             return False
         flush(connection)
         if not may_send(connection):
@@ -58,20 +60,20 @@ cdef bint has_place(Connection connection, size_t count, size_t size) except -1:
 
 cdef int refuse_message(Connection connection) except -1:
     """R20: "the refusal is counted, logged once for each spell"."""
-    connection.dropped += connection.dropped < UINT32_MAX
+    connection.state.dropped += connection.state.dropped < UINT32_MAX
     if connection.engine.limits.slow_clients == SLOW_CLIENTS_CLOSE:
         # "The object API lets the server choose instead to close such a connection (1008)."
         connection.engine.reports.slow_client_closed(connection)
         fail(connection, POLICY_VIOLATION, "the client does not read", True)
-    elif not connection.refusing:
-        connection.refusing = True
+    elif not connection.state.refusing:
+        connection.state.refusing = True
         connection.engine.reports.queue_is_full(connection)
     return 0
 
 
 cdef int pass_over(Connection connection, size_t size, bint reported) except -1:
     """A message is too large for any queue: that says nothing about this client."""
-    connection.dropped += connection.dropped < UINT32_MAX
+    connection.state.dropped += connection.state.dropped < UINT32_MAX
     if reported:
         connection.engine.reports.never_fits(size)
     return 0

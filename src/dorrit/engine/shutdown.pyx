@@ -2,7 +2,8 @@
 """The end of an engine's connections, in order or at once."""
 
 from dorrit.engine.accept cimport answer_at_last, stop_listening
-from dorrit.engine.connection cimport HANDSHAKING, OPEN, Connection
+from dorrit.engine.c.connection cimport DORRIT_HANDSHAKING, DORRIT_HELD, DORRIT_OPEN
+from dorrit.engine.connection cimport Connection
 from dorrit.engine.fork cimport close_descriptors
 from dorrit.engine.head cimport refuse
 from dorrit.engine.life cimport close_in_order, close_socket
@@ -20,11 +21,12 @@ cdef int begin_shutdown(Engine engine, uint16_t code, str reason) except -1:
     engine.shutting_down = True
     for item in all_connections(engine):
         connection = <Connection>item
-        if connection.held:
+        if connection.state.writing == DORRIT_HELD:
             refuse(connection, refusal(*STOPPING))
-        elif connection.state == OPEN:
+        elif connection.state.life == DORRIT_OPEN:
+            connection.state.closed_here = True
             close_in_order(connection, code, reason)
-        elif connection.state == HANDSHAKING:
+        elif connection.state.life == DORRIT_HANDSHAKING:
             answer_at_last(engine, connection)
     return 0
 

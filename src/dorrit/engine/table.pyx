@@ -9,9 +9,9 @@ from libc.stddef cimport size_t
 from libc.string cimport memset
 from posix.unistd cimport close
 
+from dorrit.engine.c.life cimport DORRIT_TAKEN_IN, dorrit_life_happen
 from dorrit.engine.c.poller cimport dorrit_poller_remove
 from dorrit.engine.c.sockets cimport dorrit_shutdown
-from dorrit.engine.connection cimport HANDSHAKING
 from dorrit.engine.fork cimport forks
 from dorrit.engine.references cimport references_reserve
 
@@ -25,10 +25,10 @@ cdef Connection connection_new(Engine engine, int descriptor):
     except Exception:
         del engine.handshaking[descriptor]
         raise
-    connection.descriptor = descriptor
-    connection.state = HANDSHAKING
+    connection.state.descriptor = descriptor
+    dorrit_life_happen(&connection.state, DORRIT_TAKEN_IN)
     engine.numbered += 1
-    connection.number = engine.numbered
+    connection.state.number = engine.numbered
     return connection
 
 

@@ -23,6 +23,7 @@ from dorrit.engine.faults cimport callback_raised, end_interrupted, give_up
 from dorrit.engine.fork cimport check_process, forks
 from dorrit.engine.frames cimport read, read_stash
 from dorrit.engine.invariants cimport check_invariants
+from dorrit.engine.life cimport is_watched_for_writing
 from dorrit.engine.references cimport References, references_take
 from dorrit.engine.results cimport check_result
 from dorrit.engine.timers cimport run_timers
@@ -115,9 +116,9 @@ cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
                 engine.on_read()
                 check_process(engine, "message", None)
         # One write for each turn, and not a second one by flush_dirty (R18).
-        if (event.writable and connection.watched_for_writing) or (
-                connection.queue.bytes >= FLUSHED_AT_ONCE
-                and not connection.watched_for_writing):
+        if (event.writable and is_watched_for_writing(connection)) or (
+                connection.state.queue.bytes >= FLUSHED_AT_ONCE
+                and not is_watched_for_writing(connection)):
             flush(connection)
     except BaseException as error:
         give_up(engine, connection, error)
@@ -132,9 +133,9 @@ cdef int take_resumed(Engine engine) except -1:
     while count > 0 and engine.resumed.length > 0:
         count -= 1
         connection = take_first(&engine.resumed)
-        connection.is_resumed = False
+        connection.state.is_resumed = False
         try:
-            if connection.stashed and not connection.paused:
+            if connection.state.stashed and not connection.state.paused:
                 read_stash(connection)
                 if engine.on_read is not None:
                     engine.on_read()
@@ -172,10 +173,10 @@ cdef int flush_dirty(Engine engine) except -1:
     cdef Connection connection
     while engine.dirty.length > 0:
         connection = take_first(&engine.dirty)
-        connection.is_dirty = False
+        connection.state.is_dirty = False
         try:
             # One that could not write all, earlier in this turn, waits for the poller.
-            if not connection.watched_for_writing:
+            if not is_watched_for_writing(connection):
                 flush(connection)
         except BaseException as error:
             give_up(engine, connection, error)
@@ -187,9 +188,9 @@ cdef int call_ended(Engine engine) except -1:
     while engine.ended.length > 0:
         connection = take_first(&engine.ended)
         if engine.access_log:
-            engine.reports.ended(connection, connection.close_code)
+            engine.reports.ended(connection, connection.state.close_code)
         try:
-            result = engine.on_close(connection, connection.close_code, connection.close_reason)
+            result = engine.on_close(connection, connection.state.close_code, connection.close_reason)
             check_process(engine, "close", None)
             if result is not None:
                 check_result(engine.names.close, result, engine.names.may_be_async)

@@ -4,6 +4,7 @@ are read again. Inlined into the modules that find such work."""
 from cpython.object cimport PyObject
 from posix.unistd cimport write
 
+from dorrit.engine.c.connection cimport DORRIT_GONE, DORRIT_WRITES
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.engine cimport Engine
 from dorrit.engine.references cimport references_add
@@ -21,8 +22,9 @@ cdef inline void wake(Engine engine) noexcept:
 cdef inline void to_be_flushed(Connection connection) noexcept:
     """Lets what is queued be written at the end of the turn."""
     # While the kernel's buffer is full, the poller says when there is something to do.
-    if not connection.is_dirty and not connection.watched_for_writing and not connection.held:
-        connection.is_dirty = True
+    if not connection.state.is_dirty and (
+            connection.state.writing == DORRIT_WRITES or connection.state.writing == DORRIT_GONE):
+        connection.state.is_dirty = True
         references_add(&connection.engine.dirty, connection)
         if not connection.engine.in_turn:
             wake(connection.engine)
@@ -30,8 +32,8 @@ cdef inline void to_be_flushed(Connection connection) noexcept:
 
 cdef inline void to_be_resumed(Connection connection) noexcept:
     """Lets what is stashed be read in the next turn."""
-    if not connection.is_resumed:
-        connection.is_resumed = True
+    if not connection.state.is_resumed:
+        connection.state.is_resumed = True
         references_add(&connection.engine.resumed, connection)
         if not connection.engine.in_turn:
             wake(connection.engine)

@@ -6,9 +6,17 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
+from dorrit.engine.c.connection cimport (
+    DORRIT_ANSWERING,
+    DORRIT_BLOCKED,
+    DORRIT_CLOSING,
+    DORRIT_HELD,
+    DORRIT_LINGERING,
+    DORRIT_WAITS,
+    DORRIT_WRITES,
+)
 from dorrit.engine.c.sockets cimport dorrit_send, iovec
 from dorrit.engine.clock cimport deadline_in
-from dorrit.engine.connection cimport CLOSING, LINGERING
 from dorrit.engine.engine cimport Engine
 from dorrit.engine.frame cimport Frame, frame_is_pong, frame_is_raw, frame_size
 from dorrit.engine.life cimport (
@@ -35,7 +43,7 @@ cdef int flush(Connection connection) except -1:
     """
     cdef Engine engine = connection.engine
     # A copy, which the compiler knows that nothing below changes.
-    cdef OutputQueue queue = connection.queue
+    cdef OutputQueue queue = connection.state.queue
     cdef iovec vectors[VECTORS_MAX]
     cdef int count = 0
     cdef uint8_t *end = engine.output       # of what was copied
@@ -47,7 +55,7 @@ cdef int flush(Connection connection) except -1:
     cdef ssize_t sent
     cdef Frame *frame
 
-    if connection.descriptor < 0 or queue.length == 0 or connection.held:
+    if connection.state.descriptor < 0 or queue.length == 0 or connection.state.writing == DORRIT_HELD:
         return 0
     for index in range(queue.length):
         frame = queue_at(&queue, index)
@@ -94,7 +102,7 @@ cdef int flush(Connection connection) except -1:
             count += 1
             vector_end = NULL
 
-    sent = dorrit_send(connection.descriptor, vectors, count)
+    sent = dorrit_send(connection.state.descriptor, vectors, count)
     if sent < 0:
         if errno == EBADF or errno == ENOTSOCK:
             close_socket(connection)   # somebody has closed it, and nothing would ever come of it
@@ -103,27 +111,27 @@ cdef int flush(Connection connection) except -1:
             peer_has_gone(connection)
             return tell_of_room(connection)
         sent = 0
-    connection.kernel_is_full = <size_t>sent < total
     take_written(connection, <size_t>sent)
-    if connection.queue.length > 0:
-        if sent > 0 and connection.state == CLOSING:
-            connection.deadline = deadline_in(engine, engine.limits.close_timeout)  # it does read
-        watch_writing(connection, True)
+    if connection.state.queue.length > 0:
+        if sent > 0 and (connection.state.life == DORRIT_CLOSING
+                         or connection.state.life == DORRIT_ANSWERING):
+            connection.state.deadline = deadline_in(engine, engine.limits.close_timeout)  # it does read
+        watch_writing(connection, DORRIT_BLOCKED if <size_t>sent < total else DORRIT_WAITS)
         return 0
-    watch_writing(connection, False)
-    connection.refusing = False
+    watch_writing(connection, DORRIT_WRITES)
+    connection.state.refusing = False
     tell_of_room(connection)
-    if connection.state == CLOSING and connection.close_received:
+    if connection.state.life == DORRIT_ANSWERING:
         finish_closing(connection)
-    elif connection.state == LINGERING:
+    elif connection.state.life == DORRIT_LINGERING:
         shut_down_writing(connection)
     return 0
 
 
 cdef int tell_of_room(Connection connection) except -1:
     """The queue is empty, and somebody may wait for that."""
-    if connection.room_wanted:
-        connection.room_wanted = False
+    if connection.state.room_wanted:
+        connection.state.room_wanted = False
         connection.engine.on_room(connection)
     return 0
 
@@ -133,13 +141,13 @@ cdef void take_written(Connection connection, size_t sent) noexcept:
     cdef Frame *frame
     cdef size_t rest
     while sent > 0:
-        frame = queue_at(&connection.queue, 0)
-        rest = frame_size(frame) - connection.queue.written
-        if connection.queue.written == 0 and connection.pongs > 0 and frame_is_pong(frame):
-            connection.pongs -= 1
+        frame = queue_at(&connection.state.queue, 0)
+        rest = frame_size(frame) - connection.state.queue.written
+        if connection.state.queue.written == 0 and connection.state.pongs > 0 and frame_is_pong(frame):
+            connection.state.pongs -= 1
         if sent < rest:
-            connection.queue.written += <uint32_t>sent
-            connection.queue.bytes -= <uint32_t>sent
+            connection.state.queue.written += <uint32_t>sent
+            connection.state.queue.bytes -= <uint32_t>sent
             return
         sent -= rest
-        queue_drop_first(&connection.queue)
+        queue_drop_first(&connection.state.queue)
