@@ -32,6 +32,7 @@ CALLED_FROM_OUTSIDE = {
     "cr_suspended": "inspect and asyncio, of a coroutine",
     "on_header": "httptools",
     "on_headers_complete": "httptools",
+    "transitions": "docs/make_life.py",
     "unwatch": "whoever has called `watch`",
 }
 """What users, Python or a package calls by its name."""

@@ -24,11 +24,11 @@ SANITIZED = (
 
 def loaded(site: Path, environment: Mapping[str, str]) -> list[Path]:
     """The extension modules that a test gets to use, which must be those of this build."""
-    packages = [site / "dorrit" / name for name in ("api", "engine")]
+    packages = [site / "dorrit" / name for name in ("dispatch", "engine")]
     built = [path for package in packages for path in sorted(package.glob("*.so"))]
     assert {path.parent for path in built} == set(packages)
-    names = ", ".join(f"dorrit.{path.parent.name}.{path.name.partition('.')[0]}" for path in built)
-    code = f"import {names}\nfor module in ({names}): print(module.__file__)"
+    names = [f"dorrit.{path.parent.name}.{path.name.partition('.')[0]}" for path in built]
+    code = f"import importlib\nfor name in {names}: print(importlib.import_module(name).__file__)"
     assert run([sys.executable, "-c", code], **environment).splitlines() == list(map(str, built))
     return built
 
