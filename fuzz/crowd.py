@@ -132,7 +132,7 @@ class Crowd:
             self.program.engine.pause(connection)
             side.paused = connection.is_open
 
-    def on_read(self) -> None:
+    def end_handlers(self) -> None:
         """Let the handlers of some that wait be over, which are read again then."""
         if self.waits == 0:
             return

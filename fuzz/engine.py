@@ -191,7 +191,7 @@ class Program:
             text_as_str=self.text_as_str,
         )
         self.crowd = Crowd(self)
-        self.engine.join_loop(lambda _: None, self.on_room, self.crowd.on_read)  # type: ignore[arg-type, return-value]
+        self.engine.join_loop(lambda _: None, self.on_room)  # type: ignore[arg-type, return-value]
         if few >> 7:
             self.engine.every(1.0, lambda: self.act(None))
 
@@ -225,6 +225,7 @@ class Program:
 
     def on_message(self, connection: Connection, binary: bool, payload: bytes) -> None:
         side = self.by_connection[connection]
+        self.crowd.end_handlers()
         assert side.accepted, "no message before it is accepted"
         assert not side.ends, "no message after the close callback"
         assert not side.closed_by_server, "no message after a close"
@@ -395,6 +396,7 @@ class Program:
             pass
         finally:
             self.in_callback = 0
+        self.crowd.end_handlers()
 
     def connect(self, most: int = CLIENTS_MAX) -> None:
         if len(self.sides) >= most:

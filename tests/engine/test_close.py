@@ -438,18 +438,16 @@ def test_a_handler_that_begins_late_may_fail_the_connection_before_its_close_fra
     log: LogRecords,
 ) -> None:
     """What is `async` begins when a read is over; here the close frame comes in the same one."""
-    with Harness() as harness:
+    with Harness(text_as_str=True) as harness:
 
-        def begin() -> None:
-            while heard:
-                harness.engine.fail(heard.pop(), 1011, "")
+        def begin(conn: Connection, messages: list[str | bytes]) -> None:
+            assert messages == ["one"]
+            harness.engine.fail(conn, 1011, "")
 
         def nothing(*_: object) -> None:
             pytest.fail("nobody asks for room")
 
-        heard: list[Connection] = []
         harness.engine.join_loop(nothing, nothing, begin)  # type: ignore[arg-type]
-        harness.message_callback = lambda conn, _binary, _payload: heard.append(conn)
         client = harness.open()
         client.send(frame(TEXT, b"one") + close_frame(1000))
         harness.until(lambda: harness.closed)

@@ -18,7 +18,9 @@ class AsyncioHandlers:
     """Calls the functions of a server: plain ones directly, `async` ones in workers and tasks.
 
     Attributes:
-        message: The message handler itself if it is plain.
+        message: The message handler.
+        messages: Takes the messages of one read if the message handler is `async`; else None.
+        max_waiting: Messages that may wait for a connection's `async` handler.
         closed: The close handler itself if it and that of messages are plain.
         workers: The tasks of connections whose handlers are `async`.
     """
@@ -38,12 +40,13 @@ class AsyncioHandlers:
         )
         is_message_async = is_async(handlers.message)
         self.message: Callable[..., object] = handlers.message or ignore
+        self.messages: Callable[[Connection, list[str | bytes]], object] | None = None
+        self.max_waiting = max_waiting
         if is_message_async:
-            self.message = self.workers.enqueue
+            self.messages = self.workers.messages
         self.closed: Callable[[Connection, int, str], object] = handlers.close or ignore
         if is_message_async or is_async(handlers.close):
             self.closed = self.workers.closed
-        self.begin: Callable[[], None] = self.workers.begin
         self.is_busy: Callable[[Connection], bool] = self.workers.is_busy
         self.stop_reading: Callable[[], None] = self.workers.stop_reading
 

@@ -70,8 +70,17 @@ class AsyncDispatcher(Events, Protocol):
         """Call what the application wants to have called after its last client."""
         ...
 
-    def begin(self) -> None:
-        """Begin with the messages of one read; the engine calls this when it has delivered them."""
+    @property
+    def messages(self) -> Callable[[Connection, list[str | bytes]], object] | None:
+        """What the engine calls with the messages of one read, instead of `message` with each.
+
+        It raises nothing but what ends the server. None: `message` is called with each.
+        """
+        ...
+
+    @property
+    def max_waiting(self) -> int:
+        """How many messages may wait for a connection's handler."""
         ...
 
     def is_busy(self, conn: Connection) -> bool:

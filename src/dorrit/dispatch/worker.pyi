@@ -77,13 +77,12 @@ class Workers:
             conn: Whose; None for those of all connections that are over.
         """
 
-    def enqueue(self, conn: Connection, message: str | bytes) -> None:
-        """Have the `async` message handler called, after those that are under way."""
+    def messages(self, conn: Connection, batch: list[str | bytes]) -> None:
+        """Have the `async` message handler called for each, after those that are under way.
 
-    def begin(self) -> None:
-        """Begin with the messages of the connection that has been read last.
-
-        The engine calls this when it has read from it, before it writes.
+        Args:
+            conn: Whose they are.
+            batch: What one read has brought, or as much of it as may wait.
         """
 
     def closed(self, conn: Connection, code: int, reason: str) -> object:

@@ -6,6 +6,7 @@ that handles its messages one after the other. An idle connection costs nothing 
 """
 
 cimport cython
+from libc.stdint cimport uint32_t
 
 import asyncio
 from collections import deque
@@ -57,8 +58,6 @@ cdef class Worker:
         self.waiting.append(message)
         self.size += len(message)
         count_waiting(conn, <size_t>len(message))
-        if is_over_budget(conn.engine):
-            make_room(conn.engine)
         return 0
 
     cdef object next(self, Connection conn):
@@ -94,9 +93,6 @@ cdef class Workers:
     cdef Py_ssize_t max_waiting_bytes
     cdef dict by_connection         # the workers of those that have one: whatever else is here crashes
     cdef bint reads_on
-    cdef object fresh               # the connection that has been read, whose handler is to begin
-    cdef object fresh_message
-    cdef Worker fresh_worker
     cdef object engine
     cdef object reports
     cdef object loop
@@ -125,7 +121,6 @@ cdef class Workers:
     def tasks(self):
         """Return the tasks that run."""
         cdef Worker worker
-        self.begin()
         tasks = []
         for worker in self.by_connection.values():
             if worker.task is not None and not worker.task.done():
@@ -160,39 +155,54 @@ cdef class Workers:
         """All handlers of a connection have run, or will never."""
         del self.by_connection[conn]
         worker.forget(conn)
+        conn.state.room = <uint32_t>self.max_waiting + 1
         if worker.closing is not None:
             conn.engine.departed -= 1
         return 0
 
-    def enqueue(self, conn, message):
-        """Have the `async` message handler called, after those that are under way."""
+    def messages(self, conn, batch):
+        """Have the `async` message handler called for each, after those that are under way.
+
+        Args:
+            conn: Whose they are.
+            batch: What one read has brought, or as much of it as may wait.
+        """
         cdef Worker worker = <Worker>self.by_connection.get(conn)
+        cdef Py_ssize_t index = 0
+        check(conn)
         if worker is None:
-            check(conn)
-            # It begins when all that was read with this message is there: one task for all of it.
-            self.by_connection[conn] = self.fresh_worker = Worker()
-            self.fresh = conn
-            self.fresh_message = message
-            return
-        worker.wait(<Connection>conn, message)
-        # It may have been too much for all of them together.
+            worker = self.by_connection[conn] = Worker()
+            for index in range(1, len(batch)):
+                worker.wait(<Connection>conn, batch[index])
+            self.limit(<Connection>conn, worker)
+            coroutine = self._run(conn, worker, batch.pop(0))   # the handler's alone: it may be large
+            batch = None
+            self.begin(<Connection>conn, worker, coroutine)
+        else:
+            for message in batch:
+                worker.wait(<Connection>conn, message)
+            self.limit(<Connection>conn, worker)
+
+    cdef int limit(self, Connection conn, Worker worker) except -1:
+        """Has no more read than may wait: of one connection, and of all of them together."""
+        self.give_room(conn, worker)
+        if is_over_budget(conn.engine):
+            make_room(conn.engine)
+        # What waited may have been let go for want of room.
         if worker.waiting is not None and (
                 len(worker.waiting) >= self.max_waiting or worker.size >= self.max_waiting_bytes):
             worker.paused = True
             self.engine.pause(conn)
+        return 0
 
-    def begin(self):
-        """Begin with the messages of the connection that has been read last.
+    cdef int give_room(self, Connection conn, Worker worker) except -1:
+        """Tells the engine how many messages it may hand over together."""
+        cdef Py_ssize_t waiting = 0 if worker.waiting is None else len(worker.waiting)
+        conn.state.room = <uint32_t>max(1, self.max_waiting - waiting)
+        return 0
 
-        The engine calls this when it has read from it, before it writes.
-        """
-        cdef Worker worker = self.fresh_worker
-        if worker is None:
-            return
-        conn, message = self.fresh, self.fresh_message
-        self.fresh = self.fresh_message = self.fresh_worker = None
-        coroutine = self._run(conn, worker, message)
-        message = None      # the handler's alone: it may be large
+    cdef int begin(self, Connection conn, Worker worker, coroutine) except -1:
+        """Begins with the first message of a connection that had no worker."""
         try:
             worker.task = self.start(coroutine)
         except EXITS:
@@ -201,7 +211,8 @@ cdef class Workers:
             coroutine.close()
             self.fail(conn, worker, error)
             if conn in self.by_connection:
-                self.end(<Connection>conn, worker)
+                self.end(conn, worker)
+        return 0
 
     cdef object start(self, coroutine):
         """Begins a coroutine in the turn that has its message: what it sends before it waits for
@@ -254,6 +265,7 @@ cdef class Workers:
                 if not worker.waiting or was_closed_here(conn):
                     break
                 message = worker.next(<Connection>conn)
+                self.give_room(conn, worker)
                 if (
                     worker.paused
                     and self.reads_on

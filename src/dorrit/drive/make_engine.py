@@ -55,7 +55,8 @@ def join_event_loop(engine: Engine, dispatcher: AsyncDispatcher, room: "Room") -
     engine.join_loop(
         room.drain,
         room.again,
-        dispatcher.begin,
+        dispatcher.messages,
+        dispatcher.max_waiting,
         dispatcher.is_busy,
         end_child,
         dispatcher.forget,

@@ -8,6 +8,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stddef cimport size_t
 from libc.stdint cimport uint16_t
 
+from dorrit.engine.batch cimport collect
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT
 from dorrit.engine.c.masking cimport dorrit_mask
 from dorrit.engine.c.utf8 cimport dorrit_utf8_is_valid
@@ -100,10 +101,13 @@ cdef int deliver_text(Connection connection, const uint8_t *data, size_t length)
 
 
 cdef int deliver_message(Connection connection, object message) except -1:
-    """As `deliver`, for a callback that takes a str or bytes."""
+    """As `deliver`, for a callback that takes a str or bytes, or for a dispatcher that takes several of
+    them together."""
     cdef object callback = connection.engine.on_message
     cdef PyObject *arguments[3]
     cdef PyObject *result
+    if connection.engine.on_messages is not None:
+        return collect(connection, message)
     if connection.engine.limits.idle_timeout > 0:
         connection.state.active = quarters()
     arguments[1] = <PyObject *>connection

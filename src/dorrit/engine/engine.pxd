@@ -41,7 +41,9 @@ cdef class Engine:
     # Of the event loop of asyncio, if there is one, see `Engine.join_loop`.
     cdef object drain                       # makes what a handler awaits to have room in a queue
     cdef object on_room                     # called with a connection that has room again
-    cdef object on_read                     # called when a connection has been read
+    cdef object on_messages                 # called with a connection and what was read of it together
+    cdef list batch                         # messages of the read that is under way (batch.pyx)
+    cdef uint32_t batch_max                 # of a connection with no handler at work
     cdef object is_busy                     # whether a message of a connection is being handled
     cdef object forget                      # lets messages go that wait for handlers
 

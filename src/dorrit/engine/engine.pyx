@@ -313,15 +313,18 @@ cdef class Engine:
     # Connections whose user needs time
 
     def join_loop(
-            self, drain, on_room, on_read=None, is_busy=None, end_child=None, forget=None) -> None:
+            self, drain, on_room, on_messages=None, max_waiting=0, is_busy=None, end_child=None,
+            forget=None) -> None:
         """Serve connections whose user awaits.
 
         Args:
             drain: `drain(connection)` makes what `Connection.drain` returns.
             on_room: Called as `on_room(connection)` once after each `want_room`, when the queue has
                 been written or the connection is over.
-            on_read: Called as `on_read()` when a connection has been read and its messages have
-                been delivered, before what is queued is written.
+            on_messages: Called as `on_messages(connection, messages)` with those that one read has
+                brought, as str and bytes, instead of `on_message` with each. It must not raise but
+                to end the server. None: each goes to `on_message`.
+            max_waiting: Messages that may wait for a connection's handler; it is handed one more.
             is_busy: `is_busy(connection)` says whether a message of its client is being handled:
                 that time is not idle.
             end_child: Called as `end_child(error)` in a process that a callback has forked, which
@@ -332,7 +335,9 @@ cdef class Engine:
         """
         self.drain = drain
         self.on_room = on_room
-        self.on_read = on_read
+        self.on_messages = on_messages
+        self.batch = []
+        self.batch_max = max_waiting + 1
         self.is_busy = is_busy
         self.end_child = end_child
         self.forget = forget

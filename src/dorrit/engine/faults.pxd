@@ -9,10 +9,6 @@ from dorrit.engine.engine cimport Engine
 # R5: the client has broken a rule. `framed`: whether it is still known where its frames begin.
 cdef int fail_client(Connection connection, uint16_t code, str reason, bint framed) except -1
 
-# Messages that came in the same read as the connection's end are answered before it, as if they
-# had come in one of their own: handlers that are `async` begin only when a read is over.
-cdef int begin_handlers(Connection connection) except -1
-
 # Takes what a function of the user has raised: it is logged, unless it ends the server.
 cdef int callback_raised(Engine engine, str callback, error, connection=*) except -1
 

@@ -1,6 +1,7 @@
 # cython: language_level=3, freethreading_compatible=False
 """What goes wrong, and whom it costs what: a client breaks a rule, a callback raises, memory runs out."""
 
+from dorrit.engine.batch cimport hand_over
 from dorrit.engine.fork cimport check_process
 from dorrit.engine.life cimport close_socket, fail_in_order
 from dorrit.engine.work cimport wake
@@ -18,15 +19,9 @@ cdef extern from *:
 
 
 cdef int fail_client(Connection connection, uint16_t code, str reason, bint framed) except -1:
-    begin_handlers(connection)
+    hand_over(connection)
     connection.engine.reports.dropped(code, reason, connection)
     return fail_in_order(connection, code, reason, framed)
-
-
-cdef int begin_handlers(Connection connection) except -1:
-    if connection.engine.on_read is not None:
-        connection.engine.on_read()
-    return 0
 
 
 cdef int callback_raised(Engine engine, str callback, error, connection=None) except -1:

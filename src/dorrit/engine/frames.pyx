@@ -12,6 +12,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy
 
 from dorrit.engine.assembly cimport NOT_TEXT, NO_FAULT, TOO_LARGE, Assembly, Fault, assembly_new
+from dorrit.engine.batch cimport hand_over
 from dorrit.engine.budget cimport make_room
 from dorrit.engine.c.connection cimport (
     DORRIT_AT_FOLLOWED,
@@ -49,7 +50,7 @@ from dorrit.engine.c.utf8 cimport dorrit_utf8_is_valid
 from dorrit.engine.clock cimport quarters
 from dorrit.engine.deliver cimport deliver_assembled, take_message
 from dorrit.engine.engine cimport SCRATCH_SIZE, Engine
-from dorrit.engine.faults cimport begin_handlers, fail_client
+from dorrit.engine.faults cimport fail_client
 from dorrit.engine.head cimport read_head
 from dorrit.engine.held cimport is_over_budget
 from dorrit.engine.input cimport free_input, take_in
@@ -104,7 +105,7 @@ cdef int read(Connection connection) except -1:
         return 0
     engine.inflated = 0
     if connection.state.life == DORRIT_HANDSHAKING:
-        return take_frames(connection, engine.input, <size_t>read_head(connection))
+        return take_read(connection, engine.input, <size_t>read_head(connection))
     if engine.limits.ping_interval > 0:
         connection.state.heard = quarters()
         connection.state.pinged = False
@@ -120,7 +121,7 @@ cdef int read(Connection connection) except -1:
         return 0
     if before > 0:
         free_input(connection)
-    return take_frames(connection, engine.input, before + <size_t>count)
+    return take_read(connection, engine.input, before + <size_t>count)
 
 
 # Frames
@@ -132,9 +133,20 @@ cdef int read_stash(Connection connection) except -1:
     connection.state.input = NULL
     free_input(connection)
     try:
-        return take_frames(connection, stash, length)
+        return take_read(connection, stash, length)
     finally:
         PyMem_Free(stash)
+
+
+cdef int take_read(Connection connection, uint8_t *data, size_t length) except -1:
+    """Handles what was read together; messages for `async` handlers begin when all of it is there."""
+    if connection.engine.on_messages is None:
+        return take_frames(connection, data, length)
+    try:
+        take_frames(connection, data, length)
+    finally:
+        hand_over(connection)
+    return 0
 
 
 cdef int take_frames(Connection connection, uint8_t *data, size_t length) except -1:
@@ -340,7 +352,7 @@ cdef int take_close(Connection connection, bytes payload) except -1:
     cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
     cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
     cdef uint16_t code
-    begin_handlers(connection)
+    hand_over(connection)
     if connection.state.life != DORRIT_OPEN and connection.state.life != DORRIT_CLOSING:
         return 0
     if length == 0:

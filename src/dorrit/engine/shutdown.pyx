@@ -51,7 +51,8 @@ cdef int close_engine(Engine engine) except -1:
     references_drop(&engine.dirty)
     references_drop(&engine.ended)
     references_drop(&engine.resumed)
-    engine.on_open = engine.on_message = engine.on_close = engine.drain = engine.on_room = engine.on_read = None
+    engine.on_open = engine.on_message = engine.on_close = engine.drain = engine.on_room = None
+    engine.on_messages = None
     engine.calls.clear()
     engine.timers = []
     engine.watched = {}

@@ -29,6 +29,7 @@ cdef Connection connection_new(Engine engine, int descriptor):
     dorrit_life_happen(&connection.state, DORRIT_TAKEN_IN)
     engine.numbered += 1
     connection.state.number = engine.numbered
+    connection.state.room = engine.batch_max
     return connection
 
 

@@ -112,9 +112,6 @@ cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
     try:
         if event.readable:
             read(connection)
-            if engine.on_read is not None:
-                engine.on_read()
-                check_process(engine, "message", None)
         # One write for each turn, and not a second one by flush_dirty (R18).
         if (event.writable and is_watched_for_writing(connection)) or (
                 connection.state.queue.bytes >= FLUSHED_AT_ONCE
@@ -137,9 +134,6 @@ cdef int take_resumed(Engine engine) except -1:
         try:
             if connection.state.stashed and not connection.state.paused:
                 read_stash(connection)
-                if engine.on_read is not None:
-                    engine.on_read()
-                    check_process(engine, "message", None)
         except BaseException as error:
             give_up(engine, connection, error)
     return 0

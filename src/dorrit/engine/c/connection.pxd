@@ -54,6 +54,7 @@ cdef extern from "connection.h" nogil:
         uint32_t frames_in_second
         uint32_t opened
         uint32_t dropped
+        uint32_t room
         int descriptor
         uint16_t close_code
         uint8_t life

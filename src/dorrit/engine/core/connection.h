@@ -64,6 +64,7 @@ struct dorrit_connection {
     uint32_t frames_in_second; /* that have come */
     uint32_t opened;           /* hundredths of a second: when it was accepted */
     uint32_t dropped;          /* messages that did not fit (R20) */
+    uint32_t room;             /* messages that its handlers take before reading is paused */
     int descriptor;            /* -1: closed */
     uint16_t close_code;
 

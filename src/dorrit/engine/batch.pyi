@@ -1,0 +1,1 @@
+"""`dorrit.engine.batch` has nothing that Python sees."""
