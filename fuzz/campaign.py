@@ -94,7 +94,12 @@ def fuzz(target: str, seconds: int) -> None:
     found, crashes = BUILD / "found" / target, BUILD / "crashes" / target
     found.mkdir(parents=True, exist_ok=True)
     crashes.mkdir(parents=True, exist_ok=True)
-    options = [f"-max_total_time={seconds}", "-timeout=300", "-max_len=4096", "-print_final_stats=1"]
+    options = [
+        f"-max_total_time={seconds}",
+        "-timeout=300",
+        "-max_len=4096",
+        "-print_final_stats=1",
+    ]
     # Long inputs early: a program of many steps is worth more than a short one.
     options += ["-len_control=10", f"-artifact_prefix={crashes}/"]
     run([*program, *options, found, f"fuzz/corpus/{target}"], environment_of(target))
