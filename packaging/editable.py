@@ -66,19 +66,28 @@ def link(site: Path, links: Mapping[Path, Path]) -> None:
             path.unlink()
 
 
-def record(installed: importlib.metadata.Distribution, links: Mapping[Path, Path]) -> None:
+def record(site: Path, listed: Path, links: Mapping[Path, Path]) -> None:
     """Tell pip's list of files what there is, so that it can be uninstalled, and asked for.
 
+    What the list names of dorrit and is not there any more, such as a module that has been renamed,
+    is removed: nobody else would know of it.
+
     Args:
-        installed: What pip has installed.
+        site: The directory in which dorrit is installed.
+        listed: The list, RECORD.
         links: What of it is linked.
     """
-    path = Path(str(installed.locate_file(f"dorrit-{installed.version}.dist-info/RECORD")))
-    before = path.read_text()
-    others = [line for line in before.splitlines() if not line.startswith("dorrit/")]
+    before = listed.read_text()
+    others = []
+    for line in before.splitlines():
+        place = Path(line.partition(",")[0])
+        if place.parts[0] != "dorrit":
+            others.append(line)
+        elif place not in links:
+            (site / place).unlink(missing_ok=True)
     after = "\n".join([*sorted(f"{place},," for place in links), *others, ""])
     if after != before:
-        path.write_text(after)
+        listed.write_text(after)
 
 
 def main() -> None:
@@ -93,7 +102,7 @@ def main() -> None:
         compile_what_has_changed()
         links = wanted()
         link(site, links)
-        record(installed, links)
+        record(site, site / f"dorrit-{installed.version}.dist-info" / "RECORD", links)
 
 
 if __name__ == "__main__":

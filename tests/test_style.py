@@ -73,6 +73,11 @@ def sources() -> list[Path]:
     return [path for path in sorted(SRC.rglob("*")) if path.suffix in suffixes]
 
 
+def test_each_rule_that_does_not_hold_somewhere_has_its_reason_beside_it() -> None:
+    bare = re.compile(r"# noqa(?:: [A-Z0-9, ]+)?$", re.MULTILINE)
+    assert [path.name for path in sources() if bare.search(path.read_text())] == []
+
+
 def test_no_file_is_much_longer_than_600_lines() -> None:
     """About 600 are a hint to look whether a file has two jobs."""
     lengths = {path: len(path.read_text().splitlines()) for path in sources()}

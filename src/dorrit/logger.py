@@ -44,7 +44,7 @@ class OwnLogger(logging.Logger):
             return super().isEnabledFor(level)
         return level >= (self.level or self.sink_level)
 
-    def makeRecord(self, *arguments: Any, **named: Any) -> logging.LogRecord:  # noqa: ANN401, N802
+    def makeRecord(self, *arguments: Any, **named: Any) -> logging.LogRecord:  # noqa: ANN401, N802 - logging's
         """Make a record, by logging's own class if the process's factory raises."""
         if self.sink is None:
             return super().makeRecord(*arguments, **named)
@@ -143,7 +143,7 @@ def _loggable(text: str, error: BaseException) -> tuple[str, Any]:
     return text, exc_info(error)
 
 
-def _plain_record(*arguments: Any, **_: object) -> logging.LogRecord:  # noqa: ANN401
+def _plain_record(*arguments: Any, **_: object) -> logging.LogRecord:  # noqa: ANN401 - logging's
     """Make a record of what `logging.Logger.makeRecord` is called with."""
     record = logging.LogRecord(*arguments[:8])
     extra, stack = (*arguments[8:10], None, None)[:2]

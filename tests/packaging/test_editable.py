@@ -59,6 +59,20 @@ def test_links_are_made_changed_and_removed(tmp_path: Path) -> None:
     assert found == {**dict.fromkeys(names, source), "kept.txt": None}
 
 
+def test_what_was_installed_under_another_name_goes_and_the_list_has_what_is_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "dorrit").mkdir()
+    for name in ("dorrit/before.py", "dorrit/now.py", "dorrit/somebody_elses.py", "other.py"):
+        (tmp_path / name).touch()
+    listed = tmp_path / "RECORD"
+    listed.write_text("dorrit/before.py,sha256=x,1\ndorrit/now.py,sha256=y,2\nother.py,,\n")
+    editable.record(tmp_path, listed, {Path("dorrit/now.py"): tmp_path})
+    assert listed.read_text() == "dorrit/now.py,,\nother.py,,\n"
+    left = sorted(path.name for path in tmp_path.rglob("*.py"))
+    assert left == ["now.py", "other.py", "somebody_elses.py"]
+
+
 def test_what_was_installed_otherwise_is_left_alone(tmp_path: Path) -> None:
     # An interpreter of another environment, which has no dorrit at all.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)

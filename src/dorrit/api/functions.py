@@ -193,7 +193,7 @@ class FiveFunctions(Application):
         check_result("ws_open_callback", verdict, may_be_async=False)
         return verdict is None or verdict is False or verdict == 0
 
-    def _close(self, conn: Connection, code: int, reason: str) -> object:  # noqa: ARG002
+    def _close(self, conn: Connection, code: int, reason: str) -> object:  # noqa: ARG002 - as the engine calls it
         """Tell the server; the five functions do not ask why."""
         return self._close_callback(conn)
 

@@ -129,7 +129,7 @@ class Server:
     # Handlers. A subclass may define methods of these names instead, with the handlers' own
     # arguments: that is why these take anything, as far as a type checker can tell.
 
-    def on_start(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+    def on_start(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401 - see above
         """Have ``handler()`` called once, before the first client is taken.
 
         The process is what it will be: a daemon (its working directory is ``/``), without root's
@@ -138,11 +138,11 @@ class Server:
         """
         return self._handle("start", *handler)
 
-    def on_stop(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+    def on_stop(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401 - see above
         """Have ``handler()`` called once, when the last client has gone."""
         return self._handle("stop", *handler)
 
-    def on_open(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+    def on_open(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401 - see above
         """Have ``handler(conn)`` called for each client that wants in.
 
         ``conn.request`` is its `Request`. The handler refuses it by returning False or by raising a
@@ -152,14 +152,14 @@ class Server:
         """
         return self._handle("open", *handler)
 
-    def on_message(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+    def on_message(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401 - see above
         """Have ``handler(conn, message)`` called for each message: str for text, bytes for binary.
 
         Messages of one connection come in order, one at a time.
         """
         return self._handle("message", *handler)
 
-    def on_close(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401
+    def on_close(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401 - see above
         """Have ``handler(conn, code, reason)`` called once for each connection that was accepted.
 
         `code` is 1005 if the client gave none, and 1006 if it went without a close frame. It comes
@@ -250,7 +250,7 @@ class Server:
         """
         return broadcast_message(connections, message)
 
-    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401
+    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - the function's
         """Have ``function(*arguments)`` called soon, in the thread of the server.
 
         This is the one thing of a running server that other threads may call. The function may be

@@ -23,8 +23,8 @@ class ReadyTask(asyncio.Task[None]):
 class TaskBody:
     """What a `ReadyTask` runs: in the end nothing, or a coroutine that has taken its first step."""
 
-    def send(self, value: object) -> Any: ...  # noqa: ANN401
-    def throw(self, *error: Any) -> Any: ...  # noqa: ANN401
+    def send(self, value: object) -> Any: ...  # noqa: ANN401 - as of any coroutine
+    def throw(self, *error: Any) -> Any: ...  # noqa: ANN401 - as of any coroutine
     def close(self) -> None: ...
     @property
     def cr_suspended(self) -> bool: ...

@@ -40,7 +40,7 @@ class Running(Protocol):
         """Have `function()` called each time that many seconds have passed since the last call."""
         ...
 
-    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401
+    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - the function's
         """Have `function(*arguments)` called in the loop's thread, soon; from any thread."""
         ...
 

@@ -136,7 +136,7 @@ class AsyncioDriver(Driver):
 
         return self.engine.every(seconds, call)
 
-    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401
+    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - the function's
         """Have `function(*arguments)` called in the loop's thread, plain or `async`."""
         self.engine.call_soon_threadsafe(self._call, function, arguments)
 

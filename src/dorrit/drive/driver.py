@@ -83,7 +83,7 @@ class Driver:
             raise RuntimeError("the server has no event loop: add async functions before it runs")
         return self.engine.every(seconds, function)
 
-    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401
+    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - the function's
         """Have `function(*arguments)` called in the loop's thread, soon; from any thread."""
         if is_async(function):
             raise TypeError("the server has no event loop: none of its own functions is async")

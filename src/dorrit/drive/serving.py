@@ -253,7 +253,7 @@ class Run:
                 return self._start_again(handover)
         except StartError as error:
             if self.is_daemon:
-                logger.error("the server can't go on after a crash: %s", error)  # noqa: TRY400
+                logger.error("the server can't go on after a crash: %s", error)  # noqa: TRY400 - it says all
             raise
 
     def _start_again(self, handover: Handover) -> int:

@@ -75,5 +75,5 @@ async def end_tasks(known: Collection[asyncio.Task[Any]], seconds: float) -> Non
     for task in {*left, *known, generators}:
         if not task.done():
             # Otherwise asyncio says once more, in its own words, that they were pending.
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way
             LEFT.append(task)

@@ -5,7 +5,7 @@ from cpython.list cimport PyList_GET_SIZE
 
 from dorrit.engine.clock cimport quarters
 from dorrit.engine.engine cimport Engine
-from dorrit.engine.fork cimport check_process
+from dorrit.engine.fork cimport check_process, forks
 
 
 cdef int collect(Connection connection, object message) except -1:
@@ -25,4 +25,6 @@ cdef int hand_over(Connection connection) except -1:
         return 0
     engine.batch = []
     engine.on_messages(connection, batch)
-    return check_process(engine, engine.names.kind, None)
+    if engine.forks_before != forks:
+        check_process(engine, engine.names.kind, None)
+    return 0

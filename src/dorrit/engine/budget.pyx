@@ -69,7 +69,8 @@ cdef int make_room(Engine engine) except -1:
         if largest is None:
             return 0    # a message that is being made is all there is
         engine.reports.out_of_budget(most, largest)
-        if engine.forget is not None and (largest.state.waiting > 0 or largest.state.admission == DORRIT_AWAITED):
+        if engine.forget is not None and (
+                largest.state.waiting > 0 or largest.state.admission == DORRIT_AWAITED):
             engine.forget(largest)
         if largest.state.admission == DORRIT_AWAITED and largest.state.life != DORRIT_LINGERING:
             uncount_request(largest)
@@ -96,8 +97,9 @@ cdef int write_what_waits(Engine engine) except -1:
             return 0
         if engine.table[descriptor] != NULL:
             connection = <Connection>engine.table[descriptor]
-            while connection.state.queue.length > 0 and connection.state.writing != DORRIT_BLOCKED and (
-                    connection.state.writing != DORRIT_HELD):
+            while connection.state.queue.length > 0 and not (
+                    connection.state.writing == DORRIT_BLOCKED
+                    or connection.state.writing == DORRIT_HELD):
                 flush(connection)
     return 0
 

@@ -72,22 +72,13 @@ cdef int deliver(Connection connection, bint binary, bytes payload) except -1:
     """
     cdef object callback = connection.engine.on_message
     cdef PyObject *arguments[4]
-    cdef PyObject *result
     if connection.engine.limits.idle_timeout > 0:
         connection.state.active = quarters()
     arguments[1] = <PyObject *>connection
     arguments[2] = Py_True if binary else Py_False
     arguments[3] = <PyObject *>payload
-    result = PyObject_Vectorcall(
-        callback, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
-    if result == NULL:
-        return message_callback_raised(connection)
-    if connection.engine.forks_before != forks:
-        check_process(connection.engine, connection.engine.names.kind, None)
-    if result != <PyObject *>None:
-        return take_result(connection, result)
-    Py_XDECREF(result)
-    return 0
+    return take_returned(connection, PyObject_Vectorcall(
+        callback, arguments + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
 
 
 cdef int deliver_text(Connection connection, const uint8_t *data, size_t length) except -1:
@@ -103,17 +94,21 @@ cdef int deliver_text(Connection connection, const uint8_t *data, size_t length)
 cdef int deliver_message(Connection connection, object message) except -1:
     """As `deliver`, for a callback that takes a str or bytes, or for a dispatcher that takes several of
     them together."""
-    cdef object callback = connection.engine.on_message
+    cdef object callback
     cdef PyObject *arguments[3]
-    cdef PyObject *result
     if connection.engine.on_messages is not None:
         return collect(connection, message)
+    callback = connection.engine.on_message
     if connection.engine.limits.idle_timeout > 0:
         connection.state.active = quarters()
     arguments[1] = <PyObject *>connection
     arguments[2] = <PyObject *>message
-    result = PyObject_Vectorcall(
-        callback, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+    return take_returned(connection, PyObject_Vectorcall(
+        callback, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
+
+
+cdef inline int take_returned(Connection connection, PyObject *result) except -1:
+    """A callback has come back: with NULL if it has raised. Takes over the reference."""
     if result == NULL:
         return message_callback_raised(connection)
     if connection.engine.forks_before != forks:

@@ -2,20 +2,12 @@
 """What goes wrong, and whom it costs what: a client breaks a rule, a callback raises, memory runs out."""
 
 from dorrit.engine.batch cimport hand_over
+from dorrit.engine.c.build cimport DORRIT_INVARIANTS
 from dorrit.engine.fork cimport check_process
 from dorrit.engine.life cimport close_socket, fail_in_order
 from dorrit.engine.work cimport wake
 
 from dorrit.raised import is_exit
-
-
-cdef extern from *:
-    """
-    #ifndef DORRIT_INVARIANTS
-    #define DORRIT_INVARIANTS 0
-    #endif
-    """
-    bint DORRIT_INVARIANTS
 
 
 cdef int fail_client(Connection connection, uint16_t code, str reason, bint framed) except -1:

@@ -281,7 +281,7 @@ cdef bint is_refused(Connection connection, const dorrit_frame_header *header) e
 
 cdef bint refuse_size(Connection connection) except -1:
     fail_client(connection, MESSAGE_TOO_BIG,
-         f"a message must not be larger than {connection.engine.limits.max_message} bytes", True)
+                f"a message must not be larger than {connection.engine.limits.max_message} bytes", True)
     return True
 
 
@@ -363,7 +363,8 @@ cdef int take_close(Connection connection, bytes payload) except -1:
     if not dorrit_close_code_is_valid(code):
         return fail_client(connection, PROTOCOL_ERROR, f"close code {code} must not be sent", False)
     if not dorrit_utf8_is_valid(data + 2, length - 2):
-        return fail_client(connection, INVALID_PAYLOAD_DATA, "the reason for a close is not UTF-8", False)
+        return fail_client(
+            connection, INVALID_PAYLOAD_DATA, "the reason for a close is not UTF-8", False)
     # "When sending a Close frame in response, the endpoint typically echos the status code it
     # received."
     return answer_close(connection, payload[:2], code, payload[2:].decode("utf-8"))

@@ -4,10 +4,10 @@
 What may happen in each state, and where that leads, is the table of `core/life.c`, and nothing else
 changes `life`. Here is what has to be done for it.
 
-While an open callback takes its time, the connection is OPEN and nothing is written (HELD), so that the
-response comes first. Backpressure: after `pause_reading` the socket is not read,
-and bytes that were read already are kept until `resume_reading`. When the client takes nothing any more
-(GONE), nothing is written, and what it sent before is read to its end.
+While an open callback takes its time, the connection is OPEN and nothing is written (HELD), so that
+the response comes first. Backpressure: after `pause_reading` the socket is not read, and bytes that
+were read already are kept until `resume_reading`. When the client takes nothing any more (GONE),
+nothing is written, and what it sent before is read to its end.
 
 A connection is never taken apart within its own callback: the loop holds a reference while it works
 on it, and what a closed connection is asked to do, it does not do. So a handle may be kept for ever.
@@ -146,7 +146,7 @@ cdef int fail(Connection connection, uint16_t code, str reason, bint framed) exc
     for. A web server takes our end for the end of both directions: it would cut off a client
     that still sends, which then may not have read our close frame.
     """
-    if not may_fail(connection):
+    if is_ignored(connection, DORRIT_FAILED):
         return 0
     follow(connection, framed)
     if connection.state.life == DORRIT_OPEN:
@@ -161,12 +161,6 @@ cdef int fail(Connection connection, uint16_t code, str reason, bint framed) exc
     linger(connection, DORRIT_FAILED,
            made(frame_whole(DORRIT_OPCODE_CLOSE, close_payload(code, reason))))
     return 0
-
-
-cdef bint may_fail(Connection connection) noexcept:
-    """Whether the client is one that can be told why."""
-    return dorrit_life_step(
-        <dorrit_life>connection.state.life, DORRIT_FAILED).action != DORRIT_IGNORE
 
 
 cdef void follow(Connection connection, bint framed) noexcept:
@@ -207,8 +201,7 @@ cdef int stop_following(Connection connection) except -1:
 
 cdef int refuse_request(Connection connection, bytes response) except -1:
     """No WebSocket: an HTTP answer instead, then the end."""
-    if dorrit_life_step(<dorrit_life>connection.state.life,
-                        DORRIT_REQUEST_REFUSED).action == DORRIT_IGNORE:
+    if is_ignored(connection, DORRIT_REQUEST_REFUSED):
         return 0
     connection.state.parsing = DORRIT_AT_END
     drop_queue(connection, False)
@@ -220,7 +213,8 @@ cdef void drop_queue(Connection connection, bint upgraded) noexcept:
     """Drops what has not been begun; not the 101 of a connection that is `upgraded`, without
     which a close frame would be no answer to the request."""
     cdef unsigned int kept = 1 if connection.state.queue.written > 0 else 0
-    if upgraded and connection.state.queue.length > 0 and frame_is_raw(queue_at(&connection.state.queue, 0)):
+    if upgraded and connection.state.queue.length > 0 and frame_is_raw(
+            queue_at(&connection.state.queue, 0)):
         kept = 1
     queue_keep_first(&connection.state.queue, kept)
     connection.state.pongs = 0
@@ -321,6 +315,11 @@ cdef dorrit_action happen(Connection connection, dorrit_event event) noexcept:
     if action == DORRIT_TELL_END and connection.state.admission == DORRIT_ACCEPTED:
         to_be_told_of_its_end(connection)
     return action
+
+
+cdef bint is_ignored(Connection connection, dorrit_event event) noexcept:
+    """Whether an event means nothing in the connection's state."""
+    return dorrit_life_step(<dorrit_life>connection.state.life, event).action == DORRIT_IGNORE
 
 
 cdef void leave_handshake(Connection connection) noexcept:

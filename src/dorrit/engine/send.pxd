@@ -10,6 +10,7 @@ from libc.stddef cimport size_t
 from dorrit.engine.budget cimport make_room
 from dorrit.engine.c.connection cimport DORRIT_GONE, DORRIT_OPEN
 from dorrit.engine.c.frame cimport dorrit_opcode
+from dorrit.engine.c.python cimport PyThread_get_thread_ident
 from dorrit.engine.clock cimport quarters
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.engine cimport Engine
@@ -18,10 +19,6 @@ from dorrit.engine.limits cimport CLimits
 from dorrit.engine.message cimport Message, fragment_size, message_make, message_release
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_append, queue_reserve
 from dorrit.engine.work cimport to_be_flushed
-
-
-cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident() noexcept nogil
 
 
 # What has become of a message that was to be queued; -1 is for want of memory.

@@ -34,7 +34,7 @@ cdef Connection connection_new(Engine engine, int descriptor):
 
 
 cdef int table_enter(Engine engine, int descriptor, Connection connection) except -1:
-    """Takes a connection in; from here on `add_dirty` and `add_ended` can't fail for it."""
+    """Takes a connection in, for which the lists of work (work.pxd) have room from here on."""
     cdef size_t size = engine.table_size
     cdef PyObject **table
     if descriptor < 0:

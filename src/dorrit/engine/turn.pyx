@@ -11,11 +11,13 @@ from libc.stddef cimport size_t
 
 from dorrit.engine.accept cimport take_clients
 from dorrit.engine.budget cimport give_back_memory
+from dorrit.engine.c.build cimport DORRIT_INVARIANTS
 from dorrit.engine.c.poller cimport (
     DORRIT_POLLER_EVENTS_MAX,
     dorrit_poller_event,
     dorrit_poller_wait,
 )
+from dorrit.engine.c.python cimport PyThread_get_thread_ident
 from dorrit.engine.calls cimport call_watcher, handle_signals, tell_turn, wake_up
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport end_what_is_late
@@ -29,18 +31,6 @@ from dorrit.engine.results cimport check_result
 from dorrit.engine.timers cimport run_timers
 from dorrit.engine.work cimport wake
 from dorrit.engine.write cimport flush
-
-
-cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident() noexcept nogil
-
-cdef extern from *:
-    """
-    #ifndef DORRIT_INVARIANTS
-    #define DORRIT_INVARIANTS 0
-    #endif
-    """
-    bint DORRIT_INVARIANTS
 
 
 cdef enum:
@@ -113,9 +103,8 @@ cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
         if event.readable:
             read(connection)
         # One write for each turn, and not a second one by flush_dirty (R18).
-        if (event.writable and is_watched_for_writing(connection)) or (
-                connection.state.queue.bytes >= FLUSHED_AT_ONCE
-                and not is_watched_for_writing(connection)):
+        if event.writable if is_watched_for_writing(connection) else (
+                connection.state.queue.bytes >= FLUSHED_AT_ONCE):
             flush(connection)
     except BaseException as error:
         give_up(engine, connection, error)

@@ -1,13 +1,12 @@
 """What is to be done before the engine sleeps: which connections have something to write, are over, or
 are read again. Inlined into the modules that find such work."""
 
-from cpython.object cimport PyObject
 from posix.unistd cimport write
 
 from dorrit.engine.c.connection cimport DORRIT_GONE, DORRIT_WRITES
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.engine cimport Engine
-from dorrit.engine.references cimport references_add
+from dorrit.engine.references cimport References, references_add
 
 
 cdef inline void wake(Engine engine) noexcept:
@@ -19,28 +18,29 @@ cdef inline void wake(Engine engine) noexcept:
     write(engine.waker, b"\0", 1)
 
 
+cdef inline void add_work(References *references, Connection connection) noexcept:
+    """Puts a connection last in one of its engine's lists, in which it is not yet."""
+    references_add(references, connection)
+    if not connection.engine.in_turn:
+        wake(connection.engine)
+
+
 cdef inline void to_be_flushed(Connection connection) noexcept:
     """Lets what is queued be written at the end of the turn."""
     # While the kernel's buffer is full, the poller says when there is something to do.
     if not connection.state.is_dirty and (
             connection.state.writing == DORRIT_WRITES or connection.state.writing == DORRIT_GONE):
         connection.state.is_dirty = True
-        references_add(&connection.engine.dirty, connection)
-        if not connection.engine.in_turn:
-            wake(connection.engine)
+        add_work(&connection.engine.dirty, connection)
 
 
 cdef inline void to_be_resumed(Connection connection) noexcept:
     """Lets what is stashed be read in the next turn."""
     if not connection.state.is_resumed:
         connection.state.is_resumed = True
-        references_add(&connection.engine.resumed, connection)
-        if not connection.engine.in_turn:
-            wake(connection.engine)
+        add_work(&connection.engine.resumed, connection)
 
 
 cdef inline void to_be_told_of_its_end(Connection connection) noexcept:
     """Lets the close callback run at the end of the turn (R11)."""
-    references_add(&connection.engine.ended, connection)
-    if not connection.engine.in_turn:
-        wake(connection.engine)
+    add_work(&connection.engine.ended, connection)

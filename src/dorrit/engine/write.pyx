@@ -118,7 +118,8 @@ cdef int flush(Connection connection) except -1:
             connection.state.deadline = deadline_in(engine, engine.limits.close_timeout)  # it does read
         watch_writing(connection, DORRIT_BLOCKED if <size_t>sent < total else DORRIT_WAITS)
         return 0
-    watch_writing(connection, DORRIT_WRITES)
+    if connection.state.writing != DORRIT_WRITES:
+        watch_writing(connection, DORRIT_WRITES)
     connection.state.refusing = False
     tell_of_room(connection)
     if connection.state.life == DORRIT_ANSWERING:

@@ -125,7 +125,7 @@ def _files() -> list[str]:
     """Return the main program, and one file each of the library and of Python."""
     package = str(Path(__file__).resolve().parent.parent / "__init__.py")
     # Not Path.exists, which raises for what can't be looked at.
-    return [name for name in (sys.argv[0], package, os.__file__) if name and os.path.exists(name)]  # noqa: PTH110
+    return [name for name in (sys.argv[0], package, os.__file__) if name and os.path.exists(name)]  # noqa: PTH110 - see above
 
 
 def _inherited_descriptors() -> set[int]:

@@ -28,7 +28,7 @@ def layout_of(name: str) -> Layout:
     return json_lines if name == "json" else text_lines
 
 
-def text_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[str]:  # noqa: FBT001
+def text_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[str]:  # noqa: FBT001 - see Layout
     """Return a record as lines of text, the message first, then the traceback."""
     text = message_of(record)
     if record.name != NAME:
@@ -44,7 +44,7 @@ def text_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[s
     ]
 
 
-def json_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[str]:  # noqa: FBT001, ARG001
+def json_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[str]:  # noqa: FBT001, ARG001 - see Layout
     """Return a record as one object of JSON, in ASCII, which is valid UTF-8 whatever is in it."""
     told: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created).astimezone().isoformat("T", "milliseconds"),

@@ -121,9 +121,9 @@ class Listener:
         if lock is not None:
             adopted.lock = Lock.adopt(lock, path + LOCK_SUFFIX)
             with suppress(FileNotFoundError):
-                adopted._identity = _identity_of(path)  # noqa: SLF001
-        adopted._use(socket.socket(fileno=descriptor))  # noqa: SLF001
-        adopted._listens = True  # noqa: SLF001
+                adopted._identity = _identity_of(path)  # noqa: SLF001 - of this class
+        adopted._use(socket.socket(fileno=descriptor))  # noqa: SLF001 - of this class
+        adopted._listens = True  # noqa: SLF001 - of this class
         return adopted
 
     def _use(self, made: socket.socket) -> None:

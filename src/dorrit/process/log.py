@@ -90,7 +90,7 @@ class Log:
                     raise
                 # What the record is made of may be the user's code, and raise anything; and a log
                 # that fails, whatever the reason, must not end what it tells of.
-                except BaseException:  # noqa: BLE001
+                except BaseException:  # noqa: BLE001 - see above
                     outlet.lost += 1
 
     def _in_forked_child(self) -> None:

@@ -99,7 +99,7 @@ class Overdue:
         step = self._step
         # Handlers of logging may wait for what the main thread holds.
         _thread.start_new_thread(_end_soon, ())
-        frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - it is documented
         stack = "".join(traceback.format_stack(frame)).rstrip()
         with suppress(BaseException):
             self._clean()

@@ -74,7 +74,7 @@ class SignalHandlers:
         if self._stop is not None:
             self._stop()
 
-    def _handle_hangup(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _handle_hangup(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's
         self._reopen()
 
     @contextmanager

@@ -31,7 +31,7 @@ def covered_threads() -> Iterator[None]:
     start = getattr(_thread, START)
 
     @functools.wraps(start)
-    def start_covered(function: Callable[..., object], *arguments: Any) -> int:  # noqa: ANN401
+    def start_covered(function: Callable[..., object], *arguments: Any) -> int:  # noqa: ANN401 - the function's
         # What is not a function is the original's to refuse.
         begun = _covered(function) if callable(function) else function
         return int(start(begun, *arguments))

@@ -151,7 +151,7 @@ def _peer(connected: socket.socket, path: str) -> Process | None:
                 raise ProcessLookupError  # noqa: TRY301 - as with such a descriptor
             _check_user(process, uid, path)
         if process.wait(0):  # what was seen of that pid was of this process
-            raise ProcessLookupError  # noqa: TRY301
+            raise ProcessLookupError  # noqa: TRY301 - it has ended
     except BaseException:
         process.close()
         raise

@@ -246,7 +246,7 @@ class AsyncClient:
             self._protocol.send_binary(bytes(message))
         await self._write()
 
-    async def receive(self, timeout: float = PATIENCE) -> str | bytes:  # noqa: ASYNC109
+    async def receive(self, timeout: float = PATIENCE) -> str | bytes:  # noqa: ASYNC109 - a test names it
         """Return the next message.
 
         Args:
@@ -262,7 +262,7 @@ class AsyncClient:
                 await self._read()
         return self._messages.pop(0)
 
-    async def ping(self, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109
+    async def ping(self, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109 - a test names it
         """Send a ping and wait for its pong: then the server has taken what was sent before.
 
         Raises:
@@ -359,7 +359,7 @@ class AsyncServing:
         engine = self._server.driver.engine
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - socket's interface
-        theirs.setblocking(False)  # noqa: FBT003
+        theirs.setblocking(False)  # noqa: FBT003 - the library's
         engine.adopt(ours.detach())
         return theirs
 
@@ -413,7 +413,7 @@ class Client:
     def _do(
         self,
         function: Callable[..., Coroutine[Any, Any, Result]],
-        *arguments: Any,  # noqa: ANN401
+        *arguments: Any,  # noqa: ANN401 - the function's
     ) -> Result:
         instead = CONNECT_ASYNC if self._own else SERVE_ASYNC
         return run_async(self._runner, function, *arguments, instead=instead)

@@ -30,7 +30,7 @@ async def within(seconds: float, what: str) -> AsyncIterator[None]:
 def run_async(
     runner: asyncio.Runner,
     function: Callable[..., Coroutine[Any, Any, Result]],
-    *arguments: Any,  # noqa: ANN401
+    *arguments: Any,  # noqa: ANN401 - the function's
     instead: str,
 ) -> Result:
     """Call an `async` function where none can be awaited.
