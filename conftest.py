@@ -67,7 +67,7 @@ _SPEC = importlib.util.find_spec("dorrit")
 _IS_LINKED = _SPEC is None or Path(str(_SPEC.origin)).is_relative_to(ROOT / ".venv")
 if _IS_LINKED and "PYTEST_XDIST_WORKER" not in os.environ:
     command = [sys.executable, ROOT / "packaging" / "editable.py"]
-    if subprocess.run(command, check=False).returncode != 0:  # noqa: S603
+    if subprocess.run(command, check=False).returncode != 0:
         sys.exit("the tests need the source to compile")
 if importlib.util.find_spec("dorrit") is None:
     sys.exit("the tests need dorrit itself: run `make build`")

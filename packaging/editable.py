@@ -30,7 +30,7 @@ def compile_what_has_changed() -> None:
     ninja = Path(sys.executable).with_name("ninja")
     # Cython's and Meson's commands stand beside the interpreter.
     path = f"{ninja.parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [ninja, "-C", BUILD, "--quiet"], env=os.environ | {"PATH": path}, check=False
     )
     if done.returncode != 0:

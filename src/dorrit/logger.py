@@ -11,13 +11,14 @@ In a process that is not dorrit's (`dorrit.listen`) there is no such log, and th
 any other.
 """
 
+import functools
 import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-from dorrit.raised import EXITS, exc_info, name_of, traceback_of
+from dorrit.raised import ExcInfo, attempt, exc_info, name_of, traceback_of
 
 NAME: Final = "dorrit"
 
@@ -46,48 +47,33 @@ class OwnLogger(logging.Logger):
 
     def makeRecord(self, *arguments: Any, **named: Any) -> logging.LogRecord:  # noqa: ANN401, N802 - logging's
         """Make a record, by logging's own class if the process's factory raises."""
+        make = functools.partial(super().makeRecord, *arguments, **named)
         if self.sink is None:
-            return super().makeRecord(*arguments, **named)
-        try:
-            return super().makeRecord(*arguments, **named)
-        except EXITS:
-            raise
-        except BaseException:  # noqa: BLE001 - whatever the server's code raises there
-            return _plain_record(*arguments, **named)
+            return make()
+        return attempt(make, lambda _: _plain_record(*arguments, **named))
 
     def handle(self, record: logging.LogRecord) -> None:
         """Write a record, then have the logger's handlers do what they do; neither raises."""
         if self.sink is None:
-            self._handle_as_others(record)
+            as_others = functools.partial(super().handle, record)
+            attempt(as_others, functools.partial(self._report, "a handler or a filter"))
             return
-        try:
-            # A bool; from Python 3.12 on perhaps another record.
-            kept = cast("bool | logging.LogRecord", self.filter(record))
-        except EXITS:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a filter of the server's code
-            kept = True
-            self._report("a filter", error)
+        # A bool; from Python 3.12 on perhaps another record.
+        kept: object = attempt(lambda: self.filter(record), self._filter_raised)
         if not kept:
             return
         if isinstance(kept, logging.LogRecord):
             record = kept
         self.sink(record)
         if self.handlers:  # without any, logging would write it to stderr
-            try:
-                self.callHandlers(record)
-            except EXITS:
-                raise
-            except BaseException as error:  # noqa: BLE001 - a handler of the server's code
-                self._report("a handler", error)
+            attempt(
+                functools.partial(self.callHandlers, record),
+                functools.partial(self._report, "a handler"),
+            )
 
-    def _handle_as_others(self, record: logging.LogRecord) -> None:
-        try:
-            super().handle(record)
-        except EXITS:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the program's
-            self._report("a handler or a filter", error)
+    def _filter_raised(self, error: BaseException) -> bool:
+        self._report("a filter", error)
+        return True
 
     def _report(self, what: str, error: BaseException) -> None:
         now = time.monotonic()
@@ -107,13 +93,8 @@ class OwnLogger(logging.Logger):
         place: logging.Logger | None = self
         while place is not None:
             for handler in place.handlers:
-                try:
-                    if record.levelno >= handler.level:
-                        handler.handle(record)
-                except EXITS:
-                    raise
-                except BaseException:  # noqa: BLE001, S112 - it is the one that this is about
-                    continue
+                # What raises is the one that this is about.
+                attempt(functools.partial(_give, record, handler), lambda _: None)
             place = place.parent if place.propagate else None
 
 
@@ -132,15 +113,19 @@ def log_raised(
     logger.log(level, "%s", text, exc_info=trace, extra={"about": about or {}})
 
 
-def _loggable(text: str, error: BaseException) -> tuple[str, Any]:
+def _loggable(text: str, error: BaseException) -> tuple[str, ExcInfo | None]:
     """Return a text, and the exception if formatters do not stumble over it."""
-    try:
+
+    def formatted() -> tuple[str, ExcInfo | None]:
         traceback.format_exception(*exc_info(error))
-    except EXITS:
-        raise
-    except BaseException:  # noqa: BLE001 - its text, its class, its attributes are code as well
-        return f"{text}\n{traceback_of(error).rstrip()}", None
-    return text, exc_info(error)
+        return text, exc_info(error)
+
+    return attempt(formatted, lambda _: (f"{text}\n{traceback_of(error).rstrip()}", None))
+
+
+def _give(record: logging.LogRecord, handler: logging.Handler) -> None:
+    if record.levelno >= handler.level:
+        handler.handle(record)
 
 
 def _plain_record(*arguments: Any, **_: object) -> logging.LogRecord:  # noqa: ANN401 - logging's

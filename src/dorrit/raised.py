@@ -9,13 +9,32 @@ An exception is the user's as well: its text, its class and its attributes are c
 """
 
 import traceback
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 EXITS: Final = (SystemExit, KeyboardInterrupt)
 """What ends the server, wherever it is raised. For the `except` clause before that of the rest."""
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+Result = TypeVar("Result")
+
+
+def attempt(call: Callable[[], Result], otherwise: Callable[[BaseException], Result]) -> Result:
+    """Call what is the user's, by the rule above, and return what it returns.
+
+    Args:
+        call: Calls it.
+        otherwise: Is called with what it has raised, unless that ends the server; what it returns
+            is returned then.
+    """
+    try:
+        return call()
+    except EXITS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the rule above
+        return otherwise(error)
 
 
 def is_exit(error: BaseException) -> bool:
@@ -31,24 +50,24 @@ def name_of(error: BaseException) -> str:
 
 def summary_of(error: BaseException) -> str:
     """Return an exception's name and text, for one line."""
-    try:
-        return f"{name_of(error)}: {error}"
-    except EXITS:
-        raise
-    except BaseException as raised:  # noqa: BLE001 - see above
-        return f"{name_of(error)} (its text raised {name_of(raised)})"
+    return attempt(
+        lambda: f"{name_of(error)}: {error}", lambda raised: _without_text(error, raised)
+    )
 
 
 def traceback_of(error: BaseException) -> str:
     """Return the traceback as text: all of it, or the part that can be had."""
     kind, error, trace = exc_info(error)
-    try:
-        return "".join(traceback.format_exception(kind, error, trace))
-    except EXITS:
-        raise
-    except BaseException as raised:  # noqa: BLE001 - see above
+
+    def part(raised: BaseException) -> str:
         lines = ["Traceback (most recent call last):\n", *traceback.format_tb(trace)]
-        return "".join([*lines, f"{name_of(error)} (its text raised {name_of(raised)})\n"])
+        return "".join([*lines, f"{_without_text(error, raised)}\n"])
+
+    return attempt(lambda: "".join(traceback.format_exception(kind, error, trace)), part)
+
+
+def _without_text(error: BaseException, raised: BaseException) -> str:
+    return f"{name_of(error)} (its text raised {name_of(raised)})"
 
 
 def exc_info(error: BaseException) -> ExcInfo:

@@ -177,7 +177,7 @@ def test_R13_a_name_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     named = {name: lambda *_: None for name in functions.CALLBACKS}
     program = functions.application_of(named)
     loop = OwnLoop(program, Settings())
-    monkeypatch.setattr(functions, "_program", program)
+    monkeypatch.setattr(functions.FiveFunctions, "current", program)
     try:
         program.init()
         dorrit.ws_set_name("chat")
@@ -190,7 +190,7 @@ def test_R13_a_name_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_R13_without_a_server_there_is_nothing_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(functions, "_program", None)
+    monkeypatch.setattr(functions.FiveFunctions, "current", None)
     with pytest.raises(RuntimeError, match="no server is there"):
         dorrit.ws_set_name("chat")
 

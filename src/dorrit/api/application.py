@@ -105,7 +105,7 @@ class Application:
 
     def async_dispatcher(self, settings: Settings) -> AsyncDispatcher:
         """Return what calls its functions in an event loop of asyncio."""
-        from dorrit.dispatch.asyncio_handlers import AsyncioHandlers  # noqa: PLC0415 - see is_async
+        from dorrit.dispatch.asyncio_handlers import AsyncioHandlers
 
         return AsyncioHandlers(self._dispatched(), settings.max_waiting, settings.buffer_size)
 

@@ -8,13 +8,13 @@ import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from dorrit.api.application import PERIOD_MAX, Application, Periodic, check_name
 from dorrit.dispatch.callables import is_async, is_generator
 from dorrit.dispatch.handlers import Handlers
 from dorrit.drive.application import Running
-from dorrit.drive.import_file import is_imported
+from dorrit.drive.import_file import frame_of_caller, is_imported
 from dorrit.engine import Connection, Timer, queue_message
 from dorrit.engine.callback_names import CallbackNames
 from dorrit.engine.results import check_result
@@ -45,14 +45,11 @@ LIBRARY: Final = frozenset({
 })  # fmt: skip
 """What the library defines; a server may import them into its own namespace."""
 
-# A server is one process: the one application that its file makes.
-_program: "FiveFunctions | None" = None
-
 
 def _current() -> "FiveFunctions":
-    if _program is None:
+    if FiveFunctions.current is None:
         raise RuntimeError("no server is there: this is for the functions of a server's file")
-    return _program
+    return FiveFunctions.current
 
 
 def ws_set_name(name: str) -> None:
@@ -135,18 +132,23 @@ def main() -> None:
     Raises:
         SystemExit: The server has stopped, or could not start.
     """
-    caller = sys._getframe(1)  # noqa: SLF001 - what a server's "main" is part of
+    caller = frame_of_caller()
     if is_imported(caller):
         return
-    from dorrit.drive import program  # noqa: PLC0415 - a server that is a guest needs none of it
+    from dorrit.drive.program import run
 
     namespace = caller.f_globals
-    sys.exit(program.run(Path(sys.argv[0]).name, lambda: application_of(namespace)))
+    sys.exit(run(Path(sys.argv[0]).name, lambda: application_of(namespace)))
 
 
 class FiveFunctions(Application):
-    """A server of five functions."""
+    """A server of five functions.
 
+    Attributes:
+        current: The one that runs; a server is one process.
+    """
+
+    current: "ClassVar[FiveFunctions | None]" = None
     text_as_str = False
     names = CALLBACK_NAMES
 
@@ -164,8 +166,7 @@ class FiveFunctions(Application):
 
     def init(self) -> None:
         """Run ``ws_init_func``, which may set the name."""
-        global _program  # noqa: PLW0603 - see there
-        _program = self
+        FiveFunctions.current = self
         check_result("ws_init_func", self._init_func(), may_be_async=False)
 
     def exit(self) -> None:
@@ -193,7 +194,7 @@ class FiveFunctions(Application):
         check_result("ws_open_callback", verdict, may_be_async=False)
         return verdict is None or verdict is False or verdict == 0
 
-    def _close(self, conn: Connection, code: int, reason: str) -> object:  # noqa: ARG002 - as the engine calls it
+    def _close(self, conn: Connection, _code: int, _reason: str) -> object:
         """Tell the server; the five functions do not ask why."""
         return self._close_callback(conn)
 

@@ -50,7 +50,7 @@ class Guest:
             StartError: The socket can't be made.
             RuntimeError: The server runs already.
         """
-        from dorrit.drive.asyncio_driver import RunningServer  # noqa: PLC0415 - others need no asyncio
+        from dorrit.drive.asyncio_driver import RunningServer
 
         server = RunningServer(self._application, self._settings, self._settings.stop_timeout)
         await server.__aenter__()

@@ -68,11 +68,13 @@ def _pairs_of(
             f"headers must be a mapping or pairs of names and values, not {type(headers).__name__}"
         )
     for pair in headers.items() if isinstance(headers, Mapping) else headers:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004 - as in "pair"
-            raise TypeError(
-                f"headers must be pairs of a name and a value, not {type(pair).__name__}"
-            )
-        name, value = pair
+        match pair:
+            case (name, value):
+                pass
+            case _:
+                raise TypeError(
+                    f"headers must be pairs of a name and a value, not {type(pair).__name__}"
+                )
         if not isinstance(name, str):
             raise TypeError(f"the name of a header field must be a str, not {type(name).__name__}")
         if not isinstance(value, str):

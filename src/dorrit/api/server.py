@@ -5,12 +5,12 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from dorrit.api.application import PERIOD_MAX, Application, check_name
 from dorrit.dispatch.callables import is_generator
 from dorrit.dispatch.handlers import Handlers
-from dorrit.drive.import_file import is_imported
+from dorrit.drive.import_file import frame_of_caller, is_imported
 from dorrit.engine import Connection
 from dorrit.engine import broadcast as broadcast_message
 from dorrit.errors import StartError
@@ -29,6 +29,7 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
 """What a server can handle, and the arguments that a handler is called with."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Arguments = TypeVarTuple("Arguments")
 
 
 class ServerApplication(Application):
@@ -250,7 +251,9 @@ class Server:
         """
         return broadcast_message(connections, message)
 
-    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - the function's
+    def call_soon_threadsafe(
+        self, function: Callable[[*Arguments], object], *arguments: *Arguments
+    ) -> None:
         """Have ``function(*arguments)`` called soon, in the thread of the server.
 
         This is the one thing of a running server that other threads may call. The function may be
@@ -283,15 +286,15 @@ class Server:
         """
         if isinstance(argv, str):
             raise TypeError(f"argv is a list of str, not a str: run([{argv!r}])")
-        if is_imported(sys._getframe(1)):  # noqa: SLF001 - whose "run" it is
+        if is_imported(frame_of_caller()):
             return
-        from dorrit.drive import program  # noqa: PLC0415 - a server that is a guest needs none of it
+        from dorrit.drive.program import run
 
         main = sys.modules.get("__main__")
         file = getattr(main, "__file__", None)
         name = Path(sys.argv[0]).name or "python"
         application = application_of(self, file)
-        sys.exit(program.run(name, lambda: application, argv, application.defaults))
+        sys.exit(run(name, lambda: application, argv, application.defaults))
 
 
 def _check_names(kind: type[Server]) -> None:

@@ -96,8 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
         The exit status.
     """
     # Here, so that `dorrit serve` does not load an HTTP server that it has no use for.
-    from dorrit.dev import ECHO  # noqa: PLC0415 - other commands need none of it
-    from dorrit.dev import run as run_server  # noqa: PLC0415 - other commands need none of it
+    from dorrit.dev import ECHO
+    from dorrit.dev import run as run_server
 
     told = given(arguments)
     config_file = told.get("config_file")

@@ -97,7 +97,7 @@ def _start(name: str, record: Record) -> int:
     """Run the command to its end; return its exit status."""
     try:
         # Words, no shell; from a file that only this user can have written.
-        started = subprocess.Popen(record.command, cwd=record.directory)  # noqa: S603 - the server's own
+        started = subprocess.Popen(record.command, cwd=record.directory)
     except OSError as error:
         raise _not_run(name, record, error) from None
     with started:

@@ -330,7 +330,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.server.settings.say(f"{request} refused: {status.value} {text}{seen}")
         self.wfile.write(response)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, _format: str, *args: object) -> None:
         """Say nothing of requests that were answered: refusals are said where they are made."""
 
 

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     """
     descriptor, grace, command = int(arguments[0]), float(arguments[1]), arguments[2:]
     # Popen closes all other descriptors in the child: only this process waits at the pipe.
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:  # noqa: S603 - our own
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         threading.Thread(
             target=_stop_at_end_of, args=(descriptor, process, grace), daemon=True
         ).start()

@@ -54,7 +54,7 @@ class _Child:
         try:
             # A process group of its own: Ctrl-C at the terminal reaches `dorrit dev` alone, which
             # then stops the server in order.
-            self.process = subprocess.Popen(  # noqa: S603 - our own command
+            self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, str(read_end), str(grace), *command],
                 env=environment,
                 stdin=subprocess.DEVNULL,

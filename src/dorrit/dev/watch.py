@@ -92,7 +92,7 @@ class Watcher:
     def start(self) -> None:
         """Begin to watch, if ``watchfiles`` is installed."""
         try:
-            from watchfiles import watch  # noqa: PLC0415 - optional, and needed only here
+            from watchfiles import watch
         except ImportError:
             self._say("no restart on changes without watchfiles: pip install 'dorrit[dev]'")
             return

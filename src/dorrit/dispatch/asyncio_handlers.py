@@ -82,7 +82,7 @@ class AsyncioHandlers:
         finally:
             self._host.engine.check_process(callback, error)
 
-    def opened(self, conn: Connection, request: Request) -> object:  # noqa: ARG002 - see Events
+    def opened(self, conn: Connection, _request: Request) -> object:
         """Ask the open handler about a client."""
         if self._open is not None:
             return self._open.ask(conn)

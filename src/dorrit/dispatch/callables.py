@@ -5,14 +5,17 @@ import inspect
 
 def is_async(function: object) -> bool:
     """Tell whether calling this makes a coroutine, as an `async def` does."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an instance with an async __call__
-    )
+    return any(map(inspect.iscoroutinefunction, _called(function)))
 
 
 def is_generator(function: object) -> bool:
     """Tell whether calling this only makes a generator: its body would never run."""
     return any(
         inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one)
-        for one in (function, getattr(function, "__call__", None))  # noqa: B004 - as above
+        for one in _called(function)
     )
+
+
+def _called(function: object) -> tuple[object, ...]:
+    """Return what a call of this runs: the function itself, or an object's `__call__`."""
+    return (function, function.__call__) if callable(function) else ()

@@ -23,7 +23,7 @@ class Direct:
         self.message: Callable[..., object] = handlers.message or ignore
         self.closed: Callable[[Connection, int, str], object] = handlers.close or ignore
 
-    def opened(self, conn: Connection, request: Request) -> object:  # noqa: ARG002 - see Events
+    def opened(self, conn: Connection, _request: Request) -> object:
         """Ask the open handler about a client."""
         return None if self._handlers.open is None else self._handlers.open(conn)
 

@@ -30,7 +30,7 @@ class Events(Protocol):
         """
         ...
 
-    def opened(self, conn: Connection, request: Request) -> object:
+    def opened(self, conn: Connection, request: Request, /) -> object:
         """Decide about a client.
 
         Returns:

@@ -1,7 +1,7 @@
 """Application: what a driver has to know of that which it runs, whoever has written it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVarTuple
 
 from dorrit.dispatch.dispatcher import AsyncDispatcher, Dispatcher
 from dorrit.dispatch.lifecycle import Observer
@@ -10,6 +10,8 @@ from dorrit.engine.callback_names import CallbackNames
 from dorrit.protocol.refusal import Refusal
 from dorrit.protocol.request import Request
 from dorrit.settings import Settings
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class Admission(Protocol):
@@ -40,7 +42,9 @@ class Running(Protocol):
         """Have `function()` called each time that many seconds have passed since the last call."""
         ...
 
-    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - the function's
+    def call_soon_threadsafe(
+        self, function: Callable[[*Arguments], object], *arguments: *Arguments
+    ) -> None:
         """Have `function(*arguments)` called in the loop's thread, soon; from any thread."""
         ...
 

@@ -1,13 +1,13 @@
 """AsyncioDriver: the engine's one descriptor in an event loop of asyncio."""
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - what asyncio imports only when it is used
 import contextlib
+import importlib
 import inspect
 import logging
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVarTuple
 
 from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.dispatcher import AsyncDispatcher, Host
@@ -26,7 +26,12 @@ from dorrit.protocol.refusal import Refusal
 from dorrit.raised import EXITS
 from dorrit.settings import Settings
 
+# asyncio imports it only when it is used, which may be where the server's user can't read it.
+importlib.import_module("concurrent.futures.thread")
+
 logger: logging.Logger = logging.getLogger("dorrit")
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class AsyncioDriver(Driver):
@@ -136,7 +141,9 @@ class AsyncioDriver(Driver):
 
         return self.engine.every(seconds, call)
 
-    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - the function's
+    def call_soon_threadsafe(
+        self, function: Callable[[*Arguments], object], *arguments: *Arguments
+    ) -> None:
         """Have `function(*arguments)` called in the loop's thread, plain or `async`."""
         self.engine.call_soon_threadsafe(self._call, function, arguments)
 

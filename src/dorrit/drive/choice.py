@@ -1,11 +1,25 @@
 """Which loop an application runs in."""
 
+import sys
 from collections.abc import Callable
 
 from dorrit.drive.application import Application
 from dorrit.drive.driver import ServerLoop
 from dorrit.drive.own_loop import OwnLoop
 from dorrit.settings import Settings
+
+
+def is_in_event_loop() -> bool:
+    """Tell whether an event loop of asyncio runs in this thread; asyncio need not be loaded."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
 
 LoopType = Callable[[Application, Settings], ServerLoop]
 """Makes what an application runs in."""
@@ -22,7 +36,7 @@ def loop_type(application: Application, settings: Settings) -> LoopType:
     """
     if not application.is_async:
         return OwnLoop
-    from dorrit.drive.asyncio_loop import AsyncioLoop, loop_factory  # noqa: PLC0415 - see above
+    from dorrit.drive.asyncio_loop import AsyncioLoop, loop_factory
 
     loop_factory(settings.event_loop)
     return AsyncioLoop

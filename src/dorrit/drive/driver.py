@@ -1,7 +1,7 @@
 """Driver: one run of an application, and what each kind of it has in common."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol, TypeVarTuple
 
 from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.dispatcher import Events
@@ -11,6 +11,8 @@ from dorrit.drive.make_engine import make_engine
 from dorrit.engine import Engine, Timer
 from dorrit.engine.reports import Reports
 from dorrit.settings import Settings
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class Driver:
@@ -83,7 +85,9 @@ class Driver:
             raise RuntimeError("the server has no event loop: add async functions before it runs")
         return self.engine.every(seconds, function)
 
-    def call_soon_threadsafe(self, function: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - the function's
+    def call_soon_threadsafe(
+        self, function: Callable[[*Arguments], object], *arguments: *Arguments
+    ) -> None:
         """Have `function(*arguments)` called in the loop's thread, soon; from any thread."""
         if is_async(function):
             raise TypeError("the server has no event loop: none of its own functions is async")

@@ -3,7 +3,9 @@
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +13,24 @@ from types import FrameType, ModuleType
 from typing import Final
 
 from dorrit.errors import StartError, reason_of
-from dorrit.raised import EXITS, exc_info, summary_of
+from dorrit.raised import EXITS, attempt, exc_info, summary_of
 
 NO_PYTHON_FILE: Final = (
     "this is not a Python file: a server is a file whose name ends with .py, or the dotted name of "
     "a module"
 )
 
-_loading = False
+_loading: Final = threading.Event()
+"""Is set while a server is loaded: one process loads one."""
+
+
+def frame_of_caller() -> FrameType:
+    """Return the frame of what has called the function that calls this."""
+    frame = inspect.currentframe()
+    assert frame is not None
+    assert frame.f_back is not None
+    assert frame.f_back.f_back is not None
+    return frame.f_back.f_back
 
 
 def is_imported(caller: FrameType) -> bool:
@@ -37,17 +49,18 @@ def is_imported(caller: FrameType) -> bool:
         or getattr(process.current_process(), "_inheriting", False)
     )
     at_the_end = caller.f_code.co_name == "<module>"
-    return _loading or (is_child and at_the_end and caller.f_globals.get("__name__") != "__main__")
+    return _loading.is_set() or (
+        is_child and at_the_end and caller.f_globals.get("__name__") != "__main__"
+    )
 
 
 @contextlib.contextmanager
 def _mark_loading() -> Iterator[None]:
-    global _loading  # noqa: PLW0603 - one process loads one server
-    _loading = True
+    _loading.set()
     try:
         yield
     finally:
-        _loading = False
+        _loading.clear()
 
 
 def import_module(server: str) -> ModuleType:
@@ -151,9 +164,6 @@ def _summary(error: BaseException) -> str:
 
 
 def _last_lines(error: BaseException) -> list[str]:
-    try:
-        return traceback.format_exception_only(error)
-    except EXITS:
-        raise
-    except BaseException:  # noqa: BLE001 - its text is code of the user's, too
-        return [f"{summary_of(error)}\n"]
+    return attempt(
+        lambda: traceback.format_exception_only(error), lambda _: [f"{summary_of(error)}\n"]
+    )

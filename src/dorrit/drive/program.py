@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dorrit.drive import serving
 from dorrit.drive.application import Application
+from dorrit.drive.choice import is_in_event_loop
 from dorrit.errors import StartError
 from dorrit.process.leaving import INTERRUPTED
 from dorrit.settings import CommandLine, add_arguments, given
@@ -75,8 +76,7 @@ def _check_place() -> None:
             "a server is run in the main thread, which gets the signals; in another one, use "
             "dorrit.listen"
         )
-    asyncio = sys.modules.get("asyncio")  # servers without async functions do not import it
-    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 - it is public
+    if is_in_event_loop():
         raise RuntimeError(
             "an event loop of asyncio runs here, which the server would stop: use 'async with "
             "dorrit.listen(path, app)'"

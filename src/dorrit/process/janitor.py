@@ -168,7 +168,7 @@ def _run(words: list[str], descriptors: list[int]) -> None:
     """Run the program, which goes on in the background."""
     # -I and -S: nothing from the user's directories, nor from the environment of the server.
     command = [sys.executable, "-I", "-S", str(PROGRAM), *words]
-    subprocess.run(  # noqa: S603 - our own program, and words that we have made
+    subprocess.run(
         command,
         check=False,
         cwd="/",

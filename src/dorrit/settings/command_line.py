@@ -16,17 +16,14 @@ TCP_OPTIONS: Final = frozenset({"--port", "--host", "--bind", "--address", "-p"}
 class CommandLine(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, and takes no option by a part of its name."""
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
-        """Take the settings of `argparse.ArgumentParser`."""
-        # "--max" would become ambiguous, and fail, with the next option that begins so.
-        super().__init__(**settings, allow_abbrev=False)
-
     def parse_known_args(  # type: ignore[override]  # no other kinds of namespaces
         self,
         args: Sequence[str] | None = None,
         namespace: argparse.Namespace | None = None,
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse, and know all: a subcommand's parser says itself what it does not."""
+        # "--max" would become ambiguous, and fail, with the next option that begins so.
+        self.allow_abbrev = False
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}{self._advice(unknown)}")
@@ -48,11 +45,7 @@ class CommandLine(argparse.ArgumentParser):
 
 
 class _Switch(argparse.Action):
-    """An option without a value, and the one that turns it off."""
-
-    def __init__(self, opposite: str, **settings: Any) -> None:  # noqa: ANN401 - those of Action
-        super().__init__(**settings, nargs=0)
-        self.opposite = opposite
+    """An option without a value, and the one that turns it off: `const`."""
 
     def __call__(
         self,
@@ -61,7 +54,7 @@ class _Switch(argparse.Action):
         _values: object,
         option_string: str | None = None,
     ) -> None:
-        setattr(namespace, self.dest, option_string != self.opposite)
+        setattr(namespace, self.dest, option_string != self.const)
 
 
 def add_arguments(
@@ -85,7 +78,7 @@ def add_arguments(
         flags = [setting.flag, setting.option, setting.opposite]
         default = _default(setting, (defaults or {}).get(setting.name, setting.default))
         help_text = setting.help + (f" (default: {default})" if default else "")
-        kind: dict[str, Any] = {"action": _Switch, "opposite": setting.opposite}
+        kind: dict[str, Any] = {"action": _Switch, "nargs": 0, "const": setting.opposite}
         if setting.metavar is not None:
             action = "append" if setting.repeatable else "store"
             kind = {"action": action, "metavar": setting.metavar, "type": _argument_type(setting)}
@@ -107,8 +100,8 @@ def _default(setting: Setting, value: object) -> str:
     return ", ".join(map(text_of, value)) if isinstance(value, tuple) else text_of(value)
 
 
-def _argument_type(setting: Setting) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:  # noqa: ANN401 - whatever the setting's type is
+def _argument_type(setting: Setting) -> Callable[[str], object]:
+    def convert(text: str) -> object:
         try:
             return setting.read(text)
         except ValueError as error:

@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Any
+from typing import Any, cast
 
 from dorrit.settings.readers import text_of
 from dorrit.settings.setting import Setting
@@ -25,7 +25,7 @@ def check(settings: Mapping[str, object]) -> dict[str, Any]:
         ValueError: The value is out of range.
     """
     by_name = {setting.name: setting for setting in SETTINGS}
-    checked = {}
+    checked: dict[str, Any] = {}
     for name, value in settings.items():
         if name.startswith("on_"):
             raise TypeError(
@@ -40,7 +40,7 @@ def check(settings: Mapping[str, object]) -> dict[str, Any]:
     return checked
 
 
-def _checked(setting: Setting, value: object) -> Any:  # noqa: ANN401 - whatever the setting's type is
+def _checked(setting: Setting, value: object) -> object:
     if value is None and setting.default is None:
         return None
     if not setting.repeatable or _is_a(setting.accepts, value):
@@ -52,7 +52,7 @@ def _checked(setting: Setting, value: object) -> Any:  # noqa: ANN401 - whatever
     raise _wrong_type(setting, value)
 
 
-def _checked_one(setting: Setting, value: object) -> Any:  # noqa: ANN401 - as above
+def _checked_one(setting: Setting, value: object) -> object:
     if not _is_a(setting.accepts, value):
         raise _wrong_type(setting, value)
     if isinstance(value, bool):
@@ -62,7 +62,7 @@ def _checked_one(setting: Setting, value: object) -> Any:  # noqa: ANN401 - as a
         if not isinstance(value, str):  # a path may be bytes
             raise _wrong_type(setting, value)
     try:
-        return setting.read(text_of(value))
+        return cast("object", setting.read(text_of(value)))
     except ValueError as error:
         raise ValueError(f"{setting.name}: {error}") from None
 

@@ -18,7 +18,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, TypeVarTuple, Unpack
 
 from dorrit.api.server import Server, application_of
 from dorrit.drive.asyncio_driver import RunningServer
@@ -30,7 +30,7 @@ from dorrit.testing.waiting import CONNECT_ASYNC, SERVE_ASYNC, connected, run_as
 try:
     from websockets.client import ClientProtocol
     from websockets.exceptions import InvalidStatus
-    from websockets.frames import Opcode
+    from websockets.frames import Frame, Opcode
     from websockets.uri import parse_uri
 except ImportError as _error:
     raise ImportError(
@@ -39,7 +39,6 @@ except ImportError as _error:
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-    from websockets.frames import Frame
 
 __all__ = [
     "AsyncClient",
@@ -57,6 +56,7 @@ __all__ = [
 PATIENCE: Final = 5.0
 """Seconds after which what does not come is not waited for any more."""
 
+Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
 
@@ -199,7 +199,8 @@ class AsyncClient:
         else:
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
-            self._take(event)
+            if isinstance(event, Frame):  # otherwise a response
+                self._take(event)
         with contextlib.suppress(ConnectionError):
             await self._write()
         if not data and self._protocol.state.name != "CONNECTING":
@@ -218,14 +219,13 @@ class AsyncClient:
         frame = self._protocol.close_rcvd
         return Closed(1006, "") if frame is None else Closed(frame.code, frame.reason)
 
-    def _take(self, event: Any) -> None:  # noqa: ANN401 - a response or a frame
-        opcode = getattr(event, "opcode", None)
-        if opcode is Opcode.PONG:
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
             self._pongs += 1
-        if opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
-        self._frames.append(event)
-        if event.fin:
+        self._frames.append(frame)
+        if frame.fin:
             payload = b"".join(bytes(frame.data) for frame in self._frames)
             is_text = self._frames[0].opcode is Opcode.TEXT
             self._messages.append(payload.decode() if is_text else payload)
@@ -358,8 +358,8 @@ class AsyncServing:
     async def _pair(self) -> socket.socket:
         engine = self._server.driver.engine
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)  # noqa: FBT003 - socket's interface
-        theirs.setblocking(False)  # noqa: FBT003 - the library's
+        ours.settimeout(0)
+        theirs.settimeout(0)
         engine.adopt(ours.detach())
         return theirs
 
@@ -412,8 +412,8 @@ class Client:
 
     def _do(
         self,
-        function: Callable[..., Coroutine[Any, Any, Result]],
-        *arguments: Any,  # noqa: ANN401 - the function's
+        function: Callable[[*Arguments], Coroutine[Any, Any, Result]],
+        *arguments: *Arguments,
     ) -> Result:
         instead = CONNECT_ASYNC if self._own else SERVE_ASYNC
         return run_async(self._runner, function, *arguments, instead=instead)

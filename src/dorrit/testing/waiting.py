@@ -5,12 +5,15 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+from dorrit.drive.choice import is_in_event_loop
 
 SERVE_ASYNC: Final = "serve_async(app)"
 CONNECT_ASYNC: Final = "connect_async(path)"
 """What there is where an event loop runs already."""
 
+Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
 
@@ -29,8 +32,8 @@ async def within(seconds: float, what: str) -> AsyncIterator[None]:
 
 def run_async(
     runner: asyncio.Runner,
-    function: Callable[..., Coroutine[Any, Any, Result]],
-    *arguments: Any,  # noqa: ANN401 - the function's
+    function: Callable[[*Arguments], Coroutine[Any, Any, Result]],
+    *arguments: *Arguments,
     instead: str,
 ) -> Result:
     """Call an `async` function where none can be awaited.
@@ -38,7 +41,7 @@ def run_async(
     Raises:
         RuntimeError: It can be awaited here, or rather what there is `instead`.
     """
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - it is public
+    if is_in_event_loop():
         raise RuntimeError(
             "an event loop of asyncio runs here (an async test, a notebook): use 'async with "
             f"dorrit.testing.{instead}', and await what its methods return"
@@ -53,7 +56,7 @@ async def connected(path: str | os.PathLike[str]) -> socket.socket:
         OSError: Nobody listens there; it names the path.
     """
     client = socket.socket(socket.AF_UNIX)
-    client.setblocking(False)  # noqa: FBT003 - socket's interface
+    client.settimeout(0)
     try:
         await asyncio.get_running_loop().sock_connect(client, os.fspath(path))
     except OSError as error:
