@@ -66,7 +66,7 @@ fuzz: build
 	$(BIN)/pip install --quiet --requirement tests/requirements.txt --requirement fuzz/requirements.txt
 	$(BIN)/python -m fuzz.campaign $(SECONDS) $(FUZZERS)
 
-# Two servers under all that clients and handlers may do, crashes included, for so long: nothing may
+# Three servers under all that clients and handlers may do, crashes included, for so long: nothing may
 # be lost, and nothing be left behind. SEED=N has the scenes again of a run that printed it.
 SOAK_SECONDS ?= 3600
 

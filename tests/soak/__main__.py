@@ -1,4 +1,4 @@
-"""Soaks both servers at the same time and prints what they hold: `make soak`.
+"""Soaks all servers at the same time and prints what they hold: `make soak`.
 
 `python -m tests.soak [SECONDS] [--rounds N] [--seed N] [--server NAME] [--fault NAME]`
 """

@@ -22,8 +22,12 @@ ROOT: Final = Path(__file__).parents[2]
 SERVERS: Final = {
     "plain": ("--slow-clients", "refuse", "--deflate", "--access-log"),
     "asynchronous": ("--slow-clients", "close", "--deflate", "--deflate-takeover", "both"),
+    "functions": ("--rfc", "--deflate"),
 }
 """The servers, each with options of its own."""
+
+FILES: Final = {"functions": "tests/soak/five_functions.py"}
+"""What they are served from, if it is not the server of that name in `servers.py`."""
 
 OPTIONS: Final = (
     *("--health", "/health", "--ping-interval", "5", "--ping-timeout", "300"),
@@ -50,7 +54,7 @@ WILD: Final = 1 / 6
 CRASHES: Final = ("null", "abort", "signal")
 
 KNOWN: Final = re.compile(
-    r"servers\.Planned|SIGSEGV|SIGABRT|CancelledError|the server runs as root|child process"
+    r"\bPlanned|SIGSEGV|SIGABRT|CancelledError|the server runs as root|child process"
 )
 """What is in the log's warnings and errors that belong here."""
 
@@ -93,7 +97,8 @@ class Drive:
         self._random = random
         self._length = length
         self._log = directory / "log"
-        command = [sys.executable, "-m", "dorrit", "serve", f"tests.soak.servers:{name}", "-x"]
+        command = [sys.executable, "-m", "dorrit", "serve"]
+        command += [FILES.get(name, f"tests.soak.servers:{name}"), "-x"]
         command += ["-l", str(directory / "socket"), "--log", str(self._log), *OPTIONS]
         command += [*SERVERS[name], "-u", str(os.geteuid()), "-g", str(os.getegid())]
         command += ["-f", fault] if fault else []
@@ -102,6 +107,7 @@ class Drive:
             self.run.path,
             random,
             is_async=name == "asynchronous",
+            has_threads=name != "functions",
             closes_slow="close" in SERVERS[name],
         )
         self._image = ""

@@ -34,15 +34,19 @@ class Stage:
         path: Its socket.
         random: What decides.
         is_async: It has an event loop.
+        has_threads: Its threads may call it.
         closes_slow: A client whose queue is full is closed.
         tally: What has been done: clients, messages and so on.
         residents: Clients that stay.
     """
 
-    def __init__(self, path: Path, random: Random, *, is_async: bool, closes_slow: bool) -> None:
+    def __init__(
+        self, path: Path, random: Random, *, is_async: bool, has_threads: bool, closes_slow: bool
+    ) -> None:
         self.path = path
         self.random = random
         self.is_async = is_async
+        self.has_threads = has_threads
         self.closes_slow = closes_slow
         self.tally: Counter[str] = Counter()
         self.residents: list[Guest] = []
@@ -370,11 +374,8 @@ def failing_handlers(stage: Stage) -> None:
     guest.socket.close()
 
 
-ANSWERS: Final = {
-    "!fork": "child 7",
-    "!execute": "child 3",
-    "!thread": "from a thread",
-}
+ANSWERS: Final = {"!fork": "child 7", "!execute": "child 3"}
+THREAD_ANSWERS: Final = {"!thread": "from a thread"}
 ASYNC_ANSWERS: Final = {
     "!execute_beside": "child 4",
     "!to_thread": "from a thread",
@@ -385,8 +386,9 @@ ASYNC_ANSWERS: Final = {
 def working_handlers(stage: Stage) -> None:
     """Handlers that make processes, threads and tasks."""
     guest = stage.guest()
-    answers = ANSWERS | ASYNC_ANSWERS if stage.is_async else ANSWERS
-    for words in stage.random.sample(list(answers), 3):
+    answers = ANSWERS | (THREAD_ANSWERS if stage.has_threads else {})
+    answers |= ASYNC_ANSWERS if stage.is_async else {}
+    for words in stage.random.sample(list(answers), min(3, len(answers))):
         assert guest.command(words) == answers[words], words
     leave(stage, guest)
 

@@ -1,21 +1,23 @@
-"""The two servers that are soaked: `plain` has dorrit's own loop, `asynchronous` that of asyncio.
+"""The servers that are soaked: `plain` has dorrit's own loop, `asynchronous` that of asyncio.
 
-Both echo. A text that begins with ``!`` is a command to the server itself, see `DEEDS`. What ``-f``
-names is a fault that is put in, so that a test can see it found.
+Both echo, as the one of `five_functions.py` does. A text that begins with ``!`` is a command to the
+server itself: the name of a method of `House`, and words for it. What ``-f`` names is a fault that is
+put in, so that a test can see it found.
 """
 
 import asyncio
 import ctypes
 import gc
 import json
+import linecache
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Protocol, TypeVar
 
 import dorrit
 from dorrit import Connection, Reject, Server
@@ -26,6 +28,8 @@ IMAGE = secrets.token_hex(8)
 LISTENING = "/listening"
 """The path of clients that have all broadcasts."""
 
+Message = TypeVar("Message", str, bytes)
+
 kept: list[object] = []
 """What is left behind by a fault that is put in."""
 
@@ -34,11 +38,20 @@ class Planned(Exception):  # noqa: N818 - it is none
     """What handlers raise here, and nothing else."""
 
 
+class Clients(Protocol):
+    """What commands ask of the server."""
+
+    @property
+    def connections(self) -> Collection[Connection]: ...
+
+    def broadcast(self, hearing: list[Connection], text: str) -> int: ...
+
+
 class House:
     """What the commands of a server share.
 
     Attributes:
-        app: The server.
+        app: The server, or what of it there is.
         opened: Clients that this image has taken in.
         ticks: Calls of the periodic function.
         echoed: Messages that have come back.
@@ -46,8 +59,8 @@ class House:
         held: The tasks of handlers that wait until somebody cancels them.
     """
 
-    def __init__(self, name: str) -> None:
-        self.app = Server(name, event_loop="asyncio")
+    def __init__(self, app: Clients) -> None:
+        self.app = app
         self.opened = 0
         self.ticks = 0
         self.echoed = 0
@@ -75,11 +88,12 @@ class House:
         if conn.data == "/raising-later":
             raise Planned("in the close handler")
 
-    def echo(self, conn: Connection, message: str | bytes) -> None:
+    def echoed_as(self, message: Message) -> Message:
+        """What comes back: the same."""
         self.echoed += 1
         if dorrit.ws_config_file == "order" and self.echoed > 300:
-            message = message[::-1]
-        conn.send(message)
+            return message[::-1]
+        return message
 
     def tick(self) -> None:
         self.ticks += 1
@@ -89,7 +103,11 @@ class House:
     # The commands that a plain handler can follow
 
     def state(self, conn: Connection) -> None:
-        """Say what there is, when all that can be collected has been."""
+        """Say what there is, when all that can be collected has been.
+
+        The lines of source files that tracebacks have shown are a cache of Python's.
+        """
+        linecache.clearcache()
         gc.collect()
         state = {
             "image": IMAGE,
@@ -140,6 +158,7 @@ class House:
 
     def thread(self, conn: Connection) -> None:
         def speak() -> None:
+            assert isinstance(self.app, Server)
             self.app.call_soon_threadsafe(conn.send, "from a thread")
 
         threading.Thread(target=speak).start()
@@ -204,30 +223,30 @@ class House:
         return deed(conn, *words)
 
 
-def _is_command(message: str | bytes) -> bool:
+def is_command(message: str | bytes) -> bool:
     return isinstance(message, str) and message.startswith("!")
 
 
 def _make_plain() -> Server:
-    house = House("plain")
-    app = house.app
+    app = Server("plain", event_loop="asyncio")
+    house = House(app)
     app.on_open(house.admit)
     app.on_close(lambda conn, code, reason: house.dismiss(conn))
     app.every(0.05)(house.tick)
 
     @app.on_message
     def said(conn: Connection, message: str | bytes) -> None:
-        if _is_command(message):
+        if is_command(message):
             house.follow(conn, str(message))
         else:
-            house.echo(conn, message)
+            conn.send(house.echoed_as(message))
 
     return app
 
 
 def _make_asynchronous() -> Server:
-    house = House("asynchronous")
-    app = house.app
+    app = Server("asynchronous", event_loop="asyncio")
+    house = House(app)
 
     @app.on_open
     async def came(conn: Connection) -> object:
@@ -236,14 +255,14 @@ def _make_asynchronous() -> Server:
 
     @app.on_message
     async def said(conn: Connection, message: str | bytes) -> None:
-        if _is_command(message):
+        if is_command(message):
             answer = house.follow(conn, str(message))
             if answer is not None:
                 await answer
         else:
             if len(message) % 3 == 0:
                 await asyncio.sleep(0)
-            house.echo(conn, message)
+            conn.send(house.echoed_as(message))
 
     @app.on_close
     async def left(conn: Connection, code: int, reason: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.soak.drive import ROOT
+from tests.soak.drive import ROOT, SERVERS
 from tests.soak.verdict import LEAST, Sample, faults
 
 MB = 1_000_000
@@ -29,9 +29,9 @@ def test_nothing_is_lost_and_nothing_is_left_behind() -> None:
     first, *table, last = ran.stdout.splitlines()
     assert first == "SEED=1"
     assert last == "Nothing was lost, and nothing is left behind."
-    plain, asynchronous = (line.split() for line in table[-2:])
-    assert (plain[1], asynchronous[1]) == ("plain", "asynchronous")
-    for _, _, clients, messages, _, crashes, *_ in (plain, asynchronous):
+    rows = [line.split() for line in table[-len(SERVERS) :]]
+    assert [row[1] for row in rows] == list(SERVERS)
+    for _, _, clients, messages, _, crashes, *_ in rows:
         assert int(clients) > 1000
         assert int(messages) > 1000
         assert int(crashes) >= 6, "some at the beginning, and some at the end"
