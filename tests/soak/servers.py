@@ -1,8 +1,8 @@
 """The servers that are soaked: `plain` has dorrit's own loop, `asynchronous` that of asyncio.
 
 Both echo, as the one of `five_functions.py` does. A text that begins with ``!`` is a command to the
-server itself: the name of a method of `House`, and words for it. What ``-f`` names is a fault that is
-put in, so that a test can see it found.
+server itself: the name of a method of `House`, and words for it. What ``-f`` names is a fault that
+is put in, so that a test can see it found.
 """
 
 import asyncio
