@@ -33,7 +33,7 @@ def test_source_tests_and_pages_are_looked_at() -> None:
     ],
 )
 def test_what_a_rule_is_for_is_found(line: str, words: str) -> None:
-    path = Path("src/dorrit/process/lock.py")
+    path = Path("src/dorrit/process/files/lock.py")
     (told,) = prose.found(prose.rules(), path, f"first\n{line}\n")
     assert told.startswith(f"{path}:2: {words!r}: write ")
 
@@ -48,7 +48,7 @@ def test_what_a_rule_is_for_is_found(line: str, words: str) -> None:
     ],
 )
 def test_what_only_looks_like_it_is_not(line: str) -> None:
-    assert list(prose.found(prose.rules(), Path("src/dorrit/process/lock.py"), line)) == []
+    assert list(prose.found(prose.rules(), Path("src/dorrit/process/files/lock.py"), line)) == []
 
 
 def test_a_rule_is_for_its_places_only() -> None:

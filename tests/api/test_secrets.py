@@ -18,7 +18,7 @@ import pytest
 
 import dorrit
 from dorrit.engine import reports
-from dorrit.process import layout
+from dorrit.process.log import layout
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 from tests.support.harness import LogRecords
 

@@ -142,7 +142,7 @@ def test_R27_a_signal_that_comes_while_it_starts_stops_it(servers: Servers) -> N
 
                 def ws_init_func():
                     # Such a signal is rare; so this one comes when the socket is about to be made.
-                    import dorrit.process.listener as listener
+                    import dorrit.process.files.listener as listener
                     listen = listener.Listener.__init__
 
                     def listen_late(self, path, uid, gid):

@@ -10,12 +10,14 @@ def test_the_mirror_has_a_place_for_each_kind_of_module() -> None:
     assert mirror.of_name("errors.py") == "test_errors.py"
     assert mirror.of_name("__main__.py") == "test_main.py"
     assert mirror.of_name("cli/__init__.py") == "cli/test_cli.py"
-    assert mirror.of_name("process/_crash.pyx") == "process/test_crash.py"
+    assert mirror.of_name("process/crash/_crash.pyx") == "process/crash/test_crash.py"
 
 
 def test_all_that_has_code_is_a_module_and_nothing_else() -> None:
     found = mirror.modules()
-    assert {"__init__.py", "engine/queue.pxd", "engine/turn.pyx", "process/crash.c"} <= set(found)
+    assert {"__init__.py", "engine/queue.pxd", "engine/turn.pyx", "process/crash/crash.c"} <= set(
+        found
+    )
     assert not {"protocol/__init__.py", "engine/engine.pyi", "engine/write.pxd"} & set(found)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dorrit.testing import Rejected, serve
 from tests.docs.snippets import snippet, snippets
-from tests.process.restarting import SEARCHED, interpreter_for_nobody
+from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support.children import NOBODY
 from tests.support.frames import Received
 from tests.support.servers import PATIENCE, Servers, dorrit, until

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.restarting import SEARCHED, interpreter_for_nobody
+from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
 from tests.support.daemons import Daemon, Daemons, reaper
 from tests.support.frames import REQUEST, TEXT, frame

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.restarting import SEARCHED, interpreter_for_nobody
+from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
 from tests.support.accounts import account
 from tests.support.daemons import RUN, Daemon, Daemons, reaper
@@ -230,7 +230,7 @@ def test_R7_init_is_roots_on_the_terminal_and_exit_is_the_daemons(daemons: Daemo
             # What is started after the fork fails.
             """
             def ws_init_func():
-                from dorrit.process.janitor import Janitor
+                from dorrit.process.files.janitor import Janitor
                 def fail(*_, **__):
                     raise dorrit.StartError("no janitor to be had")
                 Janitor.__init__ = fail
@@ -259,7 +259,7 @@ def test_R22_an_interrupted_command_takes_the_daemon_with_it(daemons: Daemons) -
     daemon = daemons("""
         def ws_init_func():
             import signal
-            from dorrit.process import privileges
+            from dorrit.process.credentials import privileges
             drop = privileges.drop
             def drop_late(identity):
                 drop(identity)

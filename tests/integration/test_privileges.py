@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.restarting import SEARCHED, interpreter_for_nobody
+from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
 from tests.support.servers import Run, Servers, dorrit, until
 

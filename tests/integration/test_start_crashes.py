@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.restarting import NOBODY, SEARCHED, interpreter_for_nobody
+from tests.process.crash.restarting import NOBODY, SEARCHED, interpreter_for_nobody
 from tests.support.daemons import Daemon, Daemons, reaper
 from tests.support.servers import PATIENCE, until
 
@@ -23,32 +23,32 @@ MOMENTS = {
     "when it is loaded": "fault()",
     "in ws_init_func": "ws_init_func = fault",
     "in a thread when its files are there": """
-import dorrit.process.privileges
+import dorrit.process.credentials.privileges
 def drop(identity):
     threading.Thread(target=fault).start()
     threading.Event().wait()
-dorrit.process.privileges.drop = drop
+dorrit.process.credentials.privileges.drop = drop
 """,
     "when its privileges are to go": """
-import dorrit.process.privileges
-dorrit.process.privileges.drop = lambda _: fault()
+import dorrit.process.credentials.privileges
+dorrit.process.credentials.privileges.drop = lambda _: fault()
 """,
     "when its privileges are gone": """
-import dorrit.process.privileges
-_drop = dorrit.process.privileges.drop
+import dorrit.process.credentials.privileges
+_drop = dorrit.process.credentials.privileges.drop
 def drop(identity):
     _drop(identity)
     fault()
-dorrit.process.privileges.drop = drop
+dorrit.process.credentials.privileges.drop = drop
 """,
     "when it listens": """
-import dorrit.process.status_socket
-dorrit.process.status_socket.StatusSocket.listen = lambda *_: fault()
+import dorrit.process.control.status_socket
+dorrit.process.control.status_socket.StatusSocket.listen = lambda *_: fault()
 """,
     "when a crash is a restart already": """
-import dorrit.process.daemon, dorrit.process.notify
-dorrit.process.daemon.Readiness.ready = lambda _: fault()
-dorrit.process.notify.Notifier.ready = lambda *_, **__: fault()
+import dorrit.process.fork.daemon, dorrit.process.control.notify
+dorrit.process.fork.daemon.Readiness.ready = lambda _: fault()
+dorrit.process.control.notify.Notifier.ready = lambda *_, **__: fault()
 """,
 }
 """What a server's file does so that it crashes then. Where no code of a user's runs it takes the

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.restarting import SEARCHED, interpreter_for_nobody
+from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support.log_daemon import log_daemon
 from tests.support.proc import is_gone, status
 from tests.support.servers import until

@@ -10,8 +10,11 @@ NOBODY = 65534
 BEGINNING = f"""\
 import logging, os, resource, signal, sys
 from dorrit.errors import StartError
-from dorrit.process import limits, listener, log, signals
-from dorrit.process.listener import Listener
+from dorrit.process.control import signals
+from dorrit.process.files import listener
+from dorrit.process.log import log
+from dorrit.process.start import limits
+from dorrit.process.files.listener import Listener
 
 def become_nobody():
     if os.getuid() == 0:

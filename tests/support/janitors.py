@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from dorrit.process import janitor
+from dorrit.process.files import janitor
 from tests.support import proc
 
 

@@ -1,4 +1,4 @@
-"""Who holds a lock of `dorrit.process.lock`, as somebody else sees it."""
+"""Who holds a lock of `dorrit.process.files.lock`, as somebody else sees it."""
 
 import fcntl
 import os

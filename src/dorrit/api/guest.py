@@ -11,8 +11,8 @@ from dorrit.api.server import Server, application_of
 from dorrit.drive.driver import Driver
 from dorrit.drive.own_loop import OwnLoop
 from dorrit.engine import Connection
-from dorrit.process import children
-from dorrit.process.listener import Listener
+from dorrit.process.files.listener import Listener
+from dorrit.process.fork import children
 from dorrit.settings import ServerSettings, check_together, merge
 
 if TYPE_CHECKING:

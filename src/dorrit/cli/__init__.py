@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dorrit.cli import check, dev, restart, serve, status, stop
 from dorrit.errors import StartError, reason_of
-from dorrit.process.descriptors import open_standard_streams
+from dorrit.process.exec.descriptors import open_standard_streams
 from dorrit.settings import CommandLine
 from dorrit.version import __version__
 

@@ -7,10 +7,10 @@ import time
 
 from dorrit.cli import stop
 from dorrit.errors import StartError
-from dorrit.process import check_request
-from dorrit.process.control import record_of
-from dorrit.process.record import Record, RecordFile, put_back
-from dorrit.process.status_client import NotRunningError
+from dorrit.process.files.record import Record, RecordFile, put_back
+from dorrit.process.running import check_request
+from dorrit.process.running.find import record_of
+from dorrit.process.running.status_client import NotRunningError
 
 DESCRIPTION = """\
 Look for mistakes in what the server is now, as 'dorrit check' does; then stop it as 'dorrit stop'

@@ -6,9 +6,9 @@ import time
 from datetime import datetime
 from typing import Final
 
-from dorrit.process.control import find
-from dorrit.process.status import Status
-from dorrit.process.status_client import NoAnswerError, NotRunningError
+from dorrit.process.control.status import Status
+from dorrit.process.running.find import find
+from dorrit.process.running.status_client import NoAnswerError, NotRunningError
 
 DESCRIPTION = """\
 Say how a server is: its process, user, group and socket, since when it runs, how many connections

@@ -6,9 +6,9 @@ import time
 from typing import Final
 
 from dorrit.cli.status import NAME
-from dorrit.process.control import RunningServer, find
-from dorrit.process.status_client import TIMEOUT as ANSWER
-from dorrit.process.status_client import NotRunningError
+from dorrit.process.running.find import RunningServer, find
+from dorrit.process.running.status_client import TIMEOUT as ANSWER
+from dorrit.process.running.status_client import NotRunningError
 
 DESCRIPTION = """\
 Stop a server and wait until it has ended. It gets SIGTERM, tells its clients, writes what is queued

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from dorrit.dev import guard
-from dorrit.process.launch import REPEATED
+from dorrit.process.start.launch import REPEATED
 
 GRACE = 5.0
 """Seconds that the server has to stop after SIGTERM before SIGKILL."""

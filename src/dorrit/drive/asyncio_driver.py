@@ -21,7 +21,7 @@ from dorrit.drive.tasks import names_of
 from dorrit.engine import Connection, Timer
 from dorrit.engine.results import check_result
 from dorrit.errors import StartError
-from dorrit.process import children
+from dorrit.process.fork import children
 from dorrit.protocol.refusal import Refusal
 from dorrit.raised import EXITS
 from dorrit.settings import Settings

@@ -10,12 +10,13 @@ from dorrit.drive.choice import loop_type
 from dorrit.drive.engine_settings import users_of
 from dorrit.drive.run_settings import RunSettings
 from dorrit.errors import StartError
-from dorrit.process import leaving, status_client
-from dorrit.process.descriptors import open_standard_streams
-from dorrit.process.listener import check_length
-from dorrit.process.privileges import check_group, check_user
-from dorrit.process.resources import default_path
-from dorrit.process.status import status_path
+from dorrit.process.control.status import status_path
+from dorrit.process.credentials.privileges import check_group, check_user
+from dorrit.process.exec.descriptors import open_standard_streams
+from dorrit.process.exit import leaving
+from dorrit.process.files.listener import check_length
+from dorrit.process.running import status_client
+from dorrit.process.start.resources import default_path
 from dorrit.settings import Settings
 
 

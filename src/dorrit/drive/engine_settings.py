@@ -1,7 +1,7 @@
 """What the settings of a run mean to the engine. Both have them under the same names."""
 
 from dorrit.engine.limits import Limits
-from dorrit.process.privileges import user_number
+from dorrit.process.credentials.privileges import user_number
 from dorrit.settings import SETTINGS, Settings
 
 

@@ -16,25 +16,21 @@ from dorrit.drive.run_settings import RunSettings
 from dorrit.drive.slow import Watch
 from dorrit.errors import StartError, reason_of
 from dorrit.logger import log_raised
-from dorrit.process import (
-    check_request,
-    children,
-    daemon,
-    leaving,
-    privileges,
-    restart,
-    stacks,
-)
-from dorrit.process.handover import Handover
-from dorrit.process.launch import Launch
-from dorrit.process.limits import raise_descriptor_limit
-from dorrit.process.log import NO_SYSLOG, Log
-from dorrit.process.overdue import Overdue
-from dorrit.process.privileges import Identity
-from dorrit.process.resources import ResourcePlan, Resources
-from dorrit.process.signals import SignalHandlers
-from dorrit.process.starting import Guard
-from dorrit.process.status import Status
+from dorrit.process.control.signals import SignalHandlers
+from dorrit.process.control.status import Status
+from dorrit.process.crash import restart, stacks
+from dorrit.process.crash.starting import Guard
+from dorrit.process.credentials import privileges
+from dorrit.process.credentials.privileges import Identity
+from dorrit.process.exec.handover import Handover
+from dorrit.process.exit import leaving
+from dorrit.process.exit.overdue import Overdue
+from dorrit.process.fork import children, daemon
+from dorrit.process.log.log import NO_SYSLOG, Log
+from dorrit.process.running import check_request
+from dorrit.process.start.launch import Launch
+from dorrit.process.start.limits import raise_descriptor_limit
+from dorrit.process.start.resources import ResourcePlan, Resources
 from dorrit.raised import EXITS, summary_of, traceback_of
 from dorrit.settings import Settings
 from dorrit.version import __version__
@@ -86,7 +82,7 @@ def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
 
 
 def _check(load: Callable[[], Application], given: Mapping[str, Any], descriptor: int) -> int:
-    """Only look for mistakes, see `dorrit.process.check_request`; return the exit status."""
+    """Look for mistakes only (`dorrit.process.running.check_request`); return the exit status."""
     found = problems(load, given)
     if not found:
         os.write(descriptor, check_request.PASSED)

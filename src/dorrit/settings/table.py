@@ -581,8 +581,8 @@ SETTINGS: Final = (
         limit=Limit(
             "cancelled, then left",
             "handlers, threads and processes that would keep it from stopping",
-            "`tests/drive/test_tasks.py`, `tests/process/test_children.py`, "
-            "`tests/process/test_leaving.py`, `tests/process/test_overdue.py`",
+            "`tests/drive/test_tasks.py`, `tests/process/fork/test_children.py`, "
+            "`tests/process/exit/test_leaving.py`, `tests/process/exit/test_overdue.py`",
         ),
         manual="""
             Give handlers this long to finish when the server stops, 0 to 3600.

@@ -1,0 +1,1 @@
+"""A fault becomes a restart in place, or at the start a traceback."""

@@ -1,0 +1,1 @@
+"""Who the process is, and what it may do: credentials(7), capabilities(7)."""

@@ -1,0 +1,330 @@
+"""What a server that has crashed leaves to its next image (R29), and how it is checked there.
+
+It lies in a file without a name: a record that the crash handler writes, then this module's mark,
+then JSON. The next image believes none of it before it has seen that the file was made by the very
+same process, and that each descriptor is still what it was.
+"""
+
+import json
+import os
+import re
+import socket
+import stat
+import struct
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from signal import Signals, strsignal
+from typing import Any, Final, Self
+
+from dorrit.errors import StartError
+from dorrit.process.exec import backoff
+
+RECORD: Final = struct.Struct("=Qqq")
+"""The crash handler's record: the signal, and when, in seconds and nanoseconds."""
+
+MARK: Final = b"dorrit 1"
+"""Follows the record. Other versions of the library may mean something else by the rest."""
+
+DIGITS_MAX: Final = 9
+"""Of a descriptor's number."""
+
+SIZE_MAX: Final = 1 << 20
+"""Bytes of the largest file that is read."""
+
+TRACEBACK_MAX: Final = 16 * 1024
+"""Characters of a traceback; a hundred threads, a hundred frames each, would fill the log."""
+
+CRASH_TIMES_MAX: Final = 32
+"""Crashes whose times are kept."""
+
+FATAL: Final = frozenset(
+    {Signals.SIGSEGV, Signals.SIGBUS, Signals.SIGABRT, Signals.SIGFPE, Signals.SIGILL}
+)
+"""The signals that a crash is. The manual names the first two (R28)."""
+
+
+THREAD_NUMBER: Final = re.compile(r"^((?:Current t|T)hread) 0x[0-9a-f]+", re.MULTILINE)
+"""How faulthandler begins what it says of a thread."""
+
+
+class NoHandoverError(Exception):
+    """What was found is not the inheritance of this process; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """What one image of a server leaves to the next.
+
+    Attributes:
+        name: The server's.
+        socket: Path of its socket.
+        listener: The listening socket's descriptor.
+        pid_file: Path of the pid file, or None.
+        pid_descriptor: Its descriptor, or None.
+        kept: Whatever else shall stay open: what it is, and its descriptor.
+        first_start: When the first image started, in seconds since the epoch.
+        restarts: How many images came after it.
+        crash_times: When the last of them ended, in seconds of CLOCK_MONOTONIC, ascending.
+        daemon: The process is a daemon.
+        crash_score: How often and how lately it has crashed; see `dorrit.process.exec.backoff`.
+        signal: What ended the last one, or None.
+        traceback: What its threads were doing, many lines, all printable; may be empty.
+    """
+
+    name: str
+    socket: str
+    listener: int
+    pid_file: str | None = None
+    pid_descriptor: int | None = None
+    kept: Mapping[str, int] = field(default_factory=dict)
+    first_start: float = field(default_factory=time.time)
+    restarts: int = 0
+    crash_times: tuple[float, ...] = ()
+    crash_score: float = 0.0
+    daemon: bool = False
+    signal: Signals | None = None
+    traceback: str = ""
+
+    @property
+    def descriptors(self) -> dict[int, str]:
+        """What each descriptor is; for messages."""
+        named = {descriptor: f"the {what}" for what, descriptor in self.kept.items()}
+        if self.pid_descriptor is not None:
+            named[self.pid_descriptor] = "the pid file"
+        named[self.listener] = "the listening socket"
+        return named
+
+    def report(self) -> list[str]:
+        """Return the crash in words, line by line, for the log; nothing if there was none."""
+        if self.signal is None:
+            return []
+        since = datetime.fromtimestamp(self.first_start).astimezone()
+        first = (
+            f"crashed: {self.signal.name} ({strsignal(self.signal)}); restarted in place: "
+            f"restart {self.restarts} since {since:%Y-%m-%d %H:%M:%S}"
+        )
+        lines = [line for line in self.traceback.splitlines() if line]
+        return [first, *(lines or ["the crash has left no traceback"])]
+
+    def delay(self) -> float:
+        """Return for how many seconds from now on nothing is to be served after the last crash."""
+        now = time.clock_gettime(time.CLOCK_MONOTONIC)
+        return min(backoff.LONGEST, max(0.0, self._serves_from() - now))
+
+    def _serves_from(self) -> float:
+        """Return when the wait after the last crash is over, by CLOCK_MONOTONIC."""
+        if not self.crash_times:
+            return 0.0
+        return self.crash_times[-1] + backoff.wait_after_crash(self.crash_score)
+
+    def after(self, crash: Signals, at: float, traceback: str) -> Self:
+        """Return this as the next image has it."""
+        return replace(
+            self,
+            restarts=self.restarts + 1,
+            crash_times=(*self.crash_times, at)[-CRASH_TIMES_MAX:],
+            crash_score=backoff.score_after_crash(self.crash_score, at - self._serves_from()),
+            signal=crash,
+            traceback=traceback,
+        )
+
+
+def nameless_file(purpose: str) -> int:
+    """Make a file in memory that has no name; return its descriptor, which exec closes.
+
+    Raises:
+        OSError: There is no memory, or no directory for temporary files.
+    """
+    if sys.platform == "linux" and hasattr(os, "memfd_create"):
+        return os.memfd_create(f"dorrit-{purpose}")
+    # Elsewhere such a file may count as one that has a name.
+    # Not by the module tempfile: its import would prolong every restart, on systems with memfd too.
+    directory = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - nobody can guess the name
+    path = Path(directory, f"dorrit-{purpose}-{os.urandom(16).hex()}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    path.unlink()
+    return descriptor
+
+
+def leave(handover: Handover, descriptor: int, traceback: int) -> None:
+    """Leave to the next image what is known before a crash.
+
+    Args:
+        handover: All of it but what the crash will tell.
+        descriptor: Of the file.
+        traceback: The file that the traceback will be in; inherited as well.
+
+    Raises:
+        OSError: A descriptor of it is not open.
+    """
+    content = {
+        "pid": os.getpid(),
+        "traceback": traceback,
+        "identities": {
+            str(number): _identity(number) for number in (*handover.descriptors, traceback)
+        },
+        "name": handover.name,
+        "socket": handover.socket,
+        "listener": handover.listener,
+        "pid_file": handover.pid_file,
+        "pid_descriptor": handover.pid_descriptor,
+        "kept": dict(handover.kept),
+        "first_start": handover.first_start,
+        "restarts": handover.restarts,
+        "crash_times": handover.crash_times,
+        "crash_score": handover.crash_score,
+        "daemon": handover.daemon,
+    }
+    data = RECORD.pack(0, 0, 0) + MARK + json.dumps(content).encode("ascii")
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, data, 0)
+
+
+def take_over(value: str) -> Handover:
+    """Read what the last image has left, and make its descriptors close on exec again.
+
+    Args:
+        value: What the environment says: the descriptor of the file. It and that of the traceback
+            are closed.
+
+    Raises:
+        NoHandoverError: It isn't left for this process; nothing has been touched.
+        StartError: It is, and a descriptor is gone or has become something else.
+    """
+    if not (value.isascii() and value.isdigit() and len(value) <= DIGITS_MAX):
+        raise NoHandoverError(f"{value[:20]!r} is not a descriptor's number")
+    descriptor = int(value)
+    crash, at, content = _read(descriptor)
+    try:
+        handover = _handover_of(content)
+        traceback = content["traceback"]
+        identities = {int(number): tuple(of) for number, of in content["identities"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NoHandoverError(f"a part of it is missing or wrong: {error!r}") from None
+    os.close(descriptor)
+    for number, what in handover.descriptors.items():
+        _check(number, identities.get(number), what)
+        os.set_inheritable(number, False)  # noqa: FBT003 - os's interface
+    if not _listens(handover.listener):
+        raise StartError("can't go on after the crash: the listening socket listens no more")
+    text = ""
+    with suppress(OSError):
+        if _identity(traceback) == identities.get(traceback):
+            text = _read_traceback(traceback)
+            os.close(traceback)
+    return handover.after(crash, at, text)
+
+
+def _read(descriptor: int) -> tuple[Signals, float, dict[str, Any]]:
+    """Return what ended the last image, when, and what it left."""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink:
+            raise NoHandoverError("it is not a file without a name")
+        if status.st_uid != os.geteuid():
+            raise NoHandoverError(f"it belongs to the user {status.st_uid}")
+        data = os.pread(descriptor, SIZE_MAX, 0)
+    except OSError as error:
+        raise NoHandoverError(f"it can't be read: {error.strerror}") from None
+    if len(data) == SIZE_MAX or data[RECORD.size :][: len(MARK)] != MARK:
+        raise NoHandoverError("it has another format")
+    number, seconds, nanoseconds = RECORD.unpack_from(data)
+    try:
+        content = json.loads(data[RECORD.size + len(MARK) :])
+    except ValueError:
+        raise NoHandoverError("it is damaged") from None
+    if not isinstance(content, dict) or content.get("pid") != os.getpid():
+        raise NoHandoverError("it is another process's")
+    if number not in FATAL:
+        raise NoHandoverError("it tells of no crash")
+    return Signals(number), seconds + nanoseconds / 1e9, content
+
+
+def _handover_of(content: Mapping[str, Any]) -> Handover:
+    """Return what is in the JSON, if the types are right."""
+    return Handover(
+        name=_typed(content["name"], str),
+        socket=_typed(content["socket"], str),
+        listener=_typed(content["listener"], int),
+        pid_file=_typed(content["pid_file"], str, None.__class__),
+        pid_descriptor=_typed(content["pid_descriptor"], int, None.__class__),
+        kept={what: _typed(number, int) for what, number in content["kept"].items()},
+        first_start=float(content["first_start"]),
+        restarts=_typed(content["restarts"], int),
+        crash_times=tuple(float(at) for at in content["crash_times"]),
+        crash_score=float(content["crash_score"]),
+        daemon=_typed(content["daemon"], bool),
+    )
+
+
+def _typed(value: Any, *types: type) -> Any:  # noqa: ANN401 - JSON's values
+    if not isinstance(value, types):
+        raise TypeError(value)
+    return value
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    """Return what makes an open file itself: its device and inode."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _check(descriptor: int, identity: object, what: str) -> None:
+    try:
+        same = _identity(descriptor) == identity
+    except OSError:
+        same = False
+    if not same:
+        raise StartError(
+            f"can't go on after the crash: {what}, descriptor {descriptor}, is not open any more; "
+            "does the server close descriptors that are not its own?"
+        )
+
+
+def _listens(descriptor: int) -> bool:
+    """Tell whether it is what clients wait at: a listening UNIX-domain stream socket."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            return (
+                found.family == socket.AF_UNIX
+                and found.type == socket.SOCK_STREAM
+                and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+            )
+    except OSError:
+        return False
+
+
+def _read_traceback(descriptor: int) -> str:
+    """Return the text that faulthandler has left there, as printable lines."""
+    size = os.fstat(descriptor).st_size
+    data = os.pread(descriptor, SIZE_MAX, max(0, size - SIZE_MAX))
+    text = data.decode("ascii", "backslashreplace")
+    # A child that the server's code has forked in C may have crashed before, into the same file.
+    _, begin, last = text.rpartition("Fatal Python error:")
+    # A thread's number is an address, which is nobody's business who reads the log.
+    last = THREAD_NUMBER.sub(r"\1", last)
+    lines = (begin + last).strip("\n").split("\n")
+    return shortened("\n".join(map(_printable, lines)))
+
+
+def _printable(line: str) -> str:
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in line)
+
+
+def shortened(traceback: str, limit: int = TRACEBACK_MAX) -> str:
+    """Cut a traceback of many threads, but not out of the thread that crashed.
+
+    faulthandler writes them in no particular order and marks that one as the "Current thread".
+    """
+    if len(traceback) <= limit:
+        return traceback
+    head, mark, rest = traceback.partition("Current thread")
+    first_line = head.partition("\n")[0]
+    kept = f"{first_line}\n[...]\n{mark}{rest}" if mark else traceback
+    return kept[:limit].rpartition("\n")[0] + "\n[...]"

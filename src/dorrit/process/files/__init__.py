@@ -1,0 +1,1 @@
+"""What a server has in the file system: names, locks, owners, and who removes them."""

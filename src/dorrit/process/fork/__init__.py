@@ -1,0 +1,1 @@
+"""Another process with this one's memory (fork(2)): what it must not have, and the daemon."""

@@ -1,0 +1,1 @@
+"""What becomes a record, what it looks like, and where it goes."""

@@ -1,0 +1,1 @@
+"""How the process was started, and what it takes for its server."""
