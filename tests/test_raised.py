@@ -462,7 +462,7 @@ def test_a_signal_handler_that_raises_ends_nothing(servers: Servers) -> None:
     """)
     for count in range(1, 4):
         # Not while it writes the record of the one before: that is interrupted by this one.
-        until(lambda: proc.status(run.pid)["State"][0] == "S")
+        until(lambda: str(proc.waits_in(run.pid)).startswith("epoll_"), "its sleep")
         run.process.send_signal(signal.SIGUSR1)
         until(lambda count=count: run.err.count("the signal handler raised Panic") == count)
     assert servers.connect().ask("x") == "x"

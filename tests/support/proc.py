@@ -25,6 +25,21 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+SYSTEM_CALLS = {
+    "35": "nanosleep",
+    "230": "clock_nanosleep",
+    "232": "epoll_wait",
+    "281": "epoll_pwait",
+    "441": "epoll_pwait2",
+}
+"""Those in which a process sleeps, by their numbers on x86-64."""
+
+
+def waits_in(pid: int) -> str | None:
+    """The system call of `SYSTEM_CALLS` in which a process sleeps, or None."""
+    return SYSTEM_CALLS.get(Path(f"/proc/{pid}/syscall").read_text().split()[0])
+
+
 def stat(pid: int) -> dict[str, int]:
     """Its parent, process group, session and controlling terminal (0: none)."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -160,7 +160,9 @@ class Servers:
         """The command that runs a server in the foreground on our socket."""
         # As who runs the tests: who started by root becomes nobody has tests of its own.
         user = ["-u", os.geteuid(), "-g", os.getegid()]
-        return dorrit("serve", server, "-x", "-l", self.path, *user, *options)
+        # Where much else is to be done, any handler may take a second; that is told in the log.
+        patient = ["--slow-handler", 60]
+        return dorrit("serve", server, "-x", "-l", self.path, *user, *patient, *options)
 
     def serve(self, source: str | Path, *options: object, **settings: Any) -> Run:
         """Run a server until it listens: a file, or what to write into one."""

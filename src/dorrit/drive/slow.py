@@ -87,14 +87,16 @@ class Watch:
         except RuntimeError:
             return False  # it is closed
         looks = 0
+        is_told = False
         while True:
             if self._closing.wait(self._seconds / LOOKS):
                 return False
             if self._is_answered:
                 break
             looks += 1
-            if looks == LOOKS:
-                self._report()
+            # One that begins while nothing is said is told when that time is over.
+            if looks >= LOOKS and not is_told:
+                is_told = self._report()
         # One of the turns was for the answer.
         self._seen = self._engine.turns
         return self._seen - turns > 1
@@ -102,16 +104,18 @@ class Watch:
     def _answer(self) -> None:
         self._is_answered = True
 
-    def _report(self) -> None:
+    def _report(self) -> bool:
+        """Say where the handler is; return whether that was to be said now."""
         frame = sys._current_frames().get(self._serving)  # noqa: SLF001 - it is documented
         now = time.monotonic()
         if frame is None or now < self._silent_until:
-            return
+            return False
         self._silent_until = now + PERIOD
         logger.warning(
             "nobody has been served for %g seconds, since a handler does not return "
             "(--slow-handler); it is here:\n%s", self._seconds, _stack(frame),
         )  # fmt: skip
+        return True
 
 
 def _stack(frame: FrameType) -> str:

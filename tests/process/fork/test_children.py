@@ -225,8 +225,7 @@ def signals_of(pid: int) -> dict[str, int]:
 
 def sleeps(pid: int) -> bool:
     """Whether a process does nothing but sleep."""
-    call = Path(f"/proc/{pid}/syscall").read_text().split()[0]
-    return call in {"35", "230"}  # nanosleep, clock_nanosleep
+    return str(proc.waits_in(pid)).endswith("nanosleep")
 
 
 def until_it_sleeps(pid: int) -> None:
