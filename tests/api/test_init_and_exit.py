@@ -220,10 +220,9 @@ def test_R27_a_signal_during_exit_does_not_leave_the_socket_behind(servers: Serv
 
 def test_a_fault_of_dorrits_own_is_in_the_log(servers: Servers) -> None:
     file = servers.write("""
-        from dorrit.process.fork import daemon
-        import dorrit.drive.serving as serving
+        from dorrit.drive.server_process import ServerProcess
         def ws_init_func():
-            serving.Run._prepare_limits = lambda *_: 1 // 0
+            ServerProcess.prepare_limits = lambda *_: 1 // 0
     """)
     run = servers.start(*dorrit("serve", file, "-x", "-l", servers.path))
     assert run.wait() == 1

@@ -1,13 +1,14 @@
-"""The order of a server's life; most of it is seen in processes, in tests/integration."""
+"""The start after a crash; most of it is seen in processes, in tests/integration."""
 
+import contextlib
 import types
 from typing import Any, NoReturn
 
 import pytest
 
-from dorrit.drive.run_settings import RunSettings
-from dorrit.drive.serving import Run
+from dorrit.drive import start_again
 from dorrit.errors import StartError
+from dorrit.settings import Settings
 from tests.support.harness import LogRecords
 
 
@@ -16,20 +17,20 @@ def test_a_daemon_that_cannot_start_again_says_so_in_its_log(
 ) -> None:
     said: list[object] = []
 
-    def fail(_run: Run, _handover: object) -> NoReturn:
+    def fail(_process: object, _handover: object) -> NoReturn:
         raise StartError("the file has gone")
 
-    monkeypatch.setattr(Run, "_start_again", fail)
-    run = Run.__new__(Run)
-    no_log: Any = types.SimpleNamespace(
+    monkeypatch.setattr(start_again, "_start", fail)
+    no_log = types.SimpleNamespace(
         use_syslog=said.append,
         leave_terminal=lambda: said.append("leaves the terminal"),
         take_prints=lambda: said.append("takes prints"),
     )
-    run.log = no_log
-    run._settings = RunSettings({})
+    process: Any = types.SimpleNamespace(
+        log=no_log, settings=Settings(), starting=contextlib.nullcontext
+    )
     handover: Any = types.SimpleNamespace(daemon=True, name="chat")
     with pytest.raises(StartError, match="the file has gone"):
-        run.start_again(handover)
+        start_again.start_again(process, handover)
     assert said == ["chat", "leaves the terminal", "takes prints"]
     assert "the server can't go on after a crash: the file has gone" in log.text

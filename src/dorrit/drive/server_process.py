@@ -1,0 +1,173 @@
+"""ServerProcess: what the process of a server holds, and what both of its starts do with it."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+from dorrit.drive import hooks
+from dorrit.drive.application import Application
+from dorrit.drive.choice import LoopType, loop_type
+from dorrit.drive.graces import SLACK
+from dorrit.drive.run_settings import RunSettings
+from dorrit.drive.steps import Steps
+from dorrit.errors import StartError, reason_of
+from dorrit.process.control.signals import SignalHandlers
+from dorrit.process.crash import restart
+from dorrit.process.crash.starting import Guard
+from dorrit.process.credentials.privileges import Identity
+from dorrit.process.exec.handover import Handover
+from dorrit.process.exit import leaving
+from dorrit.process.fork import children, daemon
+from dorrit.process.log.log import Log
+from dorrit.process.start.launch import Launch
+from dorrit.process.start.limits import raise_descriptor_limit
+from dorrit.process.start.resources import Resources
+from dorrit.settings import Settings
+
+logger: logging.Logger = logging.getLogger("dorrit")
+
+LINGERING_BESIDES: Final = 1024
+"""Descriptors for connections that are over but have not been closed yet."""
+
+
+class ServerProcess:
+    """This process, or its daemon, from the first look at how it was started to its end.
+
+    Attributes:
+        made: Undoes what is made, the last first.
+        launch: How the process was started.
+        log: Its log.
+        handlers: Its signal handlers.
+        steps: What runs now.
+        application: What is run, once that is loaded.
+        loop_type: Makes what the application runs in.
+        resources: What the server holds in the file system.
+        is_daemon: It is a daemon, or becomes one.
+        serves: Clients are told that they can connect.
+        stop_failed: The stop handler has raised.
+        guard: What a crash during the first start leaves behind; None after a crash.
+        readiness: Whom a daemon tells that it is ready; None if it does not.
+    """
+
+    application: Application
+    loop_type: LoopType
+    resources: Resources
+    is_daemon: bool = False
+    serves: bool = False
+    stop_failed: bool = False
+    guard: Guard | None = None
+    readiness: daemon.Readiness | None = None
+
+    def __init__(
+        self, load: Callable[[], Application], given: Mapping[str, Any], made: ExitStack
+    ) -> None:
+        """Look at how the process was started.
+
+        Args:
+            load: Loads the server's own code.
+            given: The options that stood on the command line.
+            made: Undoes what is made here, the last first.
+
+        Raises:
+            StartError: What the process has inherited can't be used.
+        """
+        self.made = made
+        self._load = load
+        self._settings = RunSettings(given)
+        self.launch: Launch = Launch.current()
+        self.log: Log = Log(self.settings.log_level, self.settings.log_format)
+        self.steps: Steps = Steps(self.settings.stop_grace, lambda: self.handlers.stops)
+        self.handlers: SignalHandlers = SignalHandlers(self.log.reopen, self.steps.look)
+
+    @property
+    def settings(self) -> Settings:
+        """What holds by now."""
+        return self._settings.now
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether it was told to stop twice: then it does not wait."""
+        return self.handlers.stops > 1
+
+    def threads_grace(self) -> float:
+        """Seconds that threads have to finish when all else has ended."""
+        return leaving.HURRIED if self.is_hurried else self.settings.stop_grace
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Have what the system refuses before the server serves be the reason why it can't."""
+        try:
+            yield
+        except OSError as error:
+            if self.serves:
+                raise
+            raise StartError(reason_of(error)) from None
+
+    # The server's code
+
+    def load(self) -> None:
+        """Load the server, whose code may have settings of its own."""
+        self.application = self._settings.load(self._load)
+        self.log.set_level(self.settings.log_level)
+        self.log.set_layout(self.settings.log_format)
+        if (mistake := self.application.check()) is not None:
+            logger.warning("%s", mistake)
+
+    def init(self) -> None:
+        """Run ``ws_init_func`` (R7), which may set the server's name."""
+        self.loop_type = loop_type(self.application, self.settings)
+        hooks.init(self.application, in_log=self.launch.handover is not None)
+
+    def exit(self) -> int:
+        """Run ``ws_exit_func``, once, after a ``ws_init_func`` that did not raise (R8).
+
+        Returns:
+            The exit status.
+        """
+        self.steps.begin("ws_exit_func", self.settings.stop_grace, ends=True)
+        try:
+            ended = hooks.end(self.application)
+        finally:
+            self.steps.begin("what is left of the server", SLACK)
+        return 0 if ended and not self.stop_failed else 1
+
+    # What it holds
+
+    def hold(self, resources: Resources) -> None:
+        """Have these until the end; what the server's code forks has nothing of the server."""
+        self.resources = self.made.enter_context(resources)
+        self.steps.clean_by(resources.close)
+        if self.guard is not None:
+            self.guard.watch(resources.paths)
+        for thing in (resources, self.launch.notifier, self.log):
+            children.hold(thing)
+
+    def keep_record(self) -> None:
+        """Leave `dorrit restart` what it needs: nobody has told the server to end."""
+        if "resources" in vars(self):
+            self.resources.keep_record()
+
+    def prepare_limits(self, identity: Identity) -> None:
+        """Have as many descriptors as there may be connections, or say that there are fewer."""
+        for warning in (
+            identity.warning,
+            raise_descriptor_limit(self.settings.max_connections, besides=LINGERING_BESIDES),
+        ):
+            if warning and not self.launch.is_repeated:
+                logger.warning("%s", warning)
+
+    def arm(self, handover: Handover, file: str | None = None) -> restart.Restarter:
+        """Have a crash restart the server (R28), if its user can read the server's file."""
+        descriptor, prefix = self.log.crash_report()
+        restarter = restart.prepare(
+            handover,
+            self.launch.command,
+            files=[file] if file else [],
+            report=descriptor,
+            prefix=prefix,
+        )
+        self.made.callback(restarter.disarm)
+        for warning in restarter.warnings:
+            logger.warning("%s", warning)
+        return restarter
