@@ -73,7 +73,7 @@ PAGES: Final[Mapping[str, Page]] = {
         "dorrit.testing",
         "dorrit.testing",
         (
-            *("serve", "serve_async", "connect", "connect_async"),
+            *("serve", "serve_async", "connect", "connect_async", "ClientOptions"),
             *("Serving", "Client", "AsyncServing", "AsyncClient", "Rejected", "Closed"),
         ),
         "",

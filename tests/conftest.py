@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,16 @@ def pytest_configure(config: pytest.Config) -> None:
     runs_no_tests = hasattr(config.option, "dist") and config.option.dist != "no"
     if hasattr(config, "workerinput") or not runs_no_tests:
         machine.take_own_machine()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Where no test has imported Hypothesis, its plugin would do so at the end, for a list that is
+    # empty then. (What only hands tests to others has their reports.)
+    config = session.config
+    runs_tests = getattr(config.option, "dist", "no") == "no"
+    plugin = config.pluginmanager.get_plugin("hypothesispytest")
+    if plugin is not None and runs_tests and "hypothesis" not in sys.modules:
+        config.pluginmanager.unregister(plugin)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -239,7 +239,7 @@ def raw(directory: Path) -> Iterator[tuple[Path, socket.socket]]:
 def test_a_server_that_does_not_answer_is_a_timeout(
     raw: tuple[Path, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dorrit.testing, "PATIENCE", 0.05)
+    monkeypatch.setattr(dorrit.testing, "TIMEOUT", 0.05)
     with pytest.raises(TimeoutError), connect(raw[0]):
         pass
 

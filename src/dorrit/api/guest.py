@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from dorrit.api.application import Application
@@ -65,16 +64,11 @@ class Guest:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         """End all connections in order, and remove the socket."""
         assert self._running_server is not None
         try:
-            await self._running_server.__aexit__(kind, error, trace)
+            await self._running_server.__aexit__(*exception)
         finally:
             self._end()
 
@@ -104,12 +98,7 @@ class Guest:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """End all connections in order, which may take some seconds, and remove the socket."""
         loop = self._running
         assert isinstance(loop, OwnLoop)

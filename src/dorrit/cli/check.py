@@ -5,6 +5,7 @@ import sys
 
 from dorrit.api.find_server import find_server
 from dorrit.cli.serve import SERVER
+from dorrit.cli.subcommand import add_command
 from dorrit.drive import checking
 from dorrit.settings import add_arguments, given
 
@@ -25,16 +26,16 @@ Exit status: 0 if nothing was found, 2 if the command line is at fault, 1 for th
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand to the command line."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "check",
-        help="look for mistakes in a server without starting it",
+        run,
+        summary="look for mistakes in a server without starting it",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("server", metavar="SERVER", help=SERVER)
     add_arguments(parser)
-    parser.set_defaults(func=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

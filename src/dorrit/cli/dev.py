@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from dorrit.cli.serve import SERVER
+from dorrit.cli.subcommand import add_command
 from dorrit.settings import add_arguments, given, options_of
 
 DESCRIPTION = """\
@@ -46,12 +47,13 @@ def _directory(text: str) -> Path:
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand to the command line."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "dev",
-        help="try a server without a web server, for development only",
+        run,
+        summary="try a server without a web server, for development only",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "server",
@@ -73,7 +75,6 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="serve this directory instead of the test page; symbolic links in it are followed",
     )
     add_arguments(parser, leave_out=OWN)
-    parser.set_defaults(func=run)
 
 
 def _passed_on(arguments: argparse.Namespace) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 import time
 
 from dorrit.cli import stop
+from dorrit.cli.subcommand import add_command
 from dorrit.errors import StartError
 from dorrit.process.files.record import Record, RecordFile, put_back
 from dorrit.process.running import check_request
@@ -32,12 +33,13 @@ or it is not known how the daemon was started. Then the daemon is not stopped.
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand to the command line."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "restart",
-        help="stop a daemon and start it again",
+        run,
+        summary="stop a daemon and start it again",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     stop.add_arguments(parser)
     parser.add_argument(
@@ -46,7 +48,6 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="stop it without looking for mistakes first, for a file that can't be loaded beside "
         "the server that runs",
     )
-    parser.set_defaults(func=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

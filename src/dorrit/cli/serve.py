@@ -4,6 +4,7 @@ import argparse
 from typing import Final
 
 from dorrit.api.find_server import find_server
+from dorrit.cli.subcommand import add_command
 from dorrit.drive import serving
 from dorrit.drive.program import STOPPING
 from dorrit.settings import add_arguments, given
@@ -35,16 +36,11 @@ EPILOG = f"""\
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand to the command line."""
-    parser = commands.add_parser(
-        "serve",
-        help="run a server",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "serve", run, summary="run a server", description=DESCRIPTION, epilog=EPILOG
     )
     parser.add_argument("server", metavar="SERVER", help=SERVER)
     add_arguments(parser)
-    parser.set_defaults(func=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

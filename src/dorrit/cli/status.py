@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from typing import Final
 
+from dorrit.cli.subcommand import add_command
 from dorrit.process.control.status import Status
 from dorrit.process.running.find import find
 from dorrit.process.running.status_client import NoAnswerError, NotRunningError
@@ -33,15 +34,15 @@ HANGS: Final = 150
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand to the command line."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "status",
-        help="say how a server is",
+        run,
+        summary="say how a server is",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help=NAME)
-    parser.set_defaults(func=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import time
 from typing import Final
 
 from dorrit.cli.status import NAME
+from dorrit.cli.subcommand import add_command
 from dorrit.process.running.find import RunningServer, find
 from dorrit.process.running.status_client import TIMEOUT as ANSWER
 from dorrit.process.running.status_client import NotRunningError
@@ -33,15 +34,15 @@ ANSWER_MIN: Final = 1.0
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand to the command line."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "stop",
-        help="stop a server and wait for its end",
+        run,
+        summary="stop a server and wait for its end",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    parser.set_defaults(func=run)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, Self, TypeVarTuple
 
 from dorrit.dispatch.callables import is_async
@@ -68,7 +67,7 @@ class AsyncioDriver(Driver):
         assert self._aio is not None
         return self._aio
 
-    def attach(self) -> None:
+    def _attach(self) -> None:
         """Let the engine have its turns in the event loop that runs."""
         self._aio = asyncio.get_running_loop()
         self.room.connect(self.engine)
@@ -78,7 +77,7 @@ class AsyncioDriver(Driver):
         children.hold(self)
         self._arm()
 
-    def detach(self) -> None:
+    def _detach(self) -> None:
         """Take the engine out of the event loop."""
         self.event_loop.remove_reader(self.engine.fileno())
         if self._timer is not None:
@@ -157,12 +156,15 @@ class AsyncioDriver(Driver):
     # The life of a server
 
     async def start(self) -> None:
-        """Run the start handler and begin to call periodic functions; no client is there yet.
+        """Begin in the event loop that runs: call the start handler, then periodic functions.
+
+        No client is there yet.
 
         Raises:
             RuntimeError: The application runs already.
             StartError: It was told to stop, and the handler did not end in the grace period.
         """
+        self._attach()
         self.begin()
         self._starting = asyncio.current_task()
         try:
@@ -219,7 +221,7 @@ class AsyncioDriver(Driver):
         # A process that was forked has the same poller in its event loop: it must not take the
         # server out of that.
         if self._aio is not None and not self._aio.is_closed() and not self.engine.is_forked:
-            self.detach()
+            self._detach()
             self.stopping.cancel_all()
         super().close()
 
@@ -262,7 +264,6 @@ class RunningServer:
         """
         driver = AsyncioDriver(self._application, self._settings)
         try:
-            driver.attach()
             await driver.start()
         except BaseException:
             driver.close()
@@ -270,12 +271,7 @@ class RunningServer:
         self._driver = driver
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         """End all connections in order, and run the stop handler."""
         driver = self.driver
         try:

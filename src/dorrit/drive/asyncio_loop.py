@@ -35,12 +35,8 @@ class AsyncioLoop:
 
     def start(self) -> None:
         """Begin to serve nobody yet; see `AsyncioDriver.start`."""
-        self._runner.run(self._start())
-
-    async def _start(self) -> None:
-        self._event_loop = asyncio.get_running_loop()
-        self.driver.attach()
-        await self.driver.start()
+        self._event_loop = self._runner.get_loop()
+        self._runner.run(self.driver.start())
 
     def run(self) -> None:
         """Serve until `stop`."""

@@ -17,8 +17,7 @@ import os
 import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 from dorrit.api.server import Server, application_of
 from dorrit.drive.asyncio_driver import RunningServer
@@ -44,6 +43,7 @@ __all__ = [
     "AsyncClient",
     "AsyncServing",
     "Client",
+    "ClientOptions",
     "Closed",
     "Rejected",
     "Serving",
@@ -53,7 +53,7 @@ __all__ = [
     "serve_async",
 ]
 
-PATIENCE: Final = 5.0
+TIMEOUT: Final = 5.0
 """Seconds after which what does not come is not waited for any more."""
 
 Arguments = TypeVarTuple("Arguments")
@@ -92,6 +92,20 @@ class Closed(DorritError):  # noqa: N818 - it is a fact, more than an error
         self.reason = reason
 
 
+class ClientOptions(TypedDict, total=False):
+    """What else a client may say in its request.
+
+    Attributes:
+        headers: More header fields, or other values for those that there are.
+        subprotocols: What the client offers.
+        origin: The Origin field; None: none is sent.
+    """
+
+    headers: Mapping[str, str] | None
+    subprotocols: Sequence[str]
+    origin: str | None
+
+
 class AsyncClient:
     """A client for tests that are ``async``; made by `connect_async` or `AsyncServing.connect`.
 
@@ -103,9 +117,10 @@ class AsyncClient:
         self,
         make: Callable[[], Awaitable[socket.socket]],
         target: str,
-        headers: Mapping[str, str] | None,
-        subprotocols: Sequence[str],
-        origin: str | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        origin: str | None = None,
     ) -> None:
         """Describe it; ``async with`` connects."""
         if not re.fullmatch(r"/[^\x00-\x20\x7f#]*", target):
@@ -138,12 +153,7 @@ class AsyncClient:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         """Close the connection in order, with code 1000, if it is open."""
         try:
             await self.close()
@@ -162,7 +172,7 @@ class AsyncClient:
             request.headers[name] = value
         self._protocol.send_request(request)
         await self._write()
-        async with within(PATIENCE, "the server did not answer the request"):
+        async with within(TIMEOUT, "the server did not answer the request"):
             while self._protocol.state.name == "CONNECTING" and not self._protocol.handshake_exc:
                 await self._read()
         refused = self._protocol.handshake_exc
@@ -246,7 +256,7 @@ class AsyncClient:
             self._protocol.send_binary(bytes(message))
         await self._write()
 
-    async def receive(self, timeout: float = PATIENCE) -> str | bytes:  # noqa: ASYNC109 - a test names it
+    async def receive(self, timeout: float = TIMEOUT) -> str | bytes:  # noqa: ASYNC109 - a test names it
         """Return the next message.
 
         Args:
@@ -262,7 +272,7 @@ class AsyncClient:
                 await self._read()
         return self._messages.pop(0)
 
-    async def ping(self, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109 - a test names it
+    async def ping(self, timeout: float = TIMEOUT) -> None:  # noqa: ASYNC109 - a test names it
         """Send a ping and wait for its pong: then the server has taken what was sent before.
 
         Raises:
@@ -287,7 +297,7 @@ class AsyncClient:
         if self._protocol.state.name == "OPEN":
             self._protocol.send_close(code, reason)
             await self._write()
-        async with within(PATIENCE, "the server did not close the connection"):
+        async with within(TIMEOUT, "the server did not close the connection"):
             with contextlib.suppress(Closed):
                 while not self._reader.at_eof():
                     await self._read()
@@ -328,32 +338,18 @@ class AsyncServing:
         await self._server.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         """Stop it in order; clients that do not read any more are cut off."""
-        await self._server.__aexit__(kind, error, trace)
+        await self._server.__aexit__(*exception)
 
-    def connect(
-        self,
-        target: str = "/",
-        *,
-        headers: Mapping[str, str] | None = None,
-        subprotocols: Sequence[str] = (),
-        origin: str | None = None,
-    ) -> AsyncClient:
+    def connect(self, target: str = "/", **options: Unpack[ClientOptions]) -> AsyncClient:
         """Return a client of the server, for ``async with``.
 
         Args:
             target: Path and query of the request; it begins with a slash.
-            headers: More header fields, or other values for those that there are.
-            subprotocols: What the client offers.
-            origin: The Origin field; None: none is sent.
+            **options: See `ClientOptions`.
         """
-        return AsyncClient(self._pair, target, headers, subprotocols, origin)
+        return AsyncClient(self._pair, target, **options)
 
     async def _pair(self) -> socket.socket:
         engine = self._server.driver.engine
@@ -398,15 +394,10 @@ class Client:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Close the connection in order, with code 1000, if it is open."""
         try:
-            self._do(self._client.__aexit__, kind, error, trace)
+            self._do(self._client.__aexit__, *exception)
         finally:
             self._end()
 
@@ -426,11 +417,11 @@ class Client:
         """Send a message; see `AsyncClient.send`."""
         self._do(self._client.send, message)
 
-    def receive(self, timeout: float = PATIENCE) -> str | bytes:
+    def receive(self, timeout: float = TIMEOUT) -> str | bytes:
         """Return the next message; see `AsyncClient.receive`."""
         return self._do(self._client.receive, timeout)
 
-    def ping(self, timeout: float = PATIENCE) -> None:
+    def ping(self, timeout: float = TIMEOUT) -> None:
         """Send a ping and wait for its pong; see `AsyncClient.ping`."""
         self._do(self._client.ping, timeout)
 
@@ -480,16 +471,11 @@ class Serving:
         self._made = runner
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Stop it in order; clients that do not read any more are cut off."""
         runner = self._runner
         try:
-            run_async(runner, self._serving.__aexit__, kind, error, trace, instead=SERVE_ASYNC)
+            run_async(runner, self._serving.__aexit__, *exception, instead=SERVE_ASYNC)
         finally:
             self._made = None
             runner.close()
@@ -500,19 +486,9 @@ class Serving:
             raise RuntimeError("the server does not run: it does in a 'with' block")
         return self._made
 
-    def connect(
-        self,
-        target: str = "/",
-        *,
-        headers: Mapping[str, str] | None = None,
-        subprotocols: Sequence[str] = (),
-        origin: str | None = None,
-    ) -> Client:
+    def connect(self, target: str = "/", **options: Unpack[ClientOptions]) -> Client:
         """Return a client of the server, for ``with``; see `AsyncServing.connect`."""
-        client = self._serving.connect(
-            target, headers=headers, subprotocols=subprotocols, origin=origin
-        )
-        return Client(client, self._runner, own=False)
+        return Client(self._serving.connect(target, **options), self._runner, own=False)
 
     def run(self, seconds: float) -> None:
         """Let the server run for some time though no client does anything."""
@@ -545,33 +521,20 @@ def serve_async(server: Server, **settings: Unpack[ServerSettings]) -> AsyncServ
 
 
 def connect(
-    path: str | os.PathLike[str],
-    target: str = "/",
-    *,
-    headers: Mapping[str, str] | None = None,
-    subprotocols: Sequence[str] = (),
-    origin: str | None = None,
+    path: str | os.PathLike[str], target: str = "/", **options: Unpack[ClientOptions]
 ) -> Client:
     """Return a client of a server that runs elsewhere, for ``with``.
 
     Args:
         path: Of its socket.
         target: Path and query of the request; it begins with a slash.
-        headers: More header fields, or other values for those that there are.
-        subprotocols: What the client offers.
-        origin: The Origin field; None: none is sent.
+        **options: See `ClientOptions`.
     """
-    client = connect_async(path, target, headers=headers, subprotocols=subprotocols, origin=origin)
-    return Client(client, asyncio.Runner(), own=True)
+    return Client(connect_async(path, target, **options), asyncio.Runner(), own=True)
 
 
 def connect_async(
-    path: str | os.PathLike[str],
-    target: str = "/",
-    *,
-    headers: Mapping[str, str] | None = None,
-    subprotocols: Sequence[str] = (),
-    origin: str | None = None,
+    path: str | os.PathLike[str], target: str = "/", **options: Unpack[ClientOptions]
 ) -> AsyncClient:
     """Return a client of a server that runs elsewhere, for ``async with``; see `connect`."""
-    return AsyncClient(functools.partial(connected, path), target, headers, subprotocols, origin)
+    return AsyncClient(functools.partial(connected, path), target, **options)

@@ -66,7 +66,7 @@ class SignalHandlers:
         if number in signal.pthread_sigmask(signal.SIG_UNBLOCK, {number}):
             self._blocked.add(number)
 
-    def _handle_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's
+    def _handle_stop(self, number: int, _frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self.stops += 1
         if self._told is not None:
@@ -74,7 +74,7 @@ class SignalHandlers:
         if self._stop is not None:
             self._stop()
 
-    def _handle_hangup(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's
+    def _handle_hangup(self, _number: int, _frame: FrameType | None) -> None:
         self._reopen()
 
     @contextmanager

@@ -107,9 +107,9 @@ class StatusSocket:
     def _use(self, made: socket.socket, path: str) -> None:
         self.path = path
         self._socket = made
-        self._socket.setblocking(False)  # noqa: FBT003 - socket's interface
+        self._socket.settimeout(0)
         self.descriptor: int = self._socket.fileno()
-        os.set_inheritable(self.descriptor, False)  # noqa: FBT003 - os's interface
+        os.set_inheritable(self.descriptor, False)
         with suppress(FileNotFoundError):
             self._identity = _identity_of(path)
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -149,7 +149,7 @@ class StatusSocket:
                 self._refuse()
                 return
             with client, suppress(OSError):
-                client.setblocking(False)  # noqa: FBT003 - socket's interface
+                client.settimeout(0)
                 client.send(data)
 
     def _refuse(self) -> None:

@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from dorrit.process.crash import _crash
 from dorrit.process.exec.handover import FATAL
@@ -31,7 +31,7 @@ def covered_threads() -> Iterator[None]:
     start = getattr(_thread, START)
 
     @functools.wraps(start)
-    def start_covered(function: Callable[..., object], *arguments: Any) -> int:  # noqa: ANN401 - the function's
+    def start_covered(function: Callable[..., object], *arguments: object) -> int:
         # What is not a function is the original's to refuse.
         begun = _covered(function) if callable(function) else function
         return int(start(begun, *arguments))

@@ -81,7 +81,7 @@ class Capabilities:
         # Only here, since it may fail: libffi wants memory that is writable and executable, which
         # a sandbox may refuse. That matters only if some capability is left.
         try:
-            import ctypes  # noqa: PLC0415 - few starts need it
+            import ctypes
         except (ImportError, OSError, MemoryError):
             return
         self._library = ctypes.CDLL(None)

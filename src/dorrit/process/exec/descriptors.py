@@ -25,7 +25,7 @@ def open_standard_streams() -> None:
     """
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor < STANDARD_STREAMS:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003 - os's interface
+        os.set_inheritable(descriptor, True)
         descriptor = os.open(os.devnull, os.O_RDWR)
     os.close(descriptor)
 

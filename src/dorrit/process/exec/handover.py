@@ -210,7 +210,7 @@ def take_over(value: str) -> Handover:
     os.close(descriptor)
     for number, what in handover.descriptors.items():
         _check(number, identities.get(number), what)
-        os.set_inheritable(number, False)  # noqa: FBT003 - os's interface
+        os.set_inheritable(number, False)
     if not _listens(handover.listener):
         raise StartError("can't go on after the crash: the listening socket listens no more")
     text = ""

@@ -100,7 +100,7 @@ class Janitor:
         janitor = cls.__new__(cls)
         janitor.descriptor = descriptor
         janitor._owner = os.getpid()  # noqa: SLF001 - its own
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - os's interface
+        os.set_inheritable(descriptor, False)
         return janitor
 
     def finish(self, timeout: float = PATIENCE, *, told: bool = True) -> bool:

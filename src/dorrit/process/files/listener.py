@@ -128,9 +128,9 @@ class Listener:
 
     def _use(self, made: socket.socket) -> None:
         self._socket = made
-        self._socket.setblocking(False)  # noqa: FBT003 - socket's interface
+        self._socket.settimeout(0)
         self.descriptor = self._socket.fileno()
-        os.set_inheritable(self.descriptor, False)  # noqa: FBT003 - os's interface
+        os.set_inheritable(self.descriptor, False)
 
     def _bind(self) -> None:
         before = os.umask(UMASK)
@@ -295,7 +295,7 @@ def _answers(path: str) -> bool:
     connection cannot be completed immediately", since the backlog of a server is full.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # noqa: FBT003 - socket's interface
+        probe.settimeout(0)
         try:
             probe.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):

@@ -102,7 +102,7 @@ class Lock:
             _check_kind(descriptor, lock.path)
             if not _locked(descriptor):  # which changes nothing if it is held already
                 raise HeldError(lock.path, _pid_in(descriptor))
-            os.set_inheritable(descriptor, False)  # noqa: FBT003 - os's interface
+            os.set_inheritable(descriptor, False)
         return lock
 
     def write(self) -> None:

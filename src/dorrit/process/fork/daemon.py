@@ -184,7 +184,7 @@ def _end_as_command(session: int, unused: tuple[int, ...]) -> NoReturn:
         for descriptor in unused:
             os.close(descriptor)
 
-        def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's
+        def interrupt(_number: int, _frame: FrameType | None) -> None:
             # Each signals its own child only, whose pid is no other's before it is waited for.
             os.kill(session, signal.SIGTERM)
 

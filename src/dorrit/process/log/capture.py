@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from dorrit.logger import logger
-from dorrit.raised import EXITS
+from dorrit.raised import attempt
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -83,12 +83,10 @@ def _report_thread(unhandled: threading.ExceptHookArgs) -> None:
 
 
 def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    try:
-        where = ADDRESS.sub("", repr(unraisable.object))
-    except EXITS:
-        raise
-    except BaseException:  # noqa: BLE001 - its `__repr__` is the user's
-        where = f"a {type(unraisable.object).__name__}"
+    where = attempt(
+        lambda: ADDRESS.sub("", repr(unraisable.object)),
+        lambda _: f"a {type(unraisable.object).__name__}",
+    )
     error = unraisable.exc_value
     logger.error(
         "%s: %s", unraisable.err_msg or "an exception was ignored in", where,

@@ -11,10 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from dorrit.logger import NAME
-from dorrit.raised import EXITS, name_of, traceback_of
+from dorrit.raised import attempt, name_of, traceback_of
 
 CONTINUED: Final = "| "
 """Begins each line of a record but its first."""
@@ -75,15 +75,13 @@ def json_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[s
 
 def message_of(record: logging.LogRecord) -> str:
     """Return a record's message; what is wrong with its arguments is not a reason to lose it."""
-    try:
-        return str(record.getMessage())
-    except EXITS:
-        raise
-    except BaseException as error:  # noqa: BLE001 - their `__str__` is the user's
-        return (
+    return attempt(
+        lambda: str(record.getMessage()),
+        lambda error: (
             f"{_shown(record.msg)} (the arguments do not fit the message: {_shown(record.args)}: "
             f"{name_of(error)})"
-        )
+        ),
+    )
 
 
 def exception_of(record: logging.LogRecord) -> str:
@@ -125,10 +123,5 @@ def _json(value: object) -> str:
     return json.dumps(value, default=_shown).replace("\x7f", "\\u007f")
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401 - anything
-    try:
-        return repr(value)
-    except EXITS:
-        raise
-    except BaseException:  # noqa: BLE001 - its `__repr__` is the user's
-        return f"a {type(value).__name__}"
+def _shown(value: object) -> str:
+    return attempt(lambda: repr(value), lambda _: f"a {type(value).__name__}")

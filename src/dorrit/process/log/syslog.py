@@ -73,7 +73,7 @@ class Syslog(Outlet):
         for address in ADDRESSES:
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                 log = socket.socket(socket.AF_UNIX, kind)
-                log.setblocking(False)  # noqa: FBT003 - socket's interface
+                log.settimeout(0)
                 try:
                     log.connect(address)
                 except OSError as error:
@@ -150,7 +150,7 @@ def crash_line(identity: str) -> tuple[int, str] | None:
     start = f"<{syslog.LOG_DAEMON | syslog.LOG_CRIT}>{identity}[{os.getpid()}]: "
     for address in ADDRESSES:
         log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        log.setblocking(False)  # noqa: FBT003 - socket's interface
+        log.settimeout(0)
         try:
             log.connect(address)
         except OSError:

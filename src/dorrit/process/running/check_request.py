@@ -31,7 +31,7 @@ def received() -> int | None:
     try:
         descriptor = int(text)
         is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - os's interface
+        os.set_inheritable(descriptor, False)
     except (ValueError, OverflowError, OSError):
         is_pipe = False
     if not is_pipe:

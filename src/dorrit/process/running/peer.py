@@ -54,5 +54,5 @@ def peer_pidfd(connected: socket.socket) -> int | None:
         if error.errno in {errno.ESRCH, errno.EINVAL}:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
         return None
-    os.set_inheritable(descriptor, False)  # noqa: FBT003 - os's interface
+    os.set_inheritable(descriptor, False)
     return descriptor

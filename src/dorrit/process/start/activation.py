@@ -54,7 +54,7 @@ def activated_socket(environment: MutableMapping[str, str] | None = None) -> int
             "leave one ListenStream= in the socket unit"
         )
     _check(FIRST_DESCRIPTOR)
-    os.set_inheritable(FIRST_DESCRIPTOR, False)  # noqa: FBT003 - os's interface
+    os.set_inheritable(FIRST_DESCRIPTOR, False)
     os.set_blocking(FIRST_DESCRIPTOR, False)
     return FIRST_DESCRIPTOR
 
