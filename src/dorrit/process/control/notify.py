@@ -24,7 +24,7 @@ NAME_MAX: Final = 107
 STATUS_MAX: Final = 500
 """Characters of the longest status line."""
 
-READY_PATIENCE: Final = 5.0
+READY_TIMEOUT: Final = 5.0
 """Seconds for the manager to have room for ``READY=1``, without which it gives the server up."""
 
 DIGITS_MAX: Final = 20
@@ -100,7 +100,7 @@ class Notifier:
             lines.append(f"MAINPID={main_pid}")
         if status:
             lines.append(_status(status))
-        self._send(*lines, patience=READY_PATIENCE)
+        self._send(*lines, timeout=READY_TIMEOUT)
 
     def status(self, text: str) -> None:
         """Say something in one line to the administrator."""
@@ -125,7 +125,7 @@ class Notifier:
         """Leave the word to the server, in a process that was forked off that."""
         self.close()
 
-    def _send(self, *lines: str, patience: float = 0.0) -> None:
+    def _send(self, *lines: str, timeout: float = 0.0) -> None:
         if self._socket is None or self.address is None:
             return
         data = "\n".join(lines).encode(errors="backslashreplace")
@@ -133,9 +133,9 @@ class Notifier:
             try:
                 self._socket.sendto(data, self.address)
             except BlockingIOError:
-                if not patience:
+                if not timeout:
                     raise
-                _wait_for_room(self._socket, self.address, patience)
+                _wait_for_room(self._socket, self.address, timeout)
                 self._socket.sendto(data, self.address)
         except OSError as error:
             if not self._failed:

@@ -16,7 +16,7 @@ enum {
     LINE_MAX_BYTES = 512,
     LINES_MAX = 40,
     /* Milliseconds that the main thread has for its signal, which it may have blocked. */
-    SIGNAL_PATIENCE = 500
+    SIGNAL_GRACE = 500
 };
 
 static struct {
@@ -123,7 +123,7 @@ static void *watch(void *unused)
         sleep_for(left);
     }
     pthread_kill(main_thread, atomic_load(&signal_number));
-    sleep_for(SIGNAL_PATIENCE);
+    sleep_for(SIGNAL_GRACE);
     end();
     return NULL;
 }

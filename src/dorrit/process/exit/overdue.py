@@ -21,7 +21,7 @@ from dorrit.process.exit.leaving import end
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
-LAST_WORDS: Final = 1.0
+LOG_GRACE: Final = 1.0
 """Seconds for the log to take what has happened."""
 
 STATUS: Final = 1
@@ -108,5 +108,5 @@ class Overdue:
 
 
 def _end_soon() -> None:
-    time.sleep(LAST_WORDS)
+    time.sleep(LOG_GRACE)
     os._exit(STATUS)

@@ -32,7 +32,7 @@ ALWAYS: Final = "always"
 
 TOLD: Final = b"."
 
-PATIENCE: Final = 10.0
+TIMEOUT: Final = 10.0
 """Seconds for it to start, and for it to end."""
 
 
@@ -103,7 +103,7 @@ class Janitor:
         os.set_inheritable(descriptor, False)
         return janitor
 
-    def finish(self, timeout: float = PATIENCE, *, told: bool = True) -> bool:
+    def finish(self, timeout: float = TIMEOUT, *, told: bool = True) -> bool:
         """Have it remove the names, and wait for its end.
 
         Only the server itself can; in a process forked off it this does nothing.
@@ -182,6 +182,6 @@ def _run(words: list[str], descriptors: list[int]) -> None:
 
 
 def _wait_for_start(ours: socket.socket) -> None:
-    ours.settimeout(PATIENCE)
+    ours.settimeout(TIMEOUT)
     if ours.recv(1) == b"":
         raise StartError("it did not start")

@@ -25,7 +25,7 @@ logger: logging.Logger = logging.getLogger("dorrit")
 MODE: Final = 0o600
 """Who can read a file can lock it (and keep a server from starting), so only its owner can."""
 
-PATIENCE: Final = 2.0
+TIMEOUT: Final = 2.0
 """Seconds to wait for a lock whose holder is only just starting, or just cleaning up."""
 
 INTERVAL: Final = 0.01
@@ -166,7 +166,7 @@ class Lock:
 
 def _acquire(path: str) -> int:
     """Return a descriptor of the file at `path`, empty, ours and locked."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     named = None  # the holder that the file named when it was last looked at
     while True:
         late = time.monotonic() >= end

@@ -17,7 +17,7 @@ from dorrit.process.log.layout import Layout
 
 STDERR: Final = 2
 
-PATIENCE: Final = 0.1
+WAIT_MAX: Final = 0.1
 """Seconds in each `PERIOD` that all records together wait for a reader who is behind."""
 
 PERIOD: Final = 10.0
@@ -83,7 +83,7 @@ class Outlet:
         if now >= self._period_ends:
             self._period_ends = now + PERIOD
             self._waited = 0.0
-        left = PATIENCE - self._waited
+        left = WAIT_MAX - self._waited
         if left <= 0:
             return False
         ready = poll.poll(left * 1000)
