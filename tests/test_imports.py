@@ -48,6 +48,10 @@ def test_imports_go_one_way() -> None:
         ("api/reject.py", "dorrit.api.application", "within api"),
         ("drive/driver.py", "dorrit.drive.own_loop", "within drive"),
         ("dispatch/handlers.py", "dorrit.dispatch.direct", "within dispatch"),
+        ("process/exec/memfd.py", "dorrit.process.crash.restart", "process: what a server is"),
+        ("process/files/lock.py", "dorrit.process.control.status", "process: what a server is"),
+        ("process/crash/restart.py", "dorrit.process.exit.leaving", "process: what a server is"),
+        ("process/files/lock.py", "dorrit.process.files.listener", "within process.files"),
         ("process/start/limits.py", "dorrit", "nobody imports the package's root"),
     ],
 )

@@ -19,7 +19,7 @@ import pytest
 from dorrit.cli import status as status_command
 from dorrit.cli import stop as stop_command
 from dorrit.process.control.status import Status
-from dorrit.process.files.pidfile import DIRECTORY
+from dorrit.process.files.paths import DIRECTORY
 from tests.process.running import status_server
 from tests.support.children import NOBODY
 from tests.support.servers import PATIENCE, until

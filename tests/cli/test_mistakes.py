@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dorrit.process.files.listener import PATH_MAX
+from dorrit.process.files.paths import PATH_MAX
 from tests.support.children import NOBODY
 from tests.support.servers import FIVE, Servers, dorrit
 

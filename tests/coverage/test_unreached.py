@@ -4,7 +4,15 @@ import pytest
 
 from tests.coverage.gaps import Gap
 from tests.coverage.mirror import SOURCE
-from tests.coverage.unreached import LIST, PAGE, Entry, complaints, entries, with_table
+from tests.coverage.unreached import (
+    LIST,
+    PAGE,
+    Entry,
+    complaints,
+    entries,
+    names_nothing,
+    with_table,
+)
 
 GAP = Gap("process/a.py", 7, "f: return 1", 1)
 ENTRY = Entry("process/a.py", "f: return 1", "Nothing gets there.")
@@ -66,3 +74,25 @@ def test_the_page_of_the_documentation_has_the_list() -> None:
     # `python -m tests.coverage --page` writes it.
     page = PAGE.read_text()
     assert page == with_table(page, entries(LIST.read_text()))
+
+
+def test_each_entry_names_what_there_is() -> None:
+    assert [entry for entry in entries(LIST.read_text()) if names_nothing(entry)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "gap"),
+    [
+        ("process/a.py", "return 1"),
+        ("process/fork/daemon.py", "_fork: return 1"),
+        ("process/fork/daemon.py", "_spawn: return os.fork()"),
+        ("process/fork/daemon.py", "_fork: return os.fork() -> return 1"),
+    ],
+)
+def test_an_entry_that_names_nothing_any_more_is_found(module: str, gap: str) -> None:
+    assert names_nothing(Entry(module, gap, "Nothing gets there."))
+
+
+@pytest.mark.parametrize("to", ["", " -> (end)", " -> return os.fork()"])
+def test_an_entry_that_names_something_is_not(to: str) -> None:
+    assert not names_nothing(Entry("process/fork/daemon.py", f"_fork: return os.fork(){to}", "So."))

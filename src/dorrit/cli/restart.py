@@ -8,7 +8,7 @@ import time
 from dorrit.cli import stop
 from dorrit.cli.subcommand import add_command
 from dorrit.errors import StartError
-from dorrit.process.files.record import Record, RecordFile, put_back
+from dorrit.process.files.command_file import Record, RecordFile, put_back
 from dorrit.process.running import check_request
 from dorrit.process.running.find import record_of
 from dorrit.process.running.status_client import NotRunningError

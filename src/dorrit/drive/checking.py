@@ -10,13 +10,10 @@ from dorrit.drive.choice import loop_type
 from dorrit.drive.engine_settings import users_of
 from dorrit.drive.run_settings import RunSettings
 from dorrit.errors import StartError
-from dorrit.process.control.status import status_path
 from dorrit.process.credentials.privileges import check_group, check_user
 from dorrit.process.exec.descriptors import open_standard_streams
 from dorrit.process.exit import leaving
-from dorrit.process.files.listener import check_length
-from dorrit.process.running import status_client
-from dorrit.process.start.resources import default_path
+from dorrit.process.files.paths import check_length, socket_path, status_path
 from dorrit.settings import Settings
 
 
@@ -56,7 +53,7 @@ def _steps(application: Application | None, settings: Settings) -> Iterator[Call
     yield lambda: users_of(settings)
     path = settings.listen
     if path is None and application is not None and application.name is not None:
-        path = default_path(application.name)
+        path = socket_path(application.name)
     if path is not None:
         listening = path
         yield lambda: _check_lengths(listening)
@@ -66,8 +63,8 @@ def _steps(application: Application | None, settings: Settings) -> Iterator[Call
 
 
 def _check_lengths(path: str) -> None:
-    check_length(path)
-    status_client.check_length(status_path(path))
+    check_length(path, "; choose a shorter path with -l")
+    check_length(status_path(path))
 
 
 def report(found: list[StartError]) -> int:

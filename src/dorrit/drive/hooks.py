@@ -9,7 +9,7 @@ from dorrit.drive.application import Application
 from dorrit.drive.driver import ServerLoop
 from dorrit.errors import StartError
 from dorrit.logger import log_raised
-from dorrit.process.exit import leaving
+from dorrit.process.exit.forked import ended_in_children
 from dorrit.raised import attempt, summary_of, traceback_of
 
 
@@ -61,7 +61,7 @@ def end(application: Application) -> bool:
 
 
 def _call(function: Callable[[], object]) -> bool:
-    with leaving.ended_in_children():
+    with ended_in_children():
         function()
     return True
 

@@ -9,7 +9,7 @@ from dorrit.drive.engine_settings import limits_of
 from dorrit.engine import Engine
 from dorrit.engine.callback_names import CallbackNames
 from dorrit.engine.reports import Reports
-from dorrit.process.exit.leaving import end_child
+from dorrit.process.exit.forked import end_child
 from dorrit.settings import Settings
 
 if TYPE_CHECKING:

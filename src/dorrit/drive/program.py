@@ -10,7 +10,7 @@ from dorrit.drive import serving
 from dorrit.drive.application import Application
 from dorrit.drive.choice import is_in_event_loop
 from dorrit.errors import StartError
-from dorrit.process.exit.leaving import INTERRUPTED
+from dorrit.process.exit.status import INTERRUPTED
 from dorrit.settings import CommandLine, add_arguments, given
 
 STOPPING: Final = """\

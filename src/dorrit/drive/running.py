@@ -15,7 +15,7 @@ from dorrit.process.crash.restart import Restarter
 from dorrit.process.credentials import privileges
 from dorrit.process.credentials.privileges import Identity
 from dorrit.process.exec.handover import Handover
-from dorrit.process.exit import leaving
+from dorrit.process.exit.forked import ended_in_children
 from dorrit.version import __version__
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -50,7 +50,7 @@ def run(process: ServerProcess, identity: Identity, handover: Handover) -> None:
         if settings.slow_handler > 0:
             process.made.callback(Watch(loop.engine, settings.slow_handler).close)
         try:
-            with leaving.ended_in_children():
+            with ended_in_children():
                 loop.run()
         finally:
             _end_connections(process, loop, restarter)
@@ -117,5 +117,5 @@ def _end_connections(process: ServerProcess, loop: ServerLoop, restarter: Restar
     # Handlers before and after the close frames, as `Stopping.shut_down` has it.
     handlers = 2 * (settings.stop_grace + SLACK)
     process.steps.begin("a handler", settings.stop_timeout + handlers, ends=True)
-    with leaving.ended_in_children():
+    with ended_in_children():
         loop.shutdown(0 if process.is_hurried else settings.stop_timeout)

@@ -15,6 +15,7 @@ from dorrit.errors import StartError, reason_of
 from dorrit.logger import log_raised
 from dorrit.process.crash import stacks
 from dorrit.process.exit import leaving
+from dorrit.process.exit.status import status_of
 from dorrit.process.running import check_request
 from dorrit.raised import EXITS
 
@@ -49,7 +50,7 @@ def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
         with made:
             status = _run(process)
     except BaseException as error:
-        status = leaving.status_of(error)
+        status = status_of(error)
         raise
     finally:
         # By now nothing is left of it but the process, and the threads of its code.

@@ -1,1 +1,5 @@
-"""What a UNIX daemon is made of: one module each. Knows nothing of the engine's insides."""
+"""What a UNIX process is made of; each folder is one matter. Knows nothing of the engine's insides.
+
+Above all others is `start`; then `running`, `log`, `crash` and `exit`, which do not know each
+other; `control`; `files`; and below all `fork`, `exec` and `credentials`.
+"""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dorrit.process.crash import restart
-from dorrit.process.exec import command
+from dorrit.process.exec import descriptors
 from dorrit.process.exec.command import VARIABLE, Command
 from tests.process.crash.restarting import (
     CRASHED,
@@ -264,11 +264,11 @@ def test_R28_a_directory_that_has_been_removed_is_the_root_directory(tmp_path: P
     assert told == "/\n"
 
 
-def test_R28_where_descriptors_are_not_listed_none_is_known(
+def test_R28_where_descriptors_are_not_listed_they_are_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as inherited:
         inherited.set_inheritable(True)
         assert inherited.fileno() in Command.current().descriptors
-        monkeypatch.setattr(command, "DESCRIPTORS", (str(tmp_path / "nothing"),))
-        assert Command.current().descriptors == frozenset()
+        monkeypatch.setattr(descriptors, "LISTS", (str(tmp_path / "nothing"),))
+        assert inherited.fileno() in Command.current().descriptors

@@ -26,10 +26,10 @@ from dorrit.process.exec.handover import (
     Handover,
     NoHandoverError,
     leave,
-    nameless_file,
     shortened,
     take_over,
 )
+from dorrit.process.exec.memfd import nameless_file
 
 TRACEBACK = b"""\
 Fatal Python error: Segmentation fault

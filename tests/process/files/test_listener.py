@@ -14,7 +14,8 @@ import pytest
 
 from dorrit.errors import StartError
 from dorrit.process.files import listener as listener_module
-from dorrit.process.files.listener import PATH_MAX, Listener
+from dorrit.process.files.listener import Listener
+from dorrit.process.files.paths import PATH_MAX
 from tests.support.children import BEGINNING, NOBODY, run_python
 
 

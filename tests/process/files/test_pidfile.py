@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dorrit.errors import StartError
-from dorrit.process.files.pidfile import PidFile, path_of
+from dorrit.process.files.paths import pid_path
+from dorrit.process.files.pidfile import PidFile
 from tests.support.locks import holder
 
 
@@ -16,14 +17,14 @@ def name() -> Iterator[str]:
     """A name that no server has."""
     made = f"dorrit-test-{os.getpid()}"
     yield made
-    Path(path_of(made)).unlink(missing_ok=True)
+    Path(pid_path(made)).unlink(missing_ok=True)
 
 
 @pytest.mark.root
 def test_R24_it_is_in_var_run_and_goes_at_the_end(name: str) -> None:
     path = Path(f"/var/run/{name}.pid")
     with PidFile(name) as file:
-        assert file.path == str(path) == path_of(name)
+        assert file.path == str(path) == pid_path(name)
         file.write()
         assert path.read_text() == f"{os.getpid()}\n"
         assert (path.stat().st_uid, path.stat().st_mode) == (0, 0o100600)

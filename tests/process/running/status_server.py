@@ -22,11 +22,12 @@ import sys
 import time
 from pathlib import Path
 
-from dorrit.process.control.status import Status, status_path
+from dorrit.process.control.status import Status
 from dorrit.process.control.status_socket import StatusSocket
+from dorrit.process.files.command_file import Record, RecordFile
 from dorrit.process.files.janitor import Janitor
+from dorrit.process.files.paths import command_path, command_path_beside, status_path
 from dorrit.process.files.pidfile import PidFile
-from dorrit.process.files.record import Record, RecordFile, path_beside, path_of
 from dorrit.process.running import check_request
 
 NOBODY = 65534
@@ -52,7 +53,7 @@ def main(directory: str, name: str, path: str, *words: str) -> None:
         pid_file = PidFile(name, directory)
         files.append(pid_file)
     if "record" in words:
-        file = path_of(name, directory) if "pid" in words else path_beside(path)
+        file = command_path(name, directory) if "pid" in words else command_path_beside(path)
         record = Record(
             name=name,
             socket=path,

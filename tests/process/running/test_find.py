@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from dorrit.errors import StartError
-from dorrit.process.files.record import Record, RecordFile, path_beside, path_of, read
+from dorrit.process.files.command_file import Record, RecordFile, read
+from dorrit.process.files.paths import command_path, command_path_beside
 from dorrit.process.running import find as find_module
 from dorrit.process.running.find import find, record_of
-from dorrit.process.running.handle import Process
+from dorrit.process.running.pidfd import Process
 from dorrit.process.running.status_client import NotRunningError, StatusError
 from tests.process.running import status_server
 from tests.support.children import NOBODY, run_python
@@ -470,7 +471,7 @@ def record(path: str) -> Record:
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
 def test_a_record_is_read_as_it_was_written(directory: Path, record: Record, umask: int) -> None:
-    file = path_of("chat", directory)
+    file = command_path("chat", directory)
     before = os.umask(umask)
     try:
         with RecordFile(file, record):
@@ -488,7 +489,7 @@ def make_link(path: str) -> None:
 
 
 def test_a_record_that_was_left_is_replaced(directory: Path, record: Record) -> None:
-    file = Path(path_of("chat", directory))
+    file = Path(command_path("chat", directory))
     with RecordFile(str(file), replace(record, directory="/elsewhere")):
         left = file.read_text()
     file.write_text(left)
@@ -500,7 +501,7 @@ def test_a_record_that_was_left_is_replaced(directory: Path, record: Record) -> 
 def test_a_file_that_no_server_has_written_is_left_alone(
     directory: Path, record: Record, text: str
 ) -> None:
-    file = Path(path_of("chat", directory))
+    file = Path(command_path("chat", directory))
     file.write_text(text)
     with pytest.raises(StartError, match="there is a file that no server has left; it was left"):
         RecordFile(str(file), record)
@@ -512,7 +513,7 @@ def test_a_file_that_no_server_has_written_is_left_alone(
 def test_what_is_no_record_is_left_alone(
     directory: Path, record: Record, make: Callable[[str], None]
 ) -> None:
-    file = path_of("chat", directory)
+    file = command_path("chat", directory)
     make(file)
     inode = os.lstat(file).st_ino
     with pytest.raises(StartError, match="it is not a regular file; it was left as it is"):
@@ -522,7 +523,7 @@ def test_what_is_no_record_is_left_alone(
 
 
 def test_R29_the_next_image_removes_the_record(directory: Path, record: Record) -> None:
-    file = path_of("chat", directory)
+    file = command_path("chat", directory)
     RecordFile(file, record)
     RecordFile.adopt(file).close()
     assert files(directory) == []
@@ -530,7 +531,7 @@ def test_R29_the_next_image_removes_the_record(directory: Path, record: Record) 
 
 
 def test_closing_leaves_a_record_that_is_another_servers(directory: Path, record: Record) -> None:
-    file = path_of("chat", directory)
+    file = command_path("chat", directory)
     first = RecordFile(file, record)
     with RecordFile(file, record):
         first.close()
@@ -555,7 +556,7 @@ def test_a_record_that_somebody_else_may_have_written_is_not_believed(
     directory: Path, record: Record, change: Callable[[Path], None]
 ) -> None:
     # The server's user must not be able to have root run a command.
-    with RecordFile(path_of("chat", directory), record) as file:
+    with RecordFile(command_path("chat", directory), record) as file:
         change(Path(file.path))
         with pytest.raises(StartError, match="somebody else may have written this; its command"):
             record_of("chat", str(directory))
@@ -564,7 +565,7 @@ def test_a_record_that_somebody_else_may_have_written_is_not_believed(
 def test_a_record_in_a_directory_of_everybodys_is_not_believed(
     directory: Path, record: Record
 ) -> None:
-    with RecordFile(path_of("chat", directory), record):
+    with RecordFile(command_path("chat", directory), record):
         directory.chmod(0o777)
         with pytest.raises(StartError, match="which others can write"):
             record_of("chat", str(directory))
@@ -598,7 +599,7 @@ def test_a_damaged_record_is_an_error(directory: Path, text: str) -> None:
 def test_the_record_of_a_socket_is_beside_it_or_beside_the_pid_file(
     directory: Path, path: str, record: Record, start: Callable[..., Started]
 ) -> None:
-    with RecordFile(path_beside(path), record):
+    with RecordFile(command_path_beside(path), record):
         assert record_of(path, str(directory))[1] == record
     (directory / "elsewhere").mkdir()
     other = str(directory / "elsewhere" / "x.socket")
@@ -612,7 +613,7 @@ def test_the_record_of_another_servers_socket_is_not_taken(
 ) -> None:
     other = str(directory / "other.socket")
     with (
-        RecordFile(path_beside(other), record),
+        RecordFile(command_path_beside(other), record),
         pytest.raises(StartError, match=f"this is of a server on another socket, {path}$"),
     ):
         record_of(other, str(directory))
@@ -727,7 +728,7 @@ def test_what_stands_in_a_records_place_and_cannot_be_read_is_one_line(directory
     os.chown(directory, NOBODY, NOBODY)
     told = run_python(
         """
-        from dorrit.process.files.record import Record, RecordFile
+        from dorrit.process.files.command_file import Record, RecordFile
         become_nobody()
         try:
             record = Record(name="chat", socket="/s", command=("/bin/true",), directory="/")

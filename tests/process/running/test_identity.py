@@ -15,10 +15,10 @@ from tests.support.servers import PATIENCE
 
 BEGINNING = """\
 import os, signal, subprocess, sys, time
-from dorrit.process.running import evidence
+from dorrit.process.running import proc
 from dorrit.process.running import peer
 from dorrit.process.running.find import find
-from dorrit.process.running.handle import Process
+from dorrit.process.running.pidfd import Process
 from dorrit.process.running.status_client import NotRunningError, StatusError
 
 directory, program = sys.argv[1:]
@@ -46,7 +46,7 @@ def bystander(pid, uid=None):
 
 def born(pid):
     "Return a time by CLOCK_BOOTTIME at which no process gets the start time of this one."
-    return (int(evidence.start_time(pid)) + 2) / os.sysconf("SC_CLK_TCK")
+    return (int(proc.start_time(pid)) + 2) / os.sysconf("SC_CLK_TCK")
 
 def stop(target):
     try:

@@ -203,7 +203,7 @@ def test_R25_if_the_status_socket_cannot_be_made_nothing_is_left(path: Path, kin
     else:
         place.mkdir()
     before = descriptors(), place.lstat()
-    with pytest.raises(StartError, match="something that is not a socket; it was left as it is"):
+    with pytest.raises(StartError, match="not a socket; it was left as it is"):
         Resources(plan(path))
     assert files_in(path.parent) == {"socket.status"}
     assert (descriptors(), place.lstat()) == before

@@ -4,9 +4,6 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-SOCKET_SUFFIX: Final = ".socket"
-STATUS_SUFFIX: Final = ".status"
-
 ANSWER_MAX: Final = 2048
 """Bytes of an answer: any socket takes as many at once, and the longest names and paths fit."""
 
@@ -54,14 +51,6 @@ class Status:
     connections: int
     restarts: int
     version: str
-
-
-def status_path(listening: str) -> str:
-    """Return the path of the status socket that belongs to a listening socket.
-
-    ``.status`` takes the place of ``.socket``; where a path does not end so, it is added.
-    """
-    return listening.removesuffix(SOCKET_SUFFIX) + STATUS_SUFFIX
 
 
 def encoded(status: Status) -> bytes:

@@ -8,7 +8,6 @@ answers and does nothing else: whoever finds a hole in it can't tell the server 
 import logging
 import os
 import socket
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,14 +15,9 @@ from typing import Final, Self
 
 from dorrit.errors import StartError
 from dorrit.process.control.status import Status, encoded
+from dorrit.process.files.binding import bind, identity_of, remove_stale
 from dorrit.process.files.ownership import change_owner
-from dorrit.process.running.status_client import (
-    TIMEOUT,
-    NotRunningError,
-    StatusError,
-    check_length,
-    connect,
-)
+from dorrit.process.files.paths import check_length
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
@@ -67,12 +61,8 @@ class StatusSocket:
         check_length(path)
         made = self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            _remove_stale(path)
-            before = os.umask(UMASK)
-            try:
-                made.bind(path)
-            finally:
-                os.umask(before)
+            remove_stale(path)
+            bind(made, path, UMASK)
             self._use(made, path)
             change_owner(path, uid, gid)
         except OSError as error:
@@ -111,7 +101,7 @@ class StatusSocket:
         self.descriptor: int = self._socket.fileno()
         os.set_inheritable(self.descriptor, False)
         with suppress(FileNotFoundError):
-            self._identity = _identity_of(path)
+            self._identity = identity_of(path)
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def listen(self, describe: Callable[[], Status]) -> None:
@@ -173,7 +163,7 @@ class StatusSocket:
         """
         if self._identity is not None:
             with suppress(OSError):
-                if _identity_of(self.path) == self._identity:
+                if identity_of(self.path) == self._identity:
                     Path(self.path).unlink()
         self.let_go()
 
@@ -192,27 +182,3 @@ class StatusSocket:
     def __exit__(self, *exception: object) -> None:
         """Close it."""
         self.close()
-
-
-def _remove_stale(path: str) -> None:
-    """Remove the socket that a server has left behind, and nothing else."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise StartError(f"{path}: there is something that is not a socket; it was left as it is")
-    try:
-        connect(path, TIMEOUT).close()
-    except NotRunningError:
-        Path(path).unlink(missing_ok=True)
-        return
-    except StatusError as error:
-        raise StartError(f"{error}; it was left as it is") from None
-    raise StartError(f"{path}: another server answers there; stop it first")
-
-
-def _identity_of(path: str) -> tuple[int, int]:
-    """Return the device and the inode that a name stands for."""
-    status = os.lstat(path)
-    return status.st_dev, status.st_ino

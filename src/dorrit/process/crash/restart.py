@@ -28,9 +28,9 @@ from dorrit.process.exec.handover import (
     Handover,
     NoHandoverError,
     leave,
-    nameless_file,
     take_over,
 )
+from dorrit.process.exec.memfd import nameless_file
 from dorrit.process.fork import children
 
 logger: logging.Logger = logging.getLogger("dorrit")

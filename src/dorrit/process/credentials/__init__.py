@@ -1,1 +1,4 @@
-"""Who the process is, and what it may do: credentials(7), capabilities(7)."""
+"""Who the process is, and what it may do: credentials(7) and capabilities(7).
+
+`privileges` uses `capabilities`.
+"""

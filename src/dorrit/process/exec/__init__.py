@@ -1,1 +1,4 @@
-"""Another image in this process (execve(2)): how it is executed, and what it is left."""
+"""Another image in this process (execve(2)): how it is executed, and what is left to it.
+
+`command` uses `descriptors`; `handover` uses `backoff`; `memfd` is where what is left is kept.
+"""

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from dorrit.process.exec.descriptors import inheritable_descriptors
+
 VARIABLE: Final = "DORRIT_RESTART"
 """Tells the next image, and nobody else, which descriptor its inheritance is in."""
-
-DESCRIPTORS: Final = ("/proc/self/fd", "/dev/fd")
-"""Where the system lists a process's own descriptors."""
-
-STDERR: Final = 2
-"""The last of the standard streams."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +61,7 @@ class Command:
             directory=_directory(),
             umask=_umask(),
             files=tuple(_files()),
-            descriptors=frozenset(_inherited_descriptors()),
+            descriptors=frozenset(inheritable_descriptors()),
             ignored=frozenset(
                 number
                 for number in signal.valid_signals()
@@ -126,19 +122,3 @@ def _files() -> list[str]:
     package = str(Path(__file__).resolve().parents[2] / "__init__.py")
     # Not Path.exists, which raises for what can't be looked at.
     return [name for name in (sys.argv[0], package, os.__file__) if name and os.path.exists(name)]  # noqa: PTH110 - see above
-
-
-def _inherited_descriptors() -> set[int]:
-    """Return what came from the parent: what Python opens itself is closed by exec (PEP 446)."""
-    for directory in DESCRIPTORS:
-        if Path(directory).is_dir():
-            numbers = {int(entry.name) for entry in Path(directory).iterdir()}
-            return {number for number in numbers if number > STDERR and _is_inherited(number)}
-    return set()
-
-
-def _is_inherited(descriptor: int) -> bool:
-    try:
-        return os.get_inheritable(descriptor)
-    except OSError:
-        return False  # the one that the list was read from is closed again

@@ -1,4 +1,7 @@
-"""Descriptors that the process was started with, and that a daemon must not keep (R22)."""
+"""Descriptors that the process was started with.
+
+A daemon must not keep them (R22), and the next image gets them again (R28).
+"""
 
 import fcntl
 import os
@@ -43,13 +46,13 @@ class Inherited:
         """Note them.
 
         Args:
-            keep: Those that are meant for the server: the sockets of a service manager, what an
+            keep: Those that are meant for the server: the sockets of a service manager, what a
                 previous image has left.
         """
         self._files = {
             descriptor: file
-            for descriptor in _open_descriptors()
-            if descriptor not in keep and (file := _inheritable_file(descriptor)) is not None
+            for descriptor, file in inheritable_descriptors().items()
+            if descriptor not in keep
         }
 
     def close(self) -> list[int]:
@@ -63,6 +66,15 @@ class Inherited:
             os.close(descriptor)
         self._files.clear()
         return closed
+
+
+def inheritable_descriptors() -> dict[int, tuple[int, int, int]]:
+    """Return those above 2 that are not closed on exec, and what tells their files from others."""
+    return {
+        descriptor: file
+        for descriptor in _open_descriptors()
+        if (file := _inheritable_file(descriptor)) is not None
+    }
 
 
 def _inheritable_file(descriptor: int) -> tuple[int, int, int] | None:

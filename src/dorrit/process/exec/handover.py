@@ -11,13 +11,11 @@ import re
 import socket
 import stat
 import struct
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from signal import Signals, strsignal
 from typing import Any, Final, Self
 
@@ -132,24 +130,6 @@ class Handover:
             signal=crash,
             traceback=traceback,
         )
-
-
-def nameless_file(purpose: str) -> int:
-    """Make a file in memory that has no name; return its descriptor, which exec closes.
-
-    Raises:
-        OSError: There is no memory, or no directory for temporary files.
-    """
-    if sys.platform == "linux" and hasattr(os, "memfd_create"):
-        return os.memfd_create(f"dorrit-{purpose}")
-    # Elsewhere such a file may count as one that has a name.
-    # Not by the module tempfile: its import would prolong every restart, on systems with memfd too.
-    directory = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - nobody can guess the name
-    path = Path(directory, f"dorrit-{purpose}-{os.urandom(16).hex()}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    path.unlink()
-    return descriptor
 
 
 def leave(handover: Handover, descriptor: int, traceback: int) -> None:

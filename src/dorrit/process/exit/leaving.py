@@ -1,10 +1,9 @@
-"""Leaving: how a process ends though something of the server's own code would hold it up.
+"""Leaving the interpreter, though something of the server's own code would hold that up.
 
 The interpreter waits for every thread that is not a daemon before it ends, also for those of
 executors, and the module multiprocessing waits for its processes; neither has a bound for that.
 Then it runs what `atexit` has, and closes what is left: coroutines and generators, which may
-refuse, and objects, whose ``__del__`` may not return. A
-process that a callback has forked would come back into its parent's loop.
+refuse, and objects, whose ``__del__`` may not return.
 """
 
 import atexit
@@ -18,15 +17,12 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-from dorrit.errors import StartError
-from dorrit.logger import log_raised
-from dorrit.process.exec.handover import nameless_file
+from dorrit.process.exec.memfd import nameless_file
 from dorrit.process.exit import _deadline
+from dorrit.process.exit.status import end
 from dorrit.process.fork import children
-from dorrit.raised import name_of
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -39,13 +35,6 @@ HURRIED: Final = 0.2
 TAKEN_DOWN: Final = 2.0
 """Seconds that the interpreter has at least for its own end, for which nothing of the server's code
 is to blame: on a busy machine that takes a while."""
-
-
-INTERRUPTED: Final = 128 + signal.SIGINT
-"""The exit status of a process that Ctrl-C has ended, as a shell has it."""
-
-
-# Threads and processes
 
 
 class _Event(enum.Enum):
@@ -190,69 +179,3 @@ def _processes() -> list["BaseProcess"]:
     """Return those that multiprocessing waits for."""
     module = sys.modules.get("multiprocessing")
     return [] if module is None else module.active_children()
-
-
-# Forked processes
-
-
-class ended_in_children:  # noqa: N801 - it is used as a function
-    """End a process that was forked off this one in the block, and would leave it.
-
-    What the block has made is its parent's: the process ends without undoing any of it.
-    """
-
-    # A generator would not do: contextlib sets attributes of the exception, which may refuse that.
-
-    def __enter__(self) -> None:
-        """Note which process this is."""
-        self._pid = os.getpid()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the process if it is another one."""
-        if os.getpid() == self._pid:
-            return
-        if error is not None:
-            end_child(error)
-        logger.error("a process that the server's code has forked ends: it must not go on as one")
-        end(1)
-
-
-def end_child(error: BaseException) -> NoReturn:
-    """End a process that was forked off this one, with what it would be left with."""
-    if not issubclass(type(error), SystemExit):  # whatever it says that it is
-        text = f"a process that the server's code has forked ends: it raised {name_of(error)}"
-        log_raised(logging.ERROR, text, error)
-    elif (
-        isinstance(error, SystemExit) and error.code is not None and not isinstance(error.code, int)
-    ):
-        sys.stderr.write(f"{error.code}\n")
-    end(status_of(error))
-
-
-def status_of(error: BaseException) -> int:
-    """Return the exit status of a process that this ends."""
-    if issubclass(type(error), KeyboardInterrupt):
-        return INTERRUPTED
-    if not issubclass(type(error), StartError | SystemExit):  # whatever it says that it is
-        return 1
-    if isinstance(error, StartError):
-        return error.status
-    assert isinstance(error, SystemExit)
-    # As sys.exit has it: "Most systems require it to be in the range 0-127", and what is not a
-    # number is printed instead.
-    if error.code is None or isinstance(error.code, int):
-        return (error.code or 0) & 0xFF
-    return 1
-
-
-def end(status: int) -> NoReturn:
-    """End the process here and now; only what was printed is written out."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, or there is none
-            stream.flush()
-    os._exit(status)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from dorrit.process.exit.leaving import end
+from dorrit.process.exit.status import end
 
 logger: logging.Logger = logging.getLogger("dorrit")
 

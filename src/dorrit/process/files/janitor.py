@@ -24,11 +24,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from dorrit.errors import StartError
+from dorrit.process.files.janitor_program import ALWAYS
 
 PROGRAM: Final = Path(__file__).with_name("janitor_program.py")
-
-ALWAYS: Final = "always"
-"""Stands before those of the names that go however the server ends; see janitor_program.py."""
 
 TOLD: Final = b"."
 

@@ -19,8 +19,8 @@ IGNORED = (
 )  # fmt: skip
 """A service manager's SIGTERM to all of a service's processes comes while the server still runs."""
 
-
 ALWAYS = "always"
+"""Stands before those of the names that go however the server ends."""
 
 
 def main(words: Sequence[str]) -> NoReturn:

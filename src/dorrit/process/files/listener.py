@@ -5,21 +5,19 @@ import logging
 import os
 import socket
 import stat
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 from dorrit.errors import StartError
 from dorrit.process.credentials.capabilities import lacks
+from dorrit.process.files.binding import bind, identity_of, remove_stale
 from dorrit.process.files.directories import check_directory
 from dorrit.process.files.lock import HeldError, Lock
 from dorrit.process.files.ownership import change_owner
+from dorrit.process.files.paths import LOCK_SUFFIX, check_length
 
 logger: logging.Logger = logging.getLogger("dorrit")
-
-PATH_MAX: Final = 107 if sys.platform == "linux" else 103
-"""Bytes of the longest path: what sun_path of unix(7) or unix(4) holds, without its NUL."""
 
 BACKLOG: Final = 4096
 """Clients that may wait to be taken; the kernel's own limit (net.core.somaxconn) caps it."""
@@ -27,19 +25,7 @@ BACKLOG: Final = 4096
 UMASK: Final = 0o007
 """Gives the socket the mode srwxrwx--- from its first moment."""
 
-LOCK_SUFFIX: Final = ".lock"
-"""What the name of the file of the socket's lock ends with."""
-
 EFFECTIVE: Final = os.access in os.supports_effective_ids
-
-KINDS: Final = {
-    stat.S_IFREG: "a regular file",
-    stat.S_IFDIR: "a directory",
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 class Listener:
@@ -65,7 +51,7 @@ class Listener:
         """Make it. Nobody can connect before `listen`.
 
         Args:
-            path: Absolute, at most `PATH_MAX` bytes.
+            path: Absolute, no longer than a socket's may be.
             uid: Its owner; -1 leaves that as it is.
             gid: Its group, likewise.
 
@@ -73,7 +59,7 @@ class Listener:
             StartError: It can't be made there, or something is there already: a server that
                 answers, or no socket at all. That is left as it is.
         """
-        check_length(path)
+        check_length(path, "; choose a shorter path with -l")
         self.path = path
         self._creator = os.geteuid()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -82,8 +68,9 @@ class Listener:
             check_directory(Path(path).parent)
             self.lock = _lock(path)
             self.lock.write()
-            _remove_stale(path)
-            self._bind()
+            remove_stale(path)
+            bind(self._socket, path, UMASK)
+            self._identity = identity_of(path)
             change_owner(path, uid, gid)
         except OSError as error:
             self.close()
@@ -121,7 +108,7 @@ class Listener:
         if lock is not None:
             adopted.lock = Lock.adopt(lock, path + LOCK_SUFFIX)
             with suppress(FileNotFoundError):
-                adopted._identity = _identity_of(path)  # noqa: SLF001 - of this class
+                adopted._identity = identity_of(path)  # noqa: SLF001 - of this class
         adopted._use(socket.socket(fileno=descriptor))  # noqa: SLF001 - of this class
         adopted._listens = True  # noqa: SLF001 - of this class
         return adopted
@@ -131,14 +118,6 @@ class Listener:
         self._socket.settimeout(0)
         self.descriptor = self._socket.fileno()
         os.set_inheritable(self.descriptor, False)
-
-    def _bind(self) -> None:
-        before = os.umask(UMASK)
-        try:
-            self._socket.bind(self.path)
-        finally:
-            os.umask(before)
-        self._identity = _identity_of(self.path)
 
     def own(self) -> None:
         """Make the calling process the owner: the daemon, when it has been forked.
@@ -189,7 +168,7 @@ class Listener:
     def _unlink(self) -> None:
         try:
             # While the socket is open its inode is in use, so nobody else's can have its number.
-            if _identity_of(self.path) == self._identity:
+            if identity_of(self.path) == self._identity:
                 Path(self.path).unlink()
         except FileNotFoundError:
             pass
@@ -243,71 +222,6 @@ def _lock(path: str) -> Lock:
         raise StartError(
             f"{path}: another server {who} has this socket; stop it first, or choose another path"
         ) from None
-
-
-def _identity_of(path: str) -> tuple[int, int]:
-    """Return the device and the inode that a name stands for."""
-    status = os.lstat(path)
-    return status.st_dev, status.st_ino
-
-
-def check_length(path: str) -> None:
-    """Refuse a path that no socket can have.
-
-    Raises:
-        StartError: It is too long.
-    """
-    length = len(os.fsencode(path))
-    if length > PATH_MAX:
-        raise StartError(
-            f"{path}: too long for a UNIX-domain socket: {length} bytes, where at most {PATH_MAX} "
-            "are possible; choose a shorter path with -l"
-        )
-
-
-def _remove_stale(path: str) -> None:
-    """Remove what a server that is gone has left behind, and nothing else."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        kind = KINDS.get(stat.S_IFMT(mode), "something else")
-        raise StartError(f"{path}: there is {kind}, not a socket; it was left as it is")
-    if _answers(path):
-        raise StartError(f"{path}: a server answers there; stop it first, or choose another path")
-    try:
-        Path(path).unlink()
-    except PermissionError as error:
-        why = str(error.strerror)
-        if Path(path).parent.stat().st_mode & stat.S_ISVTX:
-            why += ": it is another user's, in a directory with the sticky bit"
-            if os.geteuid() == 0 and lacks("CAP_FOWNER"):
-                why += ", and root lacks the capability CAP_FOWNER"
-        raise StartError(f"{path}: what a server has left there can't be removed: {why}") from None
-
-
-def _answers(path: str) -> bool:
-    """Tell whether a server listens on a socket.
-
-    connect(2): "ECONNREFUSED A connect() on a stream socket found no one listening on the remote
-    address"; "EAGAIN For nonblocking UNIX domain sockets, the socket is nonblocking, and the
-    connection cannot be completed immediately", since the backlog of a server is full.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except BlockingIOError:
-            return True
-        except OSError as error:
-            raise StartError(
-                f"{path}: there is a socket, and whether a server answers there can't be seen: "
-                f"{error.strerror}; it was left as it is"
-            ) from None
-    return True
 
 
 def _why(error: OSError, path: str) -> str:

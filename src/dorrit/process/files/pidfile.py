@@ -1,14 +1,12 @@
 """The pid file of a server that root has started as a daemon (R24)."""
 
 import os
-from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from dorrit.errors import StartError
 from dorrit.process.files.directories import check_directory
 from dorrit.process.files.lock import HeldError, Lock
-
-DIRECTORY: Final = "/var/run"
+from dorrit.process.files.paths import DIRECTORY, pid_path
 
 
 class PidFile:
@@ -30,7 +28,7 @@ class PidFile:
             StartError: A server of this name runs, or the file can't be made there.
         """
         check_directory(directory)
-        self.path: str = path_of(name, directory)
+        self.path: str = pid_path(name, directory)
         try:
             self.lock: Lock = Lock(self.path)
         except HeldError as error:
@@ -57,7 +55,7 @@ class PidFile:
             StartError: It is not a descriptor of that kind, or another process has the lock.
         """
         file = cls.__new__(cls)
-        file.path = path_of(name, directory)
+        file.path = pid_path(name, directory)
         file.lock = Lock.adopt(descriptor, file.path)
         return file
 
@@ -80,8 +78,3 @@ class PidFile:
     def __exit__(self, *exception: object) -> None:
         """Close it."""
         self.close()
-
-
-def path_of(name: str, directory: str | os.PathLike[str] = DIRECTORY) -> str:
-    """Return where the pid file of a server is."""
-    return os.fspath(Path(directory) / f"{name}.pid")

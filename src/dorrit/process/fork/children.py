@@ -79,7 +79,7 @@ def set_handler(number: int, handler: Any) -> Any:  # noqa: ANN401 - as signal.s
 def reset_handlers() -> None:
     """Put back what was there before `set_handler`, also of what has been set since."""
     for number, (_, before) in _handlers.items():
-        _set(number, before)
+        put_back(number, before)
     _handlers.clear()
 
 
@@ -87,7 +87,8 @@ def ignore(number: int, frame: FrameType | None) -> None:
     """Ignore a signal; as `signal.SIG_IGN`, but what is executed does not inherit it."""
 
 
-def _set(number: int, handler: Any) -> None:  # noqa: ANN401 - as signal.signal has it
+def put_back(number: int, handler: Any) -> None:  # noqa: ANN401 - as signal.signal returns it
+    """Set the handler that there was before, as `signal.signal` has returned it."""
     # None: it was not set from Python, so Python can't set it again.
     signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
@@ -104,7 +105,7 @@ def _undo() -> None:
         signal.set_wakeup_fd(-1)
         for number, (ours, before) in _handlers.items():
             if signal.getsignal(number) in ours:  # and not the server's code has its own
-                _set(number, before)
+                put_back(number, before)
         _handlers.clear()
     for thing in tuple(_held):
         thing.let_go()

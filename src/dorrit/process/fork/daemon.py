@@ -22,7 +22,7 @@ import time
 import warnings
 from contextlib import suppress
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from dorrit.errors import StartError
 from dorrit.process.fork import children
@@ -135,7 +135,7 @@ def detach() -> Readiness:
     try:
         session = _fork()
     except OSError as error:
-        _set_handler(signal.SIGCHLD, at_child)
+        children.put_back(signal.SIGCHLD, at_child)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for descriptor in (word_reader, word_writer):
             os.close(descriptor)
@@ -153,7 +153,7 @@ def detach() -> Readiness:
     os.close(word_reader)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    _set_handler(signal.SIGCHLD, at_child)
+    children.put_back(signal.SIGCHLD, at_child)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     leave_directory()
     return Readiness(word_writer)
@@ -163,11 +163,6 @@ def leave_directory() -> None:
     """Go to ``/`` with the umask `UMASK`; `detach` does, and the next image of a daemon must."""
     os.chdir("/")
     os.umask(UMASK)
-
-
-def _set_handler(number: int, handler: Any) -> None:  # noqa: ANN401 - as signal.signal returns it
-    # None: it was not set from Python, so Python can't set it again.
-    signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _fork() -> int:

@@ -1,1 +1,5 @@
-"""What becomes a record, what it looks like, and where it goes."""
+"""What becomes a record, what it looks like, and where it goes.
+
+`log` uses `capture` and the ways out, `log_file` and `syslog`; these use `outlet`, and that
+`layout`.
+"""

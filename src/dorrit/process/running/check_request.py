@@ -12,7 +12,7 @@ import subprocess
 from typing import Final
 
 from dorrit.errors import StartError
-from dorrit.process.files.record import Record
+from dorrit.process.files.command_file import Record
 
 VARIABLE: Final = "DORRIT_CHECK"
 

@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import Final, Self
 
 from dorrit.errors import StartError
-from dorrit.process.control.status import Status, status_path
-from dorrit.process.files import record
-from dorrit.process.files.pidfile import DIRECTORY, path_of
-from dorrit.process.files.record import Record
-from dorrit.process.running.evidence import holds_lock, is_shown
-from dorrit.process.running.handle import INTERVAL, OutOfReachError, Process
+from dorrit.process.control.status import Status
+from dorrit.process.files import command_file
+from dorrit.process.files.command_file import Record
+from dorrit.process.files.paths import (
+    DIRECTORY,
+    UNNAMED,
+    command_path,
+    command_path_beside,
+    pid_path,
+    socket_path,
+    status_path,
+)
+from dorrit.process.running.pidfd import INTERVAL, OutOfReachError, Process
+from dorrit.process.running.proc import holds_lock, is_shown
 from dorrit.process.running.status_client import (
     TIMEOUT,
     NoAnswerError,
@@ -26,9 +34,6 @@ from dorrit.process.running.status_client import (
     StatusError,
     ask,
 )
-
-UNNAMED: Final = ("server", "dorrit")
-"""A server that has set no name is called by the first; its socket by the second (R13, R25)."""
 
 SECOND_SIGNAL_AFTER: Final = 0.1
 """Seconds; a signal that comes before the first one has been handled is lost in it."""
@@ -142,7 +147,7 @@ def find(target: str, directory: str = DIRECTORY, *, timeout: float = TIMEOUT) -
         return RunningServer(process, status)
     _check_name(target)
     try:
-        pid_file = _read(path_of(target, directory))
+        pid_file = _read(pid_path(target, directory))
     except NoPermissionError as error:
         return _without_pid_file(target, directory, timeout, error)
     if pid_file is not None and pid_file.is_locked:
@@ -171,15 +176,15 @@ def record_of(target: str, directory: str = DIRECTORY) -> tuple[str, Record]:
     """
     if not target.startswith("/"):
         _check_name(target)
-        path = record.path_of(target, directory)
-        return path, record.read(path)
-    beside = record.path_beside(target)
+        path = command_path(target, directory)
+        return path, command_file.read(path)
+    beside = command_path_beside(target)
     if not os.path.lexists(beside):
         with suppress(StatusError):
             status, process = ask(status_path(target))
             process.close()
-            beside = record.path_of(status.name, directory)
-    found = record.read(beside)
+            beside = command_path(status.name, directory)
+    found = command_file.read(beside)
     if found.socket != target:
         raise StartError(f"{beside}: this is of a server on another socket, {found.socket}")
     return beside, found
@@ -206,10 +211,10 @@ def _without_pid_file(
 
 def _by_status(name: str, directory: str, timeout: float) -> RunningServer:
     """Find a server without a pid file: one in the foreground."""
-    file = UNNAMED[1] if name == UNNAMED[0] else name
-    listening = os.fspath(Path(directory) / f"{file}.socket")
+    listening = socket_path(None if name == UNNAMED[0] else name, directory)
+    file = Path(listening).stem
     with suppress(StartError):  # who may read the record knows where else it is
-        listening = record.read(record.path_of(name, directory)).socket
+        listening = command_file.read(command_path(name, directory)).socket
     status, process = ask(status_path(listening), timeout)
     if name not in {status.name, file}:
         process.close()

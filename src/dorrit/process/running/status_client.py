@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Final
 
 from dorrit.errors import StartError
-from dorrit.process.control.status import ANSWER_MAX, Status, decoded, status_path
-from dorrit.process.files.listener import PATH_MAX
-from dorrit.process.running.evidence import holds_socket, numbers_of, user_ids
-from dorrit.process.running.handle import INTERVAL, Process
+from dorrit.process.control.status import ANSWER_MAX, Status, decoded
+from dorrit.process.files.paths import check_length, status_path
 from dorrit.process.running.peer import peer_credentials, peer_pidfd
+from dorrit.process.running.pidfd import INTERVAL, Process
+from dorrit.process.running.proc import holds_socket, numbers_of, user_ids
 
 TIMEOUT: Final = 5.0
 """Seconds for a server to answer, which it does at the end of a turn of its loop."""
@@ -265,17 +265,3 @@ def _read(connected: socket.socket, end: float) -> bytes:
             break
         data += more
     return data
-
-
-def check_length(path: str) -> None:
-    """Refuse a path that no socket can have.
-
-    Raises:
-        StartError: It is too long.
-    """
-    length = len(os.fsencode(path))
-    if length > PATH_MAX:
-        raise StartError(
-            f"{path}: too long for a UNIX-domain socket: {length} bytes, where at most {PATH_MAX} "
-            "are possible"
-        )

@@ -9,30 +9,27 @@ from pathlib import Path
 from typing import Final, Self
 
 from dorrit.errors import StartError
-from dorrit.process.control.status import status_path
 from dorrit.process.control.status_socket import StatusSocket
 from dorrit.process.credentials.privileges import Identity
 from dorrit.process.exec.command import Command
 from dorrit.process.exec.handover import Handover
-from dorrit.process.files import record
+from dorrit.process.files.command_file import Record, RecordFile
 from dorrit.process.files.janitor import Janitor
 from dorrit.process.files.listener import Listener
-from dorrit.process.files.pidfile import DIRECTORY, PidFile
-from dorrit.process.files.record import Record, RecordFile
+from dorrit.process.files.paths import (
+    UNNAMED,
+    command_path,
+    command_path_beside,
+    socket_path,
+    status_path,
+)
+from dorrit.process.files.pidfile import PidFile
 from dorrit.process.start import activation
-
-UNNAMED: Final = ("server", "dorrit")
-"""R13: "Unset, the name is `server`"; R25: the socket then is ``/var/run/dorrit.socket``."""
 
 SOCKET_LOCK: Final = "lock of the socket"
 STATUS_SOCKET: Final = "status socket"
 JANITOR: Final = "connection to the janitor"
 """What they are called in a handover."""
-
-
-def default_path(name: str | None) -> str:
-    """Return the path of the socket of a server for which no other is named (R25)."""
-    return f"{DIRECTORY}/{name or UNNAMED[1]}.socket"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +59,7 @@ class ResourcePlan:
             StartError: The command line says another one than the service manager.
         """
         if self.given is None:
-            return self.listen or default_path(self.name)
+            return self.listen or socket_path(self.name)
         path = activation.path_of(self.given)
         if self.listen not in {None, path}:
             raise StartError(
@@ -170,8 +167,8 @@ class Resources:
 
     def _record_path(self, listening: str) -> str:
         if self.pid_file is not None:
-            return record.path_of(self.name, Path(self.pid_file.path).parent)
-        return record.path_beside(listening)
+            return command_path(self.name, Path(self.pid_file.path).parent)
+        return command_path_beside(listening)
 
     def _record_of(self, command: Command, path: str) -> Record:
         words = (command.program, *command.arguments)
@@ -186,7 +183,10 @@ class Resources:
 
     @property
     def paths(self) -> list[str]:
-        """What stands in the file system because of them, in the order in which it goes."""
+        """What stands in the file system because of them, in the order in which it goes.
+
+        The socket first: until then nobody answers there. The locks last.
+        """
         paths = [self.status_socket.path]
         if self.record is not None:
             paths.append(self.record.path)
@@ -207,17 +207,14 @@ class Resources:
         Raises:
             StartError: It can't be started.
         """
-        paths = [self.status_socket.path]
-        locks = []
-        if self.listener.lock is not None:
-            # The socket first: until then nobody answers there. Its lock last.
-            paths = [self.listener.path, *paths, self.listener.lock.path]
-            locks.append(self.listener.lock.descriptor)
-        if self.pid_file is not None:
-            paths.append(self.pid_file.path)
-            locks.append(self.pid_file.lock.descriptor)
+        held = [
+            of.lock.descriptor
+            for of in (self.listener, self.pid_file)
+            if of is not None and of.lock is not None
+        ]
         record_path = [] if self.record is None else [self.record.path]
-        self.janitor = Janitor(self.name, paths, locks, if_told=record_path)
+        paths = [path for path in self.paths if path not in record_path]
+        self.janitor = Janitor(self.name, paths, held, if_told=record_path)
         return self.janitor
 
     def keep_record(self) -> None:

@@ -16,10 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from dorrit.errors import StartError
-from dorrit.process.control.status import SOCKET_SUFFIX
 from dorrit.process.files.directories import check_directory
-
-SUFFIX: Final = ".command"
 
 MODE: Final = 0o600
 
@@ -55,7 +52,7 @@ class RecordFile:
         """Write it, in the place of one that was left over; as root, if the server is started so.
 
         Args:
-            path: Absolute; see `path_beside` and `path_of`. The lock of the pid file or of the
+            path: Absolute; see `dorrit.process.files.paths`. The lock of the pid file or of the
                 socket must be held: it is what keeps two servers from writing the same.
             record: What to write.
 
@@ -110,16 +107,6 @@ class RecordFile:
     def __exit__(self, *exception: object) -> None:
         """Close it."""
         self.close()
-
-
-def path_of(name: str, directory: str | os.PathLike[str]) -> str:
-    """Return where the file of a server with a pid file is: beside that."""
-    return os.fspath(Path(directory) / (name + SUFFIX))
-
-
-def path_beside(listening: str) -> str:
-    """Return where the file of a server without a pid file is: beside its listening socket."""
-    return listening.removesuffix(SOCKET_SUFFIX) + SUFFIX
 
 
 def read(path: str) -> Record:

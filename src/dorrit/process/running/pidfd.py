@@ -6,10 +6,9 @@ import select
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, Self
 
-from dorrit.process.running.evidence import start_time
+from dorrit.process.running.proc import is_pending, start_time
 
 INTERVAL: Final = 0.02
 """Seconds between two looks whether a process has ended, where the system does not tell."""
@@ -104,12 +103,7 @@ class Process:
 
     def has_taken(self, number: signal.Signals) -> bool:
         """Tell whether a signal is no longer pending; True where that can't be seen."""
-        with suppress(OSError, ValueError):
-            text = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
-            fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-            pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
-            return not pending >> (number - 1) & 1
-        return True
+        return not is_pending(self.pid, number)
 
     def close(self) -> None:
         """Let go of it."""

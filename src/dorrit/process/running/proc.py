@@ -31,13 +31,21 @@ def start_time(pid: int) -> str | None:
 
 def user_ids(pid: int) -> set[int] | None:
     """Return the real, effective, saved and file system user id; None: they can't be seen."""
-    found = _numbers(pid, "Uid")
-    return set(found) if found else None
+    return {int(number) for number in _words(pid, "Uid")} or None
 
 
 def numbers_of(pid: int) -> list[int]:
     """Return the pids of a process, here and in each PID namespace below this one."""
-    return _numbers(pid, "NSpid") or [pid]
+    return [int(number) for number in _words(pid, "NSpid")] or [pid]
+
+
+def is_pending(pid: int, number: int) -> bool:
+    """Tell whether a signal that was sent to a process waits there; False: it can't be seen."""
+    return any(
+        int(found, 16) >> (number - 1) & 1
+        for field in ("SigPnd", "ShdPnd")
+        for found in _words(pid, field)
+    )
 
 
 def holds_lock(pid: int, device: int, inode: int) -> bool | None:
@@ -100,12 +108,13 @@ def is_shown() -> bool:
     return sys.platform == "linux"
 
 
-def _numbers(pid: int, field: str) -> list[int]:
-    with suppress(OSError, ValueError):
+def _words(pid: int, field: str) -> list[bytes]:
+    """Return what a line of /proc/PID/status says."""
+    with suppress(OSError):
         for line in (PROC / str(pid) / "status").read_bytes().splitlines():
             name, _, rest = line.partition(b":")
             if name == field.encode():
-                return [int(number) for number in rest.split()]
+                return rest.split()
     return []
 
 
