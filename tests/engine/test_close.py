@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dorrit.engine import Connection, queue_message, was_closed_here
+from dorrit.engine import Connection, queue_message
 from tests.support.frames import (
     BINARY,
     CLOSE,
@@ -440,8 +440,8 @@ def test_a_handler_that_begins_late_may_fail_the_connection_before_its_close_fra
     """What is `async` begins when a read is over; here the close frame comes in the same one."""
     with Harness(text_as_str=True) as harness:
 
-        def begin(conn: Connection, messages: list[str | bytes]) -> None:
-            assert messages == ["one"]
+        def begin(conn: Connection, first: str | bytes, others: list[str | bytes]) -> None:
+            assert (first, others) == ("one", [])
             harness.engine.fail(conn, 1011, "")
 
         def nothing(*_: object) -> None:
@@ -463,4 +463,3 @@ def test_a_close_code_is_an_int(harness: Harness, code: Any) -> None:
     with pytest.raises(TypeError, match=f"^a close code is an int, not {type(code).__name__}$"):
         conn.close(code)
     assert conn.is_open
-    assert not was_closed_here(conn)

@@ -121,3 +121,48 @@ def test_a_process_that_is_forked_between_two_turns_may_take_the_engine_over(
         finally:
             os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_what_is_left_of_a_turn_finds_nothing_to_do_in_a_process_forked_in_it(
+    harness: Harness,
+) -> None:
+    """Nobody asks after each callback which process it is: the engine of the child is empty."""
+    first, other, ending = harness.open(), harness.open(), harness.open()
+    parent = os.getpid()
+    children: list[int] = []
+    ends = os.pipe()
+
+    def called(*_: object) -> None:
+        if os.getpid() != parent:
+            os._exit(98)  # it is the parent's
+
+    def forks(*_: object) -> None:
+        called()
+        if not children:
+            harness.connection(ending).abort()  # its close callback is due
+            harness.connection(other).send(b"queued")
+            harness.engine.call_soon_threadsafe(called)
+            children.append(os.fork())
+
+    harness.close_callback = called
+    harness.message_callback = forks
+    harness.engine.every(0.001, called)
+    harness.engine.watch(ends[0], called)
+    os.write(ends[1], b"x")
+    first.send(frame(TEXT, b"x") * 300)  # more than one turn's
+    other.send(frame(TEXT, b"x"))
+    try:
+        while not children:
+            harness.turn()
+    except SystemExit:
+        os._exit(7)
+    finally:
+        if os.getpid() != parent:
+            os._exit(99)  # the turn went on
+        harness.engine.unwatch(ends[0])
+        for end in ends:
+            os.close(end)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
+    harness.settle()
+    assert len(harness.messages) == 301
+    assert [got.payload for got in other.frames] == [b"queued"]

@@ -40,7 +40,7 @@ class AsyncioHandlers:
         )
         is_message_async = is_async(handlers.message)
         self.message: Callable[..., object] = handlers.message or ignore
-        self.messages: Callable[[Connection, list[str | bytes]], object] | None = None
+        self.messages: Callable[[Connection, str | bytes, list[str | bytes]], object] | None = None
         self.max_waiting = max_waiting
         if is_message_async:
             self.messages = self.workers.messages

@@ -71,7 +71,9 @@ class AsyncDispatcher(Events, Protocol):
         ...
 
     @property
-    def messages(self) -> Callable[[Connection, list[str | bytes]], object] | None:
+    def messages(
+        self,
+    ) -> Callable[[Connection, str | bytes, list[str | bytes]], object] | None:
         """What the engine calls with the messages of one read, instead of `message` with each.
 
         It raises nothing but what ends the server. None: `message` is called with each.

@@ -56,15 +56,13 @@ class OpenHandler:
                 await asyncio.sleep(0)
             async with timeout:
                 answer = await self._function(conn)
-        except EXITS as error:
-            self._host.engine.check_process("open", error)
+        except EXITS:
             self._answer(conn, refusal(*STOPPING))
             raise
         except BaseException as error:
             if asyncio.current_task(self._loop) is None:
                 raise  # GeneratorExit: it was left behind, and is closed by the interpreter
             answer = self._answer_to(conn, error, timeout)
-        self._host.engine.check_process("open", None)
         self._answer(conn, answer)
 
     def _answer_to(

@@ -77,12 +77,13 @@ class Workers:
             conn: Whose; None for those of all connections that are over.
         """
 
-    def messages(self, conn: Connection, batch: list[str | bytes]) -> None:
+    def messages(self, conn: Connection, first: str | bytes, others: list[str | bytes]) -> None:
         """Have the `async` message handler called for each, after those that are under way.
 
         Args:
             conn: Whose they are.
-            batch: What one read has brought, or as much of it as may wait.
+            first: What one read has brought,
+            others: and what it has brought besides, or as much of it as may wait.
         """
 
     def closed(self, conn: Connection, code: int, reason: str) -> object:

@@ -17,7 +17,6 @@ from dorrit.engine.held cimport count_waiting, is_over_budget, uncount_waiting
 
 from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.eager import eager_starter
-from dorrit.engine import was_closed_here
 from dorrit.engine.results import check_result
 from dorrit.protocol.closing import CloseCode
 from dorrit.raised import EXITS
@@ -160,28 +159,26 @@ cdef class Workers:
             conn.engine.departed -= 1
         return 0
 
-    def messages(self, conn, batch):
+    def messages(self, conn, first, list others not None):
         """Have the `async` message handler called for each, after those that are under way.
 
         Args:
             conn: Whose they are.
-            batch: What one read has brought, or as much of it as may wait.
+            first: What one read has brought,
+            others: and what it has brought besides, or as much of it as may wait.
         """
         cdef Worker worker = <Worker>self.by_connection.get(conn)
-        cdef Py_ssize_t index = 0
+        cdef bint is_new = worker is None
         check(conn)
-        if worker is None:
+        if is_new:
             worker = self.by_connection[conn] = Worker()
-            for index in range(1, len(batch)):
-                worker.wait(<Connection>conn, batch[index])
-            self.limit(<Connection>conn, worker)
-            coroutine = self._run(conn, worker, batch.pop(0))   # the handler's alone: it may be large
-            batch = None
-            self.begin(<Connection>conn, worker, coroutine)
         else:
-            for message in batch:
-                worker.wait(<Connection>conn, message)
-            self.limit(<Connection>conn, worker)
+            worker.wait(<Connection>conn, first)
+        for message in others:
+            worker.wait(<Connection>conn, message)
+        self.limit(<Connection>conn, worker)
+        if is_new:
+            self.begin(<Connection>conn, worker, self._run(conn, worker, first))
 
     cdef int limit(self, Connection conn, Worker worker) except -1:
         """Has no more read than may wait: of one connection, and of all of them together."""
@@ -261,8 +258,9 @@ cdef class Workers:
                         raise
                     self.engine.check_process("message", error)
                     self.fail(conn, worker, error)
-                # A handler that closes its connection wants to hear nothing more of it.
-                if not worker.waiting or was_closed_here(conn):
+                # A handler that closes its connection wants to hear nothing more of it; a process that
+                # one has forked has none.
+                if not worker.waiting or conn.state.closed_here or conn.engine.forked:
                     break
                 message = worker.next(<Connection>conn)
                 self.give_room(conn, worker)

@@ -97,7 +97,8 @@ class AsyncioDriver(Driver):
             self.event_loop.remove_reader(self.engine.fileno())
             self.stopping.requested.set()
             return
-        self.stopping.turned()
+        if self.engine.connections == 0:
+            self.stopping.emptied()
         self._arm()
 
     def _arm(self) -> None:
@@ -105,14 +106,16 @@ class AsyncioDriver(Driver):
         timeout = self.engine.timeout()
         if timeout is None:
             return
-        due = self.event_loop.time() + timeout
+        loop = self._aio  # each turn gets here, and pays for no property
+        assert loop is not None
+        due = loop.time() + timeout
         if self._timer is not None:
             if self._due <= due:
                 return
             self._timer.cancel()
         # uvloop returns no TimerHandle for what is due at once, which could be asked when it is.
         self._due = due
-        self._timer = self.event_loop.call_at(due, self._due_turn)
+        self._timer = loop.call_at(due, self._due_turn)
 
     def _due_turn(self) -> None:
         self._timer = None

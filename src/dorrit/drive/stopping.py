@@ -62,10 +62,9 @@ class Stopping:
             self.hurried.set()
             self._hurried_until = time.monotonic() + CANCELLED
 
-    def turned(self) -> None:
-        """Look after a turn whether the last client has gone."""
-        if self._engine.connections == 0:
-            self._emptied.set()
+    def emptied(self) -> None:
+        """Note that no client is left."""
+        self._emptied.set()
 
     async def shut_down(self, seconds: float, *, engine_failed: bool) -> None:
         """End all connections in order (R27).

@@ -1,7 +1,7 @@
 """The engine: owns descriptors, buffers, queues, time; knows no users, files and signals."""
 
 from dorrit.engine.broadcast import broadcast, queue_message
-from dorrit.engine.connection import Connection, connections_alive, was_closed_here
+from dorrit.engine.connection import Connection, connections_alive
 from dorrit.engine.engine import Engine
 from dorrit.engine.frame import frames_alive
 from dorrit.engine.head import PENDING
@@ -18,5 +18,4 @@ __all__ = [
     "connections_alive",
     "frames_alive",
     "queue_message",
-    "was_closed_here",
 ]

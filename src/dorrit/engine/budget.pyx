@@ -118,7 +118,7 @@ cdef void give_back_memory(Engine engine) noexcept:
 
     glibc's free() gives back what lies at the end of the heap only: one small block that was
     made meanwhile keeps the hundreds of megabytes before it."""
-    cdef size_t held = frames_size() + engine.assembled
+    cdef size_t held = frames_size + engine.assembled
     if held > engine.held_most:
         engine.held_most = held
     elif engine.held_most > HELD_MUCH and held < engine.held_most // 4:

@@ -9,7 +9,6 @@ from posix.unistd cimport close as close_descriptor, read as read_descriptor
 from dorrit.engine.c.poller cimport dorrit_poller_add
 from dorrit.engine.c.sockets cimport dorrit_pipe
 from dorrit.engine.faults cimport callback_raised
-from dorrit.engine.fork cimport check_process
 from dorrit.engine.results cimport check_result
 from dorrit.engine.work cimport wake
 
@@ -64,11 +63,11 @@ cdef int handle_signals(Engine engine) except -1:
 cdef int make_calls(Engine engine) except -1:
     """Makes the calls that there are; those that they ask for have their turn next time."""
     cdef Py_ssize_t count = len(engine.calls)
-    for _ in range(count):
+    while count > 0 and engine.calls:
+        count -= 1
         function, arguments = engine.calls.popleft()
         try:
             result = function(*arguments)
-            check_process(engine, "call_soon_threadsafe", None)
             if result is not None:
                 check_result("the function of call_soon_threadsafe", result)
         except BaseException as error:
@@ -82,7 +81,6 @@ cdef int call_watcher(Engine engine, int descriptor) except -1:
         return 0
     try:
         function()
-        check_process(engine, "watching", None)
     except BaseException as error:
         callback_raised(engine, "watching", error)
     return 0

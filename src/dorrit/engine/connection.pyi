@@ -103,8 +103,5 @@ def client_of(connection: Connection) -> dict[str, Any]:
 def seconds_open(connection: Connection) -> float:
     """Return how long ago a connection was accepted, if the engine reports its end."""
 
-def was_closed_here(connection: Connection) -> bool:
-    """Whether the user has closed a connection, by `close` or `abort`."""
-
 def connections_alive() -> int:
     """The number of `Connection` objects in this process, closed ones that are held included."""

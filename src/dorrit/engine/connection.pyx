@@ -59,11 +59,6 @@ def seconds_open(Connection connection not None) -> float:
     return <uint32_t>(hundredths() - connection.state.opened) / 100
 
 
-def was_closed_here(Connection connection not None) -> bool:
-    """Whether the user has closed a connection, by `close` or `abort`."""
-    return connection.state.closed_here
-
-
 @cython.final
 cdef class Connection:
     """One client's connection. The server makes these and hands them to your handlers.

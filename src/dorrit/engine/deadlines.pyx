@@ -20,7 +20,8 @@ cdef int milliseconds_to_sleep(Engine engine) noexcept:
     cdef uint64_t now
     if engine.listener_resumes > 0 and engine.listener_resumes < first:
         first = engine.listener_resumes
-    first = first_due(engine, first)
+    if engine.timers:
+        first = first_due(engine, first)
     if first == UINT64_MAX:
         return -1
     now = dorrit_monotonic_milliseconds()

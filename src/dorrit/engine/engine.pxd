@@ -7,7 +7,7 @@ what Python sees of it is in `engine.pyx`, above all of them.
 cimport cython
 from cpython.object cimport PyObject
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 
 from dorrit.engine.limits cimport CLimits
 from dorrit.engine.references cimport References
@@ -41,16 +41,17 @@ cdef class Engine:
     # Of the event loop of asyncio, if there is one, see `Engine.join_loop`.
     cdef object drain                       # makes what a handler awaits to have room in a queue
     cdef object on_room                     # called with a connection that has room again
-    cdef object on_messages                 # called with a connection and what was read of it together
-    cdef list batch                         # messages of the read that is under way (batch.pyx)
+    cdef object on_messages                 # called with a connection and the messages of one read
+    cdef object first                       # message of the read that is under way, or None (batch.pyx)
+    cdef list others                        # those behind it
     cdef uint32_t batch_max                 # of a connection with no handler at work
     cdef object is_busy                     # whether a message of a connection is being handled
     cdef object forget                      # lets messages go that wait for handlers
 
     # The process that it belongs to (fork.pyx).
-    cdef unsigned int forks_before          # of that process
     cdef bint stays                         # in that process, whatever that forks
-    cdef bint is_lost                       # this is another one, forked in a callback
+    cdef bint forked                        # this is another one
+    cdef bint is_lost                       # and was forked in a callback: it has nothing of the engine
     cdef object child_exit                  # what that one ends with
     cdef object end_child                   # ends it with that, if nobody takes exceptions
 
@@ -60,7 +61,7 @@ cdef class Engine:
     cdef bint shutting_down                 # no client is taken any more
     cdef readonly bint in_turn              # a turn of the loop is under way; it ends with a flush
     cdef readonly uint64_t turns            # so far
-    cdef unsigned long thread               # in which the last turn was; 0: there was none
+    cdef uintptr_t thread                   # in which the last turn was; 0: there was none
     cdef object at_turn                     # called once at the beginning of a turn, or None
     cdef object exit                        # what a message callback leaves the loop with, or None
     cdef bint is_interrupted                # one of the two: the turn does not end as usual

@@ -105,7 +105,7 @@ class Engine:
         self,
         drain: Callable[[Connection], Awaitable[None]],
         on_room: Callable[[Connection], object],
-        on_messages: Callable[[Connection, list[str | bytes]], object] | None = None,
+        on_messages: Callable[[Connection, str | bytes, list[str | bytes]], object] | None = None,
         max_waiting: int = 0,
         is_busy: Callable[[Connection], bool] | None = None,
         end_child: Callable[[BaseException], object] | None = None,
@@ -117,9 +117,9 @@ class Engine:
             drain: `drain(connection)` makes what `Connection.drain` returns.
             on_room: Called as `on_room(connection)` once after each `want_room`, when the queue has
                 been written or the connection is over.
-            on_messages: Called as `on_messages(connection, messages)` with those that one read has
-                brought, as str and bytes, instead of `on_message` with each. It must not raise but
-                to end the server. None: each goes to `on_message`.
+            on_messages: Called as `on_messages(connection, first, others)` with those that one read
+                has brought, as str and bytes, instead of `on_message` with each; `others` is a
+                list. It must not raise but to end the server. None: each goes to `on_message`.
             max_waiting: Messages that may wait for a connection's handler; it is handed one more.
             is_busy: `is_busy(connection)` says whether a message of its client is being handled:
                 that time is not idle.

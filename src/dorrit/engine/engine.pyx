@@ -21,7 +21,7 @@ from dorrit.engine.calls cimport open_waker
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport SLEEP_MAX, milliseconds_to_sleep
 from dorrit.engine.descriptors cimport take_over
-from dorrit.engine.fork cimport check_process, close_descriptors, forks, note_engine
+from dorrit.engine.fork cimport check_process, close_descriptors, note_engine
 from dorrit.engine.head cimport decide
 from dorrit.engine.life cimport fail, pause_reading, release, resume_reading
 from dorrit.engine.limits cimport limits_take, milliseconds_of
@@ -321,9 +321,9 @@ cdef class Engine:
             drain: `drain(connection)` makes what `Connection.drain` returns.
             on_room: Called as `on_room(connection)` once after each `want_room`, when the queue has
                 been written or the connection is over.
-            on_messages: Called as `on_messages(connection, messages)` with those that one read has
-                brought, as str and bytes, instead of `on_message` with each. It must not raise but
-                to end the server. None: each goes to `on_message`.
+            on_messages: Called as `on_messages(connection, first, others)` with those that one read
+                has brought, as str and bytes, instead of `on_message` with each; `others` is a
+                list. It must not raise but to end the server. None: each goes to `on_message`.
             max_waiting: Messages that may wait for a connection's handler; it is handed one more.
             is_busy: `is_busy(connection)` says whether a message of its client is being handled:
                 that time is not idle.
@@ -336,7 +336,7 @@ cdef class Engine:
         self.drain = drain
         self.on_room = on_room
         self.on_messages = on_messages
-        self.batch = []
+        self.others = []
         self.batch_max = max_waiting + 1
         self.is_busy = is_busy
         self.end_child = end_child
@@ -405,12 +405,12 @@ cdef class Engine:
     def own(self) -> None:
         """Make the calling process its owner, if that was not forked in a callback."""
         if not self.is_lost:
-            self.forks_before = forks
+            self.forked = False
 
     @property
     def is_forked(self) -> bool:
         """Whether this is another process than the one that it belongs to."""
-        return self.forks_before != forks
+        return self.forked
 
     def check_process(self, callback: str, error: BaseException | None) -> None:
         """End a callback, and the turn, in a process that it has forked.

@@ -36,7 +36,7 @@ cdef int give_up(Engine engine, Connection connection, error) except -1:
 
 cdef int end_interrupted(Engine engine) except -1:
     if engine.is_lost:
-        return 0    # the parent of a process that a callback has forked knows for itself
+        return check_process(engine, "", engine.exit)
     engine.is_interrupted = False
     wake(engine)
     error, engine.exit = engine.exit, None

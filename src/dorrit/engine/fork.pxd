@@ -3,15 +3,12 @@
 from dorrit.engine.engine cimport Engine
 
 
-# How many processes there are between the first one and this, each forked off the one before it.
-cdef unsigned int forks
-
 # Notes an engine, which is to know that its process has been forked.
 cdef int note_engine(Engine engine) except -1
 
 # Closes the engine's own descriptors: poller, pipe, spare.
 cdef void close_descriptors(Engine engine) noexcept
 
-# Ends the callback and the turn in a process that the callback has forked: raises SystemExit or
-# KeyboardInterrupt then. `callback`: which one has just ended; `error`: what it has raised, or None.
+# Ends a process that a callback has forked, where it comes back: raises SystemExit or KeyboardInterrupt
+# then. `callback`: which one has just ended, "" if that is not known; `error`: what it has raised, or None.
 cdef int check_process(Engine engine, str callback, error) except -1

@@ -1,6 +1,7 @@
 # cython: language_level=3, freethreading_compatible=False
 """Which process an engine belongs to: a callback may fork another one, which must not touch its clients."""
 
+from cpython.ref cimport Py_INCREF
 from libc.stddef cimport size_t
 from posix.unistd cimport close as close_descriptor
 
@@ -10,6 +11,7 @@ from dorrit.engine.c.poller cimport dorrit_poller_let_go
 from dorrit.engine.connection cimport Connection
 
 import os
+from collections import deque
 from weakref import WeakSet
 
 from dorrit.raised import is_exit
@@ -18,10 +20,7 @@ engines = WeakSet()
 
 
 def _let_go():
-    """Notes, in a process that was forked, that it is another one, and that connections are its
-    parent's."""
-    global forks
-    forks += 1
+    """Has all engines know, in a process that was forked, that it is another one."""
     for engine in tuple(engines):
         let_go(<Engine>engine)
 
@@ -30,30 +29,39 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 cdef int note_engine(Engine engine) except -1:
-    engine.forks_before = forks
     engines.add(engine)
     return 0
 
 
 cdef void let_go(Engine engine) noexcept:
-    """In a process that was forked: what there is of connections and descriptors is its parent's.
-    The copies are closed, and nothing else is done to them: a socket that is shut down is so for
-    the parent, and the poller is the same one. Nobody hears of it."""
+    """In a process that was forked: what there is of connections and descriptors is its parent's. The
+    copies are closed, and nothing else is done to them: a socket that is shut down is so for the parent,
+    and the poller is the same one. Nobody hears of it.
+
+    If that was in a turn, the rest of it finds nothing to do, and its end ends the process. So nobody
+    has to ask after each callback which process this is.
+    """
     cdef size_t number
     cdef Connection connection
+    engine.forked = True
     if not engine.stays and not engine.in_turn:
-        return
-    engine.is_lost = True
+        return      # it may be taken over: see `Engine.own`
+    engine.is_lost = engine.is_interrupted = engine.shutting_down = True
     for number in range(engine.table_size):
         if engine.table[number] != NULL:
             connection = <Connection>engine.table[number]
             dorrit_life_happen(&connection.state, DORRIT_LOST)
             connection.state.parsing = DORRIT_AT_END
+            connection.state.deadline = 0
             connection.state.descriptor = -1
             close_descriptor(<int>number)
     # The references are kept for good: dropping the last one might run the user's code.
-    engine.table_size = 0
+    engine.table_size = engine.dirty.length = engine.ended.length = engine.resumed.length = 0
     engine.connections = 0
+    Py_INCREF(engine.calls)
+    Py_INCREF(engine.watched)
+    Py_INCREF(engine.exit)
+    engine.calls, engine.watched, engine.exit = deque(), {}, None
     engine.listener = -1
     if engine.poller >= 0:
         dorrit_poller_let_go(engine.poller)
@@ -71,7 +79,7 @@ cdef void close_descriptors(Engine engine) noexcept:
 cdef int check_process(Engine engine, str callback, error) except -1:
     """In a process that a callback has forked, ends the callback and the turn: what there is of
     connections, descriptors and files is its parent's."""
-    if engine.forks_before == forks:
+    if not engine.forked:
         return 0
     engine.is_lost = engine.is_interrupted = True
     if engine.child_exit is None:

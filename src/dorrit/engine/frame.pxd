@@ -29,7 +29,7 @@ cdef Frame *frame_raw(bytes content) noexcept
 cdef void frame_free(Frame *frame) noexcept
 
 # Bytes that all frames in this process take.
-cdef size_t frames_size() noexcept
+cdef size_t frames_size
 
 
 cdef inline Frame *frame_whole(dorrit_opcode opcode, bytes payload) noexcept:

@@ -16,7 +16,7 @@ from dorrit.engine.c.frame cimport DORRIT_OPCODE_CLOSE, dorrit_frame_header_enco
 
 
 cdef Py_ssize_t alive = 0
-cdef size_t size = 0
+frames_size = 0
 
 
 def frames_alive() -> int:
@@ -24,12 +24,8 @@ def frames_alive() -> int:
     return alive
 
 
-cdef size_t frames_size() noexcept:
-    return size
-
-
 cdef inline Frame *allocate(bytes owner, size_t offset, size_t length) noexcept:
-    global alive, size
+    global alive, frames_size
     cdef Frame *frame
     if length > FRAME_PAYLOAD_MAX:
         return NULL
@@ -37,7 +33,7 @@ cdef inline Frame *allocate(bytes owner, size_t offset, size_t length) noexcept:
     if frame == NULL:
         return NULL
     alive += 1
-    size += length + FRAME_COST
+    frames_size += length + FRAME_COST
     frame.references = 1
     Py_INCREF(owner)
     frame.owner = <void *>owner
@@ -69,8 +65,8 @@ cdef Frame *frame_raw(bytes content) noexcept:
 
 cdef void frame_free(Frame *frame) noexcept:
     """Frees a frame to which there is no reference any more."""
-    global alive, size
+    global alive, frames_size
     alive -= 1
-    size -= frame.payload_length + FRAME_COST
+    frames_size -= frame.payload_length + FRAME_COST
     Py_DECREF(<object>frame.owner)
     PyMem_Free(frame)

@@ -18,7 +18,6 @@ from dorrit.engine.clock cimport hundredths
 from dorrit.engine.engine cimport SCRATCH_SIZE, Engine
 from dorrit.engine.expiry cimport start_expiry
 from dorrit.engine.faults cimport callback_raised
-from dorrit.engine.fork cimport check_process
 from dorrit.engine.frame cimport Frame, frame_is_raw, frame_raw, frame_release
 from dorrit.engine.held cimport uncount_request
 from dorrit.engine.input cimport free_input, take_in
@@ -182,10 +181,8 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     try:
         answer = engine.on_open(connection, request)
     except BaseException as error:
-        check_process(engine, "open", error)
         note_address(connection, request)
         return refuse_for(connection, error)
-    check_process(engine, "open", None)
     note_address(connection, request)
     if answer is PENDING and connection.kept_request is not None and (
             connection.state.admission == DORRIT_UNDECIDED):

@@ -14,7 +14,7 @@ from dorrit.engine.queue cimport queue_at
 
 cdef inline bint is_over_budget(Engine engine) noexcept:
     """More is under way than may be, for all clients together."""
-    return 0 < engine.limits.max_buffered < frames_size() + engine.assembled
+    return 0 < engine.limits.max_buffered < frames_size + engine.assembled
 
 
 cdef inline void uncount_request(Connection connection) noexcept:

@@ -23,10 +23,8 @@ cdef int accept_client(Connection connection) except -1
 # The handshake is over: HANDSHAKING → OPEN. What is queued waits for `let_write`.
 cdef int begin_opening(Connection connection) except -1
 
-# OPEN → CLOSING: since the user or the server wants it; since the client's close frame has come, in
-# CLOSING as well.
+# OPEN → CLOSING: the user or the server wants it. RFC 6455 section 7.1.2.
 cdef int close_in_order(Connection connection, uint16_t code, str reason) except -1
-cdef int answer_close(Connection connection, bytes payload, uint16_t code, str reason) except -1
 
 # OPEN, CLOSING → LINGERING: RFC 6455 section 7.1.7, "Fail the WebSocket Connection". `framed`: it is
 # still known where the client's frames begin. In order: what is queued goes out first.
@@ -36,15 +34,19 @@ cdef int fail_in_order(Connection connection, uint16_t code, str reason, bint fr
 # HANDSHAKING, OPEN → LINGERING: an HTTP response instead.
 cdef int refuse_request(Connection connection, bytes response) except -1
 
-# What happened to a connection that is ending.
-cdef int stop_following(Connection connection) except -1    # nothing more of its frames is of interest
-cdef int finish_closing(Connection connection) except -1    # both close frames have gone their way
-cdef void shut_down_writing(Connection connection) noexcept # all of it has been written
-cdef int peer_has_gone(Connection connection) except -1     # the client takes nothing any more
-
 # Any → CLOSED: the descriptor is closed, all memory is given back.
 cdef void close_socket(Connection connection) noexcept
-# The same, but the descriptor's number is somebody else's already.
+
+# These want nothing, but say what has happened to a connection:
+# its close frame has come (OPEN, CLOSING → ANSWERING);
+cdef int answer_close(Connection connection, bytes payload, uint16_t code, str reason) except -1
+# it has failed, and nothing more of its frames is of interest;
+cdef int stop_following(Connection connection) except -1
+# all that was queued has been written, and it is ending;
+cdef int end_written(Connection connection) except -1
+# the client takes nothing any more;
+cdef int peer_has_gone(Connection connection) except -1
+# its descriptor's number is somebody else's already (any → CLOSED).
 cdef void forget_socket(Connection connection) noexcept
 
 # Reading and writing. On failure of the poller the connection is closed.

@@ -17,6 +17,7 @@ from libc.stdint cimport uint8_t
 
 from dorrit.engine.c.connection cimport (
     DORRIT_ACCEPTED,
+    DORRIT_ANSWERING,
     DORRIT_AT_FRAME,
     DORRIT_AWAITED,
     DORRIT_CLOSED,
@@ -257,6 +258,15 @@ cdef int finish_closing(Connection connection) except -1:
         linger(connection, DORRIT_UNREAD, NULL)
     else:
         close_socket(connection)
+    return 0
+
+
+cdef int end_written(Connection connection) except -1:
+    """All that was queued has been written: where that is the last thing to be said, it is the end."""
+    if connection.state.life == DORRIT_ANSWERING:
+        return finish_closing(connection)
+    if connection.state.life == DORRIT_LINGERING:
+        shut_down_writing(connection)
     return 0
 
 

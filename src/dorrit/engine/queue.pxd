@@ -31,11 +31,13 @@ cdef inline Frame *queue_at(OutputQueue *queue, unsigned int index) noexcept:
 cdef inline int queue_reserve(OutputQueue *queue, unsigned int more) noexcept:
     """Makes room for `more` frames, so that putting them in can't fail half-way. -1: there is no memory
     for it, or it would be more than any queue has."""
+    return 0 if queue.length + more <= queue.capacity else queue_grow(queue, more)
+
+
+cdef inline int queue_grow(OutputQueue *queue, unsigned int more) noexcept:
     cdef unsigned int capacity = queue.capacity
     cdef unsigned int index
     cdef Frame **frames
-    if queue.length + more <= capacity:
-        return 0
     if more > LENGTH_MAX - queue.length:
         return -1
     if capacity == 0:

@@ -10,12 +10,11 @@ from libc.stddef cimport size_t
 from dorrit.engine.budget cimport make_room
 from dorrit.engine.c.connection cimport DORRIT_GONE, DORRIT_OPEN
 from dorrit.engine.c.frame cimport dorrit_opcode
-from dorrit.engine.c.python cimport PyThread_get_thread_ident
+from dorrit.engine.c.threads cimport dorrit_thread
 from dorrit.engine.clock cimport quarters
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.engine cimport Engine
 from dorrit.engine.held cimport is_over_budget
-from dorrit.engine.limits cimport CLimits
 from dorrit.engine.message cimport Message, fragment_size, message_make, message_release
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_append, queue_reserve
 from dorrit.engine.work cimport to_be_flushed
@@ -33,23 +32,28 @@ cdef int refuse_thread() except -1
 # Frames and queues a message for a connection that compresses.
 cdef int put_compressed(Connection connection, dorrit_opcode opcode, bytes payload) except? -1
 
-# Whether a message of so many frames and bytes would be queued now.
-cdef bint has_place(Connection connection, size_t count, size_t size) except -1
+# There is no room for a message of so many frames and bytes (R20), unless writing makes some: QUEUED then.
+cdef int find_place(Connection connection, size_t count, size_t size) except -1
 
-# There was no room for a message (R20); it is larger than any queue.
-cdef int refuse_message(Connection connection) except -1
+# A message is larger than any queue.
 cdef int pass_over(Connection connection, size_t size, bint reported) except -1
 
 
 cdef inline int check_thread(Engine engine) except -1:
     """What other threads call may come between any two steps of the one that serves."""
-    if engine.thread != PyThread_get_thread_ident() and engine.thread != 0:
+    if engine.thread != dorrit_thread() and engine.thread != 0:
         refuse_thread()
     return 0
 
 
 cdef inline bint may_send(Connection connection) noexcept:
     return connection.state.life == DORRIT_OPEN and connection.state.writing != DORRIT_GONE
+
+
+cdef inline bint has_place(Connection connection, size_t count, size_t size) noexcept:
+    """Whether there is room in the queue for so many frames and bytes."""
+    return connection.state.queue.counted + count <= QUEUE_FRAMES_MAX and not (
+        0 < connection.engine.limits.max_pending_bytes < connection.state.queue.bytes + size)
 
 
 cdef inline int put_payload(
@@ -81,21 +85,16 @@ cdef inline int put_message(Connection connection, Engine engine, Message *messa
     is not queued for that connection at all (never half a message)". Returns QUEUED, REFUSED or
     NEVER_FITS, or -1 without an exception when memory ran out.
     """
-    cdef CLimits *limits = &engine.limits
     cdef unsigned int index
+    cdef int outcome
     check_thread(engine)
     if not may_send(connection):
         return REFUSED      # compressing runs Python's code, and with it any signal handler
-    if connection.state.queue.counted + message.count > QUEUE_FRAMES_MAX or (
-            0 < limits.max_pending_bytes < connection.state.queue.bytes + message.size) or (
-            0 < limits.max_buffered < message.size):
-        if message.count > QUEUE_FRAMES_MAX or 0 < limits.max_pending_bytes < message.size or (
-                0 < limits.max_buffered < message.size):
-            return NEVER_FITS
-        if not has_place(connection, message.count, message.size):
-            if may_send(connection):
-                refuse_message(connection)
-            return REFUSED
+    if not has_place(connection, message.count, message.size) or (
+            0 < engine.limits.max_buffered < message.size):
+        outcome = find_place(connection, message.count, message.size)
+        if outcome != QUEUED:
+            return outcome
     if is_over_budget(engine):
         make_room(engine)
         if not may_send(connection):

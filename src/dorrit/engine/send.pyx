@@ -5,7 +5,7 @@ from libc.stdint cimport UINT32_MAX, uint16_t
 
 from dorrit.engine.c.connection cimport DORRIT_BLOCKED, DORRIT_HELD
 from dorrit.engine.life cimport close_socket, fail
-from dorrit.engine.limits cimport SLOW_CLIENTS_CLOSE
+from dorrit.engine.limits cimport SLOW_CLIENTS_CLOSE, CLimits
 from dorrit.engine.message cimport message_compress
 from dorrit.engine.write cimport flush
 
@@ -29,7 +29,7 @@ cdef int put_compressed(Connection connection, dorrit_opcode opcode, bytes paylo
     cdef bint compressed = False
     if not connection.deflate.keeps_state:
         payload = message_compress(connection.deflate, payload, &compressed)
-    elif has_place(connection, count, most + count * 10):
+    elif make_place(connection, count, most + count * 10):
         payload = connection.deflate.deflate(payload)
         compressed = True
     # Otherwise it is refused below, uncompressed: a compressor that keeps state must not see
@@ -40,15 +40,26 @@ cdef int put_compressed(Connection connection, dorrit_opcode opcode, bytes paylo
     return outcome
 
 
-cdef bint has_place(Connection connection, size_t count, size_t size) except -1:
+cdef int find_place(Connection connection, size_t count, size_t size) except -1:
+    cdef CLimits *limits = &connection.engine.limits
+    if count > QUEUE_FRAMES_MAX or 0 < limits.max_pending_bytes < size or (
+            0 < limits.max_buffered < size):
+        return NEVER_FITS
+    if make_place(connection, count, size):
+        return QUEUED
+    if may_send(connection):
+        refuse_message(connection)
+    return REFUSED
+
+
+cdef bint make_place(Connection connection, size_t count, size_t size) except -1:
     """Whether a message of so many frames and bytes would be queued now.
 
     What waits may only be waiting for the end of the turn, and then the client is not to blame:
     it is written first, as far as the kernel takes it. A callback, or many of them in one turn,
     may send any number of messages to a client that reads.
     """
-    while connection.state.queue.counted + count > QUEUE_FRAMES_MAX or (
-            0 < connection.engine.limits.max_pending_bytes < connection.state.queue.bytes + size):
+    while not has_place(connection, count, size):
         if connection.state.writing == DORRIT_BLOCKED or connection.state.writing == DORRIT_HELD or (
                 connection.state.queue.length == 0):
             return False

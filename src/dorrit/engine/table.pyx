@@ -12,7 +12,6 @@ from posix.unistd cimport close
 from dorrit.engine.c.life cimport DORRIT_TAKEN_IN, dorrit_life_happen
 from dorrit.engine.c.poller cimport dorrit_poller_remove
 from dorrit.engine.c.sockets cimport dorrit_shutdown
-from dorrit.engine.fork cimport forks
 from dorrit.engine.references cimport references_reserve
 
 
@@ -66,7 +65,7 @@ cdef void table_leave(Engine engine, int descriptor, bint is_taken) noexcept:
     # Closing takes it out of the poller and tells the client, but not while a process that was
     # forked holds a copy: then it would be reported for ever, and the client wait as long.
     # Such a process lets its parent's poller alone, which is the same one, and its sockets.
-    if not is_taken and engine.forks_before == forks:
+    if not is_taken and not engine.forked:
         # What is not in the poller, or can't be, is another file: somebody has closed the
         # connection's, and got its number.
         is_taken = dorrit_poller_remove(engine.poller, descriptor) < 0 and (

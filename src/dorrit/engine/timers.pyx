@@ -3,7 +3,6 @@
 
 from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds
 from dorrit.engine.faults cimport callback_raised
-from dorrit.engine.fork cimport check_process
 from dorrit.engine.limits cimport milliseconds_of
 from dorrit.engine.results cimport check_result
 from dorrit.engine.work cimport wake
@@ -31,15 +30,12 @@ cdef Timer timer_new(Engine engine, double seconds, function):
 
 cdef int run_timers(Engine engine) except -1:
     cdef Timer timer
-    if not engine.timers or engine.shutting_down:
-        return 0
     for timer in tuple(engine.timers):
         if timer.cancelled:
             engine.timers.remove(timer)
-        elif timer.due <= dorrit_monotonic_milliseconds():
+        elif timer.due <= dorrit_monotonic_milliseconds() and not engine.shutting_down:
             try:
                 result = timer.function()
-                check_process(engine, "periodic", None)
                 if result is not None:
                     check_result("the periodic function", result, engine.names.may_be_async)
             except BaseException as error:

@@ -17,12 +17,12 @@ from dorrit.engine.c.poller cimport (
     dorrit_poller_event,
     dorrit_poller_wait,
 )
-from dorrit.engine.c.python cimport PyThread_get_thread_ident
+from dorrit.engine.c.threads cimport dorrit_thread
 from dorrit.engine.calls cimport call_watcher, handle_signals, tell_turn, wake_up
 from dorrit.engine.connection cimport Connection
-from dorrit.engine.deadlines cimport end_what_is_late
+from dorrit.engine.deadlines cimport end_what_is_late, has_deadline
 from dorrit.engine.faults cimport callback_raised, end_interrupted, give_up
-from dorrit.engine.fork cimport check_process, forks
+from dorrit.engine.fork cimport check_process
 from dorrit.engine.frames cimport read, read_stash
 from dorrit.engine.invariants cimport check_invariants
 from dorrit.engine.life cimport is_watched_for_writing
@@ -43,10 +43,8 @@ cdef enum:
 cdef int turn(Engine engine, int milliseconds) except -1:
     cdef dorrit_poller_event events[DORRIT_POLLER_EVENTS_MAX]
     cdef int index, count
-    if engine.forks_before != forks:
-        check_process(engine, "async", None)
-    check_usable(engine)
-    check_outside_turn(engine)
+    if engine.forked or engine.poller < 0 or engine.in_turn:
+        refuse_turn(engine)
     if milliseconds == 0:
         count = dorrit_poller_wait(engine.poller, events, DORRIT_POLLER_EVENTS_MAX, 0)
     else:
@@ -59,7 +57,7 @@ cdef int turn(Engine engine, int milliseconds) except -1:
         handle_signals(engine)
         count = 0
     engine.in_turn = True
-    engine.thread = PyThread_get_thread_ident()
+    engine.thread = dorrit_thread()
     engine.turns += 1
     try:
         if engine.at_turn is not None and count > 0:
@@ -69,13 +67,12 @@ cdef int turn(Engine engine, int milliseconds) except -1:
             take_resumed(engine)
         for index in range(count):
             take_event(engine, &events[index])
-        run_timers(engine)
-        end_what_is_late(engine)
+        if engine.timers and not engine.shutting_down:
+            run_timers(engine)
+        if has_deadline(engine):
+            end_what_is_late(engine)
         settle(engine)
         give_back_memory(engine)
-    except BaseException as error:
-        check_process(engine, "", error)
-        raise
     finally:
         engine.in_turn = False
         # An exception came in between, or what was resumed has been read only now.
@@ -133,7 +130,8 @@ cdef int settle(Engine engine) except -1:
     connection ends once, and since one that could not write all of its queue is not dirty."""
     while engine.dirty.length > 0 or engine.ended.length > 0:
         flush_dirty(engine)
-        call_ended(engine)
+        if engine.ended.length > 0:
+            call_ended(engine)
     return 0
 
 
@@ -145,8 +143,8 @@ cdef int settle_all(Engine engine) except -1:
         try:
             settle(engine)
         except BaseException as error:
-            check_process(engine, "close", error)
             first = error if first is None else first
+    check_process(engine, "close", first)
     if first is not None:
         raise first
     return 0
@@ -174,7 +172,6 @@ cdef int call_ended(Engine engine) except -1:
             engine.reports.ended(connection, connection.state.close_code)
         try:
             result = engine.on_close(connection, connection.state.close_code, connection.close_reason)
-            check_process(engine, "close", None)
             if result is not None:
                 check_result(engine.names.close, result, engine.names.may_be_async)
         except BaseException as error:
@@ -187,6 +184,12 @@ cdef inline Connection take_first(References *references):
     cdef Connection connection = <Connection>references_take(references)
     Py_DECREF(connection)   # the reference that the list had; the variable has its own
     return connection
+
+
+cdef int refuse_turn(Engine engine) except -1:
+    check_process(engine, "", None)
+    check_usable(engine)
+    return check_outside_turn(engine)
 
 
 cdef int check_outside_turn(Engine engine) except -1:

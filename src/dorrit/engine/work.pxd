@@ -42,5 +42,7 @@ cdef inline void to_be_resumed(Connection connection) noexcept:
 
 
 cdef inline void to_be_told_of_its_end(Connection connection) noexcept:
-    """Lets the close callback run at the end of the turn (R11)."""
-    add_work(&connection.engine.ended, connection)
+    """Lets the close callback run at the end of the turn (R11); not in a process that was forked, whose
+    clients are its parent's."""
+    if not connection.engine.is_lost:
+        add_work(&connection.engine.ended, connection)

@@ -11,7 +11,7 @@ from dorrit.engine.c.connection cimport (
     DORRIT_BLOCKED,
     DORRIT_CLOSING,
     DORRIT_HELD,
-    DORRIT_LINGERING,
+    DORRIT_OPEN,
     DORRIT_WAITS,
     DORRIT_WRITES,
 )
@@ -19,13 +19,7 @@ from dorrit.engine.c.sockets cimport dorrit_send, iovec
 from dorrit.engine.clock cimport deadline_in
 from dorrit.engine.engine cimport Engine
 from dorrit.engine.frame cimport Frame, frame_is_pong, frame_is_raw, frame_size
-from dorrit.engine.life cimport (
-    close_socket,
-    finish_closing,
-    peer_has_gone,
-    shut_down_writing,
-    watch_writing,
-)
+from dorrit.engine.life cimport close_socket, end_written, peer_has_gone, watch_writing
 from dorrit.engine.queue cimport OutputQueue, queue_at, queue_drop_first
 
 
@@ -122,10 +116,8 @@ cdef int flush(Connection connection) except -1:
         watch_writing(connection, DORRIT_WRITES)
     connection.state.refusing = False
     tell_of_room(connection)
-    if connection.state.life == DORRIT_ANSWERING:
-        finish_closing(connection)
-    elif connection.state.life == DORRIT_LINGERING:
-        shut_down_writing(connection)
+    if connection.state.life != DORRIT_OPEN:
+        end_written(connection)
     return 0
 
 

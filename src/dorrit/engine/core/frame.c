@@ -1,5 +1,7 @@
 #include "frame.h"
 
+#include <string.h>
+
 static bool is_control(uint8_t opcode)
 {
     /* RFC 6455 section 5.5: "Control frames are identified by opcodes where the most significant
@@ -64,23 +66,27 @@ enum dorrit_frame_verdict dorrit_frame_header_decode(
         return DORRIT_FRAME_CONTROL_TOO_LONG;
     }
 
-    const size_t extended = short_length == 126 ? 2 : short_length == 127 ? 8 : 0;
-    const size_t available = length - 2 < extended ? length - 2 : extended;
-    /* "the most significant bit MUST be 0" */
-    if (extended == 8 && available > 0 && (data[2] & 0x80u) != 0) {
-        return DORRIT_FRAME_LENGTH_TOO_LARGE;
-    }
-    /* "in all cases, the minimal number of bytes MUST be used to encode the length": of the 64-bit
-     * form, six bytes of 0 already say that the other two would have done. */
-    if (extended == 8 && available >= 6 && read_length(data + 2, 6) == 0) {
-        return DORRIT_FRAME_LENGTH_NOT_MINIMAL;
-    }
-    if (available < extended) {
-        return DORRIT_FRAME_INCOMPLETE;
-    }
-    const uint64_t payload_length = extended == 0 ? short_length : read_length(data + 2, extended);
-    if (extended == 2 && payload_length < 126) {
-        return DORRIT_FRAME_LENGTH_NOT_MINIMAL;
+    size_t extended = 0;
+    uint64_t payload_length = short_length;
+    if (short_length > 125) { /* few are: the others pay for nothing of this */
+        extended = short_length == 126 ? 2 : 8;
+        const size_t available = length - 2 < extended ? length - 2 : extended;
+        /* "the most significant bit MUST be 0" */
+        if (extended == 8 && available > 0 && (data[2] & 0x80u) != 0) {
+            return DORRIT_FRAME_LENGTH_TOO_LARGE;
+        }
+        /* "in all cases, the minimal number of bytes MUST be used to encode the length": of the
+         * 64-bit form, six bytes of 0 already say that the other two would have done. */
+        if (extended == 8 && available >= 6 && read_length(data + 2, 6) == 0) {
+            return DORRIT_FRAME_LENGTH_NOT_MINIMAL;
+        }
+        if (available < extended) {
+            return DORRIT_FRAME_INCOMPLETE;
+        }
+        payload_length = read_length(data + 2, extended);
+        if (extended == 2 && payload_length < 126) {
+            return DORRIT_FRAME_LENGTH_NOT_MINIMAL;
+        }
     }
 
     const size_t header_length = 2 + extended + 4;
@@ -88,9 +94,7 @@ enum dorrit_frame_verdict dorrit_frame_header_decode(
         return DORRIT_FRAME_INCOMPLETE;
     }
     header->payload_length = payload_length;
-    for (size_t index = 0; index < 4; index++) {
-        header->masking_key[index] = data[2 + extended + index];
-    }
+    memcpy(header->masking_key, data + 2 + extended, sizeof header->masking_key);
     header->opcode = opcode;
     header->header_length = (uint8_t)header_length;
     header->fin = fin;
