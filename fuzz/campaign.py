@@ -18,6 +18,7 @@ CORE = Path("src/dorrit/engine/core")
 CORE_TARGETS = {
     "core_frame": [CORE / "frame.c", CORE / "masking.c"],
     "core_utf8": [CORE / "utf8.c"],
+    "core_ledger": [CORE / "checksum.c"],
 }
 SANITIZERS = ("-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 

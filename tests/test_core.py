@@ -41,8 +41,9 @@ POLLERS = {
 FUZZERS = {
     "core_frame": [CORE / "frame.c", CORE / "masking.c"],
     "core_utf8": [CORE / "utf8.c"],
+    "core_ledger": [CORE / "checksum.c"],
 }
-RUNS = {"core_frame": 100_000, "core_utf8": 30_000}
+RUNS = {"core_frame": 100_000, "core_utf8": 30_000, "core_ledger": 3_000}
 """Some seconds; a longer run is ``build/core-tests/core_frame CORPUS``."""
 
 
@@ -112,6 +113,13 @@ def test_R5_text_is_utf8_exactly_if_pythons_codec_says_so(build: str, every_char
 @each_build
 def test_the_table_of_a_connections_life_keeps_its_rules(build: str) -> None:
     run_c_test(build, "life", [TESTS / "test_life.c", CORE / "life.c"])
+
+
+@each_build
+def test_L8_a_ledger_says_what_was_written_before_or_after_any_store(build: str) -> None:
+    compiler = [*BUILDS[build], "-DDORRIT_LEDGER_STEPS"]
+    sources = [TESTS / "test_ledger.c", CORE / "checksum.c"]
+    run([compiled(f"ledger-{build}", compiler, sources)])
 
 
 @each_build

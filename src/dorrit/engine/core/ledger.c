@@ -1,0 +1,427 @@
+#include "ledger.h"
+
+#include "ledger_format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    RECORDS_STEP = 1024, /* records that get memory at a time: 64 KiB */
+    UNITS_STEP = 4096    /* units of chunks: 256 KiB */
+};
+
+#ifdef DORRIT_LEDGER_STEPS
+/* The tests' build: called before each store, from where it need not return, and in the middle of
+ * those that are more than one for a processor. */
+void (*dorrit_ledger_step)(void);
+
+static void step(void)
+{
+    if (dorrit_ledger_step != NULL) {
+        dorrit_ledger_step();
+    }
+}
+
+static void copy(uint8_t *to, const uint8_t *from, size_t length)
+{
+    const size_t half = length / 2;
+    memcpy(to, from, half);
+    step();
+    memcpy(to + half, from + half, length - half);
+}
+#else
+static void step(void)
+{
+}
+
+static void copy(uint8_t *to, const uint8_t *from, size_t length)
+{
+    memcpy(to, from, length);
+}
+#endif
+
+/* All that is written into the file is written here, in the order of the calls: the compiler must
+ * not change it, since the process may end between any two of them. */
+static void store(void *to, const void *from, size_t length)
+{
+    if (length == 0) {
+        return;
+    }
+    step();
+    atomic_signal_fence(memory_order_seq_cst);
+    copy(to, from, length);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void store_number(uint32_t *to, uint32_t number)
+{
+    step();
+    atomic_signal_fence(memory_order_seq_cst);
+    *(volatile uint32_t *)to = number;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static struct header *header_of(const struct dorrit_ledger *ledger)
+{
+    return (struct header *)(void *)ledger->memory;
+}
+
+static struct record *record_of(const struct dorrit_ledger *ledger, uint32_t slot)
+{
+    return (struct record *)(void *)(ledger->memory + record_place(slot));
+}
+
+static uint8_t *unit_of(const struct dorrit_ledger *ledger, uint32_t unit)
+{
+    return ledger->memory + chunks_place(ledger->slots) + (size_t)unit * DORRIT_LEDGER_UNIT;
+}
+
+/* Gives the file memory for length bytes from `offset`: what is written there can't fail any more, as
+ * it would by SIGBUS. */
+static int allocate(int descriptor, size_t offset, size_t length)
+{
+#ifdef __APPLE__
+    static const uint8_t zeros[HEADER_SIZE];
+    while (length > 0) {
+        const size_t now = length < sizeof zeros ? length : sizeof zeros;
+        const ssize_t done = pwrite(descriptor, zeros, now, (off_t)offset);
+        if (done <= 0) {
+            return -1;
+        }
+        offset += (size_t)done;
+        length -= (size_t)done;
+    }
+    return 0;
+#else
+    int error;
+    do {
+        error = posix_fallocate(descriptor, (off_t)offset, (off_t)length);
+    } while (error == EINTR);
+    errno = error;
+    return error == 0 ? 0 : -1;
+#endif
+}
+
+int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t slots, uint64_t most)
+{
+    memset(ledger, 0, sizeof *ledger);
+    ledger->descriptor = descriptor;
+    if (slots == 0 || slots > UINT32_MAX / 4 || most / DORRIT_LEDGER_UNIT > UINT32_MAX / 4) {
+        errno = EINVAL;
+        return -1;
+    }
+    ledger->slots = slots;
+    ledger->units_most = (uint32_t)(most / DORRIT_LEDGER_UNIT) + 1;
+    ledger->units_used = 1;
+    const size_t size
+        = chunks_place(slots) + (size_t)ledger->units_most * DORRIT_LEDGER_UNIT;
+    if (ftruncate(descriptor, (off_t)size) != 0 || allocate(descriptor, 0, HEADER_SIZE) != 0) {
+        return -1;
+    }
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    if (memory == MAP_FAILED) {
+        return -1;
+    }
+    ledger->memory = memory;
+    ledger->mapped = size;
+    struct header header = {.format = DORRIT_LEDGER_FORMAT, .slots = slots};
+    store(header_of(ledger), &header, sizeof header);
+    /* Last: without it there is no ledger. */
+    store(header_of(ledger)->magic, ledger_magic, sizeof ledger_magic);
+    return 0;
+}
+
+void dorrit_ledger_close(struct dorrit_ledger *ledger)
+{
+    if (ledger->memory != NULL) {
+        munmap(ledger->memory, ledger->mapped);
+        ledger->memory = NULL;
+    }
+}
+
+static int grow_records(struct dorrit_ledger *ledger, uint32_t slot)
+{
+    struct header *header = header_of(ledger);
+    if (slot < header->records) {
+        return 0;
+    }
+    uint32_t wanted = slot / RECORDS_STEP * RECORDS_STEP + RECORDS_STEP;
+    if (wanted > ledger->slots) {
+        wanted = ledger->slots;
+    }
+    const size_t from = record_place(header->records);
+    if (allocate(ledger->descriptor, from, record_place(wanted) - from) != 0) {
+        return -1;
+    }
+    store_number(&header->records, wanted);
+    return 0;
+}
+
+/* Takes `count` units that have not been used yet; returns the first, or 0. */
+static uint32_t take_units(struct dorrit_ledger *ledger, uint32_t count)
+{
+    if (count > ledger->units_most - ledger->units_used) {
+        errno = ENOSPC;
+        return 0;
+    }
+    const uint32_t end = ledger->units_used + count;
+    if (end > ledger->units) {
+        uint32_t wanted = end > UINT32_MAX - UNITS_STEP ? end : end + UNITS_STEP;
+        if (wanted > ledger->units_most) {
+            wanted = ledger->units_most;
+        }
+        const size_t from
+            = chunks_place(ledger->slots) + (size_t)ledger->units * DORRIT_LEDGER_UNIT;
+        const size_t length = (size_t)(wanted - ledger->units) * DORRIT_LEDGER_UNIT;
+        if (allocate(ledger->descriptor, from, length) != 0) {
+            return 0;
+        }
+        ledger->units = wanted;
+        store_number(&header_of(ledger)->units, wanted);
+    }
+    ledger->units_used = end;
+    return end - count;
+}
+
+/* Whether so many bytes from a chunk's beginning on have ever been a chunk's. */
+static bool is_used(const struct dorrit_ledger *ledger, uint32_t chunk, uint64_t length)
+{
+    return chunk != 0 && chunk < ledger->units_used
+        && length <= (uint64_t)(ledger->units_used - chunk) * DORRIT_LEDGER_UNIT;
+}
+
+/* Returns a chunk with room for `length` bytes behind its head, whose size class is in `*size_class`;
+ * 0: there is no room. */
+static uint32_t take_chunk(struct dorrit_ledger *ledger, size_t length, uint8_t *size_class)
+{
+    uint8_t class = 0;
+    while (((size_t)DORRIT_LEDGER_UNIT << class) < sizeof(struct chunk) + length) {
+        if (++class == DORRIT_LEDGER_CLASSES) {
+            errno = EFBIG;
+            return 0;
+        }
+    }
+    *size_class = class;
+    const uint32_t chunk = ledger->free[class];
+    if (chunk == 0) {
+        return take_units(ledger, UINT32_C(1) << class);
+    }
+    /* A free chunk begins with the number of the next one. What has been written over may say
+     * anything: those that are lost then are lost, and others are not touched. */
+    uint32_t next;
+    memcpy(&next, unit_of(ledger, chunk), sizeof next);
+    ledger->free[class] = is_used(ledger, next, (uint64_t)DORRIT_LEDGER_UNIT << class) ? next : 0;
+    return chunk;
+}
+
+static void free_chunk(struct dorrit_ledger *ledger, uint32_t chunk)
+{
+    if (!is_used(ledger, chunk, sizeof(struct chunk))) {
+        return;
+    }
+    struct chunk head;
+    memcpy(&head, unit_of(ledger, chunk), sizeof head);
+    if (head.size_class >= DORRIT_LEDGER_CLASSES
+        || !is_used(ledger, chunk, (uint64_t)DORRIT_LEDGER_UNIT << head.size_class)) {
+        return; /* it has been written over: its place is lost */
+    }
+    store(unit_of(ledger, chunk), &ledger->free[head.size_class], sizeof(uint32_t));
+    ledger->free[head.size_class] = chunk;
+}
+
+/* Writes a chunk of up to four spans. Returns 0 when there is no room. */
+static uint32_t add_chunk(struct dorrit_ledger *ledger, struct chunk head,
+    const struct dorrit_span *spans, size_t count)
+{
+    size_t length = 0;
+    for (size_t index = 0; index < count; index++) {
+        if (spans[index].length > UINT32_MAX - length) {
+            errno = EFBIG;
+            return 0;
+        }
+        length += spans[index].length;
+    }
+    const uint32_t chunk = take_chunk(ledger, length, &head.size_class);
+    if (chunk == 0) {
+        return 0;
+    }
+    uint8_t *const content = unit_of(ledger, chunk) + sizeof head;
+    size_t written = 0;
+    for (size_t index = 0; index < count; index++) {
+        store(content + written, spans[index].bytes, spans[index].length);
+        written += spans[index].length;
+    }
+    head.length = (uint32_t)length;
+    head.checksum = chunk_checksum(&head, content);
+    store(unit_of(ledger, chunk), &head, sizeof head);
+    return chunk;
+}
+
+/* The chunk that has a connection's bytes already, or a new one; 0 for none. Returns -1 when there is
+ * no room. */
+static int keep_or_add(struct dorrit_ledger *ledger, uint32_t slot, enum chunk_kind kind,
+    uint32_t before, struct dorrit_span span, uint32_t *chunk)
+{
+    *chunk = 0;
+    if (span.length == 0) {
+        return 0;
+    }
+    const struct chunk head = {.owner = slot + 1, .kind = (uint8_t)kind};
+    if (is_used(ledger, before, sizeof head + span.length)) {
+        struct chunk old;
+        memcpy(&old, unit_of(ledger, before), sizeof old);
+        if (old.length == span.length && old.owner == head.owner && old.kind == head.kind
+            && memcmp(unit_of(ledger, before) + sizeof old, span.bytes, span.length) == 0) {
+            *chunk = before;
+            return 0;
+        }
+    }
+    *chunk = add_chunk(ledger, head, &span, 1);
+    return *chunk == 0 ? -1 : 0;
+}
+
+static uint32_t message_of(const struct dorrit_ledger *ledger, uint32_t body)
+{
+    struct body found;
+    if (!is_used(ledger, body, sizeof(struct chunk) + sizeof found)) {
+        return 0;
+    }
+    memcpy(&found, unit_of(ledger, body) + sizeof(struct chunk), sizeof found);
+    return found.message;
+}
+
+static bool has_body(const struct dorrit_carried *carried)
+{
+    return carried->rest != 0 || carried->written != 0 || carried->reason_length != 0
+        || carried->input.length != 0 || carried->frames_length != 0
+        || (carried->flags & DORRIT_CARRIED_MESSAGE) != 0;
+}
+
+static uint32_t add_body(struct dorrit_ledger *ledger, uint32_t slot,
+    const struct dorrit_carried *carried, uint32_t message)
+{
+    struct body body = {
+        .rest = carried->rest,
+        .written = carried->written,
+        .message = message,
+        .input_length = (uint32_t)carried->input.length,
+        .frames_length = carried->frames_length,
+        .reason_length = carried->reason_length,
+        .text_position = carried->text_position,
+    };
+    memcpy(body.masking_key, carried->masking_key, sizeof body.masking_key);
+    const struct dorrit_span spans[] = {
+        {(const uint8_t *)&body, sizeof body},
+        {carried->reason, carried->reason_length},
+        carried->input,
+        {(const uint8_t *)carried->frames, carried->frames_length * sizeof carried->frames[0]},
+    };
+    return add_chunk(ledger, (struct chunk){.owner = slot + 1, .kind = BODY}, spans, 4);
+}
+
+/* Frees a chunk that a record had and its successor has not. */
+static void let_go(struct dorrit_ledger *ledger, uint32_t before, uint32_t now)
+{
+    if (before != now) {
+        free_chunk(ledger, before);
+    }
+}
+
+/* What stands in a record's place; nothing if that is empty, or has been written over. */
+static struct record record_before(const struct record *place, uint32_t slot)
+{
+    const struct record nobody = {0};
+    return place->used == slot + 1 && place->checksum == record_checksum(place) ? *place : nobody;
+}
+
+int dorrit_ledger_put(
+    struct dorrit_ledger *ledger, uint32_t slot, const struct dorrit_carried *carried)
+{
+    if (slot >= ledger->slots || carried->frames_length > DORRIT_LEDGER_FRAMES_MAX
+        || carried->reason_length > DORRIT_LEDGER_REASON_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (grow_records(ledger, slot) != 0) {
+        return -1;
+    }
+    struct record *const place = record_of(ledger, slot);
+    const struct record before = record_before(place, slot);
+    const uint32_t message_before = message_of(ledger, before.body);
+    struct record record = {
+        .used = slot + 1,
+        .number = carried->number,
+        .socket = carried->socket,
+        .descriptor = carried->descriptor,
+        .opened = carried->opened,
+        .dropped = carried->dropped,
+        .flags = carried->flags,
+        .close_code = carried->close_code,
+        .last_life = carried->last_life,
+        .admission = carried->admission,
+        .parsing = carried->parsing,
+        .window_bits = carried->window_bits,
+    };
+    uint32_t message = 0;
+    const bool fits
+        = keep_or_add(ledger, slot, ABOUT, before.about, carried->about, &record.about) == 0
+        && keep_or_add(ledger, slot, SAVED, before.saved, carried->saved, &record.saved) == 0
+        && keep_or_add(ledger, slot, MESSAGE, message_before, carried->message, &message) == 0
+        && (!has_body(carried) || (record.body = add_body(ledger, slot, carried, message)) != 0);
+    if (!fits) {
+        const int error = errno;
+        let_go(ledger, record.about, before.about);
+        let_go(ledger, record.saved, before.saved);
+        let_go(ledger, message, message_before);
+        dorrit_ledger_remove(ledger, slot);
+        errno = error;
+        return -1;
+    }
+    record.checksum = record_checksum(&record);
+    struct header *const header = header_of(ledger);
+    store(&header->put, &record, sizeof record);
+    store_number(&header->putting, slot + 1); /* from here on it holds */
+    store(place, &record, sizeof record);
+    store_number(&header->putting, 0);
+    let_go(ledger, before.about, record.about);
+    let_go(ledger, before.saved, record.saved);
+    let_go(ledger, message_before, message);
+    free_chunk(ledger, before.body);
+    return 0;
+}
+
+void dorrit_ledger_remove(struct dorrit_ledger *ledger, uint32_t slot)
+{
+    if (slot >= header_of(ledger)->records) {
+        return;
+    }
+    struct record *const place = record_of(ledger, slot);
+    if (place->used == 0) {
+        return;
+    }
+    const struct record before = record_before(place, slot);
+    const uint32_t message = message_of(ledger, before.body);
+    store_number(&place->used, 0);
+    free_chunk(ledger, before.about);
+    free_chunk(ledger, before.saved);
+    free_chunk(ledger, message);
+    free_chunk(ledger, before.body);
+}
+
+uint32_t dorrit_ledger_add_frame(struct dorrit_ledger *ledger, struct dorrit_span header,
+    struct dorrit_span payload, bool counted)
+{
+    const struct dorrit_span spans[] = {header, payload};
+    const struct chunk head
+        = {.kind = FRAME, .header_length = (uint8_t)header.length, .counted = counted};
+    return add_chunk(ledger, head, spans, 2);
+}
+
+void dorrit_ledger_free_frame(struct dorrit_ledger *ledger, uint32_t frame)
+{
+    free_chunk(ledger, frame);
+}

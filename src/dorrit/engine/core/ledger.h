@@ -1,0 +1,148 @@
+/* What connections need to outlive the process: a file without a name, which the next image reads.
+ *
+ * The file has a record of 64 bytes for each connection, found by its slot, and behind the records
+ * chunks for what takes more: what is known of the client, what it has sent in part, what waits to
+ * be written. A chunk is named by its place, in units of 64 bytes from the beginning of the file.
+ *
+ * Whatever a connection's record leads to is replaced by one store: a process that ends between any
+ * two stores leaves the connection as it was before, or as it is afterwards. So chunks are never
+ * changed while a record leads to them; a new one is written, the new record is laid down beside the
+ * old one, and one store says that it holds.
+ *
+ * Who reads the file trusts nothing in it. Each record and each chunk has a checksum, which damage
+ * does not survive, and each number is compared with what there is, since a checksum keeps nobody
+ * from writing one.
+ *
+ * Nothing here knows Python, and only one thread may use a ledger.
+ */
+#ifndef DORRIT_LEDGER_H
+#define DORRIT_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    DORRIT_LEDGER_FORMAT = 1,
+    DORRIT_LEDGER_UNIT = 64, /* bytes */
+    DORRIT_LEDGER_FRAMES_MAX = 256,     /* in one queue */
+    DORRIT_LEDGER_REASON_MAX = 123,     /* bytes, RFC 6455 section 5.5: 125 less the code */
+    DORRIT_LEDGER_CLASSES = 26          /* sizes of chunks, each twice the one before */
+};
+
+/* Bytes of somebody else's, borrowed. */
+struct dorrit_span {
+    const uint8_t *bytes;
+    size_t length;
+};
+
+enum dorrit_carried_flag {
+    DORRIT_CARRIED_CLOSED_HERE = 1 << 0, /* the user has closed it */
+    DORRIT_CARRIED_STASHED = 1 << 1,     /* `input` was read too early */
+    DORRIT_CARRIED_MESSAGE = 1 << 2,     /* a part of a message has come: */
+    DORRIT_CARRIED_FIN = 1 << 3,         /* the current frame is its last */
+    DORRIT_CARRIED_TEXT = 1 << 4,        /* it is text */
+    DORRIT_CARRIED_COMPRESSED = 1 << 5,  /* `message` is what has come, not what that says */
+    DORRIT_CARRIED_DEFLATE = 1 << 6,     /* permessage-deflate was agreed on: */
+    DORRIT_CARRIED_SERVER_TAKEOVER = 1 << 7,
+    DORRIT_CARRIED_CLIENT_TAKEOVER = 1 << 8
+};
+
+/* One connection, as it lives on. The spans are borrowed: from the caller of dorrit_ledger_put(), or
+ * from the copy that dorrit_ledger_get() looks at. */
+struct dorrit_carried {
+    uint64_t socket;        /* which socket it is: a descriptor's number may be another one's by now */
+    uint64_t number;        /* of the client */
+    uint64_t rest;          /* bytes to come of the frame that is passed over, or of the message's */
+    int32_t descriptor;
+    uint32_t opened;        /* as in dorrit_connection */
+    uint32_t dropped;       /* messages that did not fit */
+    uint32_t written;       /* bytes of the first frame that the kernel has taken */
+    uint16_t flags;         /* of dorrit_carried_flag */
+    uint16_t close_code;
+    uint8_t last_life;      /* a dorrit_life */
+    uint8_t admission;      /* a dorrit_admission */
+    uint8_t parsing;        /* a dorrit_parsing */
+    uint8_t window_bits;    /* of the server's messages, if they are compressed */
+    uint8_t masking_key[4]; /* turned so that the message's next byte needs the first */
+    uint8_t text_position;  /* where in a character the message's bytes so far end */
+    uint8_t reason_length;
+    uint16_t frames_length;
+    uint8_t reason[DORRIT_LEDGER_REASON_MAX];
+    struct dorrit_span about;   /* what is known of the client: its request */
+    struct dorrit_span saved;   /* what the user has given to keep */
+    struct dorrit_span input;   /* what has come and is incomplete */
+    struct dorrit_span message; /* the message's payload so far */
+    uint32_t frames[DORRIT_LEDGER_FRAMES_MAX]; /* the queue: chunks, see dorrit_ledger_add_frame() */
+};
+
+/* ---- Writing ------------------------------------------------------------------------------------ */
+
+struct dorrit_ledger {
+    uint8_t *memory;     /* the file, mapped as far as it may ever grow; NULL: there is none */
+    size_t mapped;       /* bytes */
+    uint32_t slots;
+    uint32_t units;      /* that the file has memory for */
+    uint32_t units_most;
+    uint32_t units_used; /* by records and chunks; those below that are free are in `free` */
+    uint32_t free[DORRIT_LEDGER_CLASSES]; /* the first free chunk of each size; 0: there is none */
+    int descriptor;      /* borrowed */
+};
+
+/* Makes a ledger in an empty file: `slots` connections at most, and `most` bytes of chunks. The file
+ * must stay open as long as the ledger is used. Returns 0, or -1 with errno set. */
+int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t slots, uint64_t most);
+
+/* Unmaps the file, which keeps what is in it. Does nothing if there is no ledger. */
+void dorrit_ledger_close(struct dorrit_ledger *ledger);
+
+/* Writes down a connection in the place of what was in its slot. Returns 0, or -1 when there is no
+ * room (ENOSPC, ENOMEM, EFBIG): then the slot is empty, since what was in it holds no more. */
+int dorrit_ledger_put(
+    struct dorrit_ledger *ledger, uint32_t slot, const struct dorrit_carried *carried);
+
+/* Empties a slot. */
+void dorrit_ledger_remove(struct dorrit_ledger *ledger, uint32_t slot);
+
+/* Writes down a piece of output as it goes to the client, its header and its payload: once, for any
+ * number of queues. `counted`: it counts against the limit of a queue. Returns its chunk, which the
+ * caller frees when no slot has it any more; or 0 with errno set. */
+uint32_t dorrit_ledger_add_frame(struct dorrit_ledger *ledger, struct dorrit_span header,
+    struct dorrit_span payload, bool counted);
+
+void dorrit_ledger_free_frame(struct dorrit_ledger *ledger, uint32_t frame);
+
+/* ---- Reading ------------------------------------------------------------------------------------ */
+
+enum dorrit_ledger_verdict {
+    DORRIT_LEDGER_OK = 0,
+    DORRIT_LEDGER_EMPTY,     /* nobody is in the slot */
+    DORRIT_LEDGER_DAMAGED,   /* it is not what somebody has written */
+    DORRIT_LEDGER_NEWER,     /* of a release that this one does not know */
+    DORRIT_LEDGER_UNREADABLE /* the file can't be read, or there is no memory: errno says */
+};
+
+/* A copy of a ledger, which nobody else can change. */
+struct dorrit_ledger_copy {
+    uint8_t *memory; /* owned; NULL: there is none */
+    uint32_t units;
+    uint32_t slots;
+};
+
+/* Copies the ledger in a file. The verdict is OK, DAMAGED, NEWER or UNREADABLE, and there is a copy
+ * to free only if it is OK. */
+enum dorrit_ledger_verdict dorrit_ledger_read(struct dorrit_ledger_copy *copy, int descriptor);
+
+void dorrit_ledger_free_copy(struct dorrit_ledger_copy *copy);
+
+/* Reads who is in a slot below `slots`: OK, EMPTY or DAMAGED. Of a damaged record only `descriptor`
+ * is set: to what it says, which may be anything; -1 if it says nothing. */
+enum dorrit_ledger_verdict dorrit_ledger_get(
+    const struct dorrit_ledger_copy *copy, uint32_t slot, struct dorrit_carried *carried);
+
+/* Reads a frame that a record has named: OK or DAMAGED. `frame` is the whole of it, `header_length`
+ * how much of that is its header. */
+enum dorrit_ledger_verdict dorrit_ledger_get_frame(const struct dorrit_ledger_copy *copy,
+    uint32_t chunk, struct dorrit_span *frame, uint8_t *header_length, bool *counted);
+
+#endif

@@ -1,0 +1,629 @@
+/* The ledger: what is written comes back, whatever is in between leaves it as it was before or as it
+ * is afterwards, and nothing that is damaged is taken for right.
+ *
+ * It includes the ledger, to write into it what nobody would. Compiled with DORRIT_LEDGER_STEPS, so that what is under way can be left before any store. */
+#include "check.h"
+
+#include "../../src/dorrit/engine/core/ledger.c"
+#include "../../src/dorrit/engine/core/ledger_read.c"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SLOTS = 3000, MOST = 32 << 20 };
+
+static int file(void)
+{
+#ifdef __linux__
+    const int descriptor = memfd_create("ledger", MFD_CLOEXEC);
+#else
+    FILE *made = tmpfile();
+    CHECK(made != NULL);
+    const int descriptor = dup(fileno(made));
+    fclose(made);
+#endif
+    CHECK(descriptor >= 0);
+    return descriptor;
+}
+
+static struct dorrit_ledger made(int descriptor)
+{
+    struct dorrit_ledger ledger;
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST), 0);
+    return ledger;
+}
+
+static struct dorrit_ledger_copy copied(int descriptor)
+{
+    struct dorrit_ledger_copy copy;
+    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_OK);
+    return copy;
+}
+
+/* Numbers that are the same in each run. */
+static uint64_t state;
+
+static uint64_t random_number(uint64_t below)
+{
+    state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (state >> 33) % below;
+}
+
+static uint8_t bytes[1 << 17];
+
+static struct dorrit_span random_span(size_t most)
+{
+    const size_t length = random_number(2) == 0 ? 0 : (size_t)random_number(most);
+    return (struct dorrit_span){bytes + random_number(sizeof bytes - most), length};
+}
+
+/* A connection with anything in it that one may have. */
+static void fill(struct dorrit_carried *carried)
+{
+    memset(carried, 0, sizeof *carried);
+    carried->number = 1 + random_number(1000);
+    carried->socket = random_number(UINT32_MAX);
+    carried->descriptor = (int32_t)random_number(1000);
+    carried->opened = (uint32_t)random_number(1000);
+    carried->dropped = (uint32_t)random_number(1000);
+    carried->close_code = (uint16_t)random_number(5000);
+    carried->last_life = (uint8_t)random_number(DORRIT_LINGERING + 1);
+    carried->admission = (uint8_t)random_number(DORRIT_ACCEPTED + 1);
+    carried->parsing = (uint8_t)random_number(DORRIT_AT_END + 1);
+    carried->window_bits = (uint8_t)random_number(16);
+    carried->about = random_span(1000);
+    carried->saved = random_span(7000);
+    if (random_number(2) == 0) {
+        return;
+    }
+    carried->rest = random_number(UINT32_MAX);
+    carried->written = (uint32_t)random_number(100);
+    carried->text_position = (uint8_t)random_number(8);
+    memcpy(carried->masking_key, bytes + random_number(1000), 4);
+    carried->reason_length = (uint8_t)random_number(DORRIT_LEDGER_REASON_MAX + 1);
+    memcpy(carried->reason, bytes, carried->reason_length);
+    carried->input = random_span(5000);
+    if (random_number(2) == 0) {
+        carried->flags = DORRIT_CARRIED_MESSAGE | DORRIT_CARRIED_TEXT;
+        carried->message = random_span(10000);
+    }
+}
+
+static bool same_span(struct dorrit_span one, struct dorrit_span other)
+{
+    return one.length == other.length
+        && (one.length == 0 || memcmp(one.bytes, other.bytes, one.length) == 0);
+}
+
+static bool same(const struct dorrit_carried *one, const struct dorrit_carried *other)
+{
+    struct dorrit_carried left = *one, right = *other;
+    const struct dorrit_span none = {NULL, 0};
+    const bool spans = same_span(one->about, other->about) && same_span(one->saved, other->saved)
+        && same_span(one->input, other->input) && same_span(one->message, other->message);
+    left.about = left.saved = left.input = left.message = none;
+    right.about = right.saved = right.input = right.message = none;
+    return spans && memcmp(&left, &right, sizeof left) == 0;
+}
+
+static struct dorrit_carried plain(uint64_t number)
+{
+    return (struct dorrit_carried){.number = number, .last_life = DORRIT_OPEN, .descriptor = 5};
+}
+
+/* ---- */
+
+static void what_is_put_comes_back(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor);
+    static struct dorrit_carried put[SLOTS];
+    static bool is_put[SLOTS];
+    for (unsigned round = 0; round < 5 * SLOTS; round++) {
+        const uint32_t slot = (uint32_t)random_number(random_number(10) == 0 ? SLOTS : 60);
+        if (random_number(4) == 0) {
+            dorrit_ledger_remove(&ledger, slot);
+            is_put[slot] = false;
+            continue;
+        }
+        fill(&put[slot]);
+        is_put[slot] = true;
+        CHECK_EQUAL(dorrit_ledger_put(&ledger, slot, &put[slot]), 0);
+    }
+    struct dorrit_ledger_copy copy = copied(descriptor);
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        struct dorrit_carried found;
+        const enum dorrit_ledger_verdict verdict = dorrit_ledger_get(&copy, slot, &found);
+        if (!is_put[slot]) {
+            CHECK_EQUAL(verdict, DORRIT_LEDGER_EMPTY);
+            continue;
+        }
+        CHECK_EQUAL(verdict, DORRIT_LEDGER_OK);
+        CHECK(same(&found, &put[slot]));
+    }
+    dorrit_ledger_free_copy(&copy);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+static void a_frame_is_there_once_for_any_number_of_queues(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor);
+    const struct dorrit_span header = {bytes, 4}, payload = {bytes + 100, 60000};
+    const uint32_t large = dorrit_ledger_add_frame(&ledger, header, payload, true);
+    const uint32_t raw
+        = dorrit_ledger_add_frame(&ledger, (struct dorrit_span){NULL, 0}, header, false);
+    CHECK(large != 0 && raw != 0);
+    struct dorrit_carried carried = plain(1);
+    carried.frames[0] = raw;
+    carried.frames[1] = large;
+    carried.frames_length = 2;
+    carried.written = 3;
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        CHECK_EQUAL(dorrit_ledger_put(&ledger, slot, &carried), 0);
+    }
+    struct dorrit_ledger_copy copy = copied(descriptor);
+    struct dorrit_carried found;
+    CHECK_EQUAL(dorrit_ledger_get(&copy, SLOTS - 1, &found), DORRIT_LEDGER_OK);
+    CHECK(same(&found, &carried));
+    struct dorrit_span frame;
+    uint8_t header_length;
+    bool counted;
+    CHECK_EQUAL(
+        dorrit_ledger_get_frame(&copy, found.frames[0], &frame, &header_length, &counted), 0);
+    CHECK(same_span(frame, header) && header_length == 0 && !counted);
+    CHECK_EQUAL(
+        dorrit_ledger_get_frame(&copy, found.frames[1], &frame, &header_length, &counted), 0);
+    CHECK_EQUAL(frame.length, 60004);
+    CHECK(memcmp(frame.bytes, bytes, 4) == 0 && memcmp(frame.bytes + 4, bytes + 100, 60000) == 0);
+    CHECK(header_length == 4 && counted);
+    dorrit_ledger_free_copy(&copy);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+static void what_is_let_go_is_used_again(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor);
+    uint32_t after_first = 0;
+    for (unsigned round = 0; round < 2000; round++) {
+        struct dorrit_carried carried = plain(1 + round);
+        carried.about = (struct dorrit_span){bytes + round, 700};
+        carried.saved = (struct dorrit_span){bytes + round, 60000};
+        carried.message = (struct dorrit_span){bytes + round, 90000};
+        carried.flags = DORRIT_CARRIED_MESSAGE;
+        CHECK_EQUAL(dorrit_ledger_put(&ledger, round % 3, &carried), 0);
+        if (round % 3 == 2) {
+            dorrit_ledger_remove(&ledger, 2);
+        }
+        const uint32_t frame = dorrit_ledger_add_frame(
+            &ledger, carried.about, (struct dorrit_span){bytes, 1000}, true);
+        CHECK(frame != 0);
+        dorrit_ledger_free_frame(&ledger, frame);
+        if (round == 10) {
+            after_first = ledger.units_used;
+        }
+    }
+    CHECK_EQUAL(ledger.units_used, after_first);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+static void what_has_no_room_is_out_and_the_others_stay(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor);
+    uint32_t fitted = 0;
+    struct dorrit_carried carried = plain(1);
+    carried.saved = (struct dorrit_span){bytes, 65536};
+    while (dorrit_ledger_put(&ledger, fitted, &carried) == 0) {
+        CHECK(++fitted < SLOTS);
+    }
+    CHECK_EQUAL(errno, ENOSPC);
+    CHECK(fitted > 20);
+    /* One that was there, and does not fit any more. */
+    carried.message = (struct dorrit_span){bytes, 100000};
+    carried.flags = DORRIT_CARRIED_MESSAGE;
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), -1);
+    struct dorrit_ledger_copy copy = copied(descriptor);
+    struct dorrit_carried found;
+    for (uint32_t slot = 0; slot <= fitted; slot++) {
+        CHECK_EQUAL(dorrit_ledger_get(&copy, slot, &found),
+            slot == 3 || slot == fitted ? DORRIT_LEDGER_EMPTY : DORRIT_LEDGER_OK);
+    }
+    dorrit_ledger_free_copy(&copy);
+    /* What it had is free. */
+    carried.message.length = 0;
+    carried.flags = 0;
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), 0);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+static void a_file_that_may_not_grow_is_no_fault(void)
+{
+    const int descriptor = file();
+    struct rlimit limit = {.rlim_cur = 8192, .rlim_max = RLIM_INFINITY}, before;
+    CHECK_EQUAL(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit.rlim_max = before.rlim_max;
+    CHECK(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    struct dorrit_ledger ledger;
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST), -1);
+    CHECK_EQUAL(errno, EFBIG);
+    dorrit_ledger_close(&ledger);
+    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &before), 0);
+    close(descriptor);
+}
+
+static void what_makes_no_sense_is_refused(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger;
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, 0, MOST), -1);
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, UINT32_MAX, MOST), -1);
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, UINT64_MAX), -1);
+    ledger = made(descriptor);
+    struct dorrit_carried carried = plain(1);
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, SLOTS, &carried), -1);
+    carried.frames_length = DORRIT_LEDGER_FRAMES_MAX + 1;
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 0, &carried), -1);
+    carried = plain(1);
+    carried.reason_length = DORRIT_LEDGER_REASON_MAX + 1;
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 0, &carried), -1);
+    dorrit_ledger_remove(&ledger, SLOTS);
+    dorrit_ledger_remove(&ledger, UINT32_MAX);
+    dorrit_ledger_close(&ledger);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+/* ---- Ends between two stores ---- */
+
+enum { STEPS_SLOTS = 4, SCRIPT = 36 };
+
+/* What each slot holds: before the first line of the script, and after each. */
+static struct dorrit_carried after[SCRIPT + 1][STEPS_SLOTS];
+
+static struct dorrit_ledger small(int descriptor)
+{
+    struct dorrit_ledger ledger;
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, STEPS_SLOTS, 1 << 20), 0);
+    return ledger;
+}
+
+/* One line of the script: something happens to one slot. */
+static void play(struct dorrit_ledger *ledger, unsigned line)
+{
+    const uint32_t slot = line * 7 % STEPS_SLOTS;
+    if (line % 9 == 8) {
+        dorrit_ledger_remove(ledger, slot);
+        return;
+    }
+    struct dorrit_carried carried = after[line + 1][slot];
+    const uint32_t frame = dorrit_ledger_add_frame(
+        ledger, (struct dorrit_span){bytes, 2}, (struct dorrit_span){bytes + line, 70}, true);
+    CHECK(frame != 0);
+    CHECK_EQUAL(dorrit_ledger_put(ledger, slot, &carried), 0);
+    dorrit_ledger_free_frame(ledger, frame);
+}
+
+static void write_the_script(void)
+{
+    for (unsigned line = 0; line < SCRIPT; line++) {
+        memcpy(after[line + 1], after[line], sizeof after[line]);
+        struct dorrit_carried *const carried = &after[line + 1][line * 7 % STEPS_SLOTS];
+        if (line % 9 == 8) {
+            memset(carried, 0, sizeof *carried);
+        } else {
+            fill(carried);
+        }
+    }
+}
+
+/* Whether the file says of each slot what the script says after so many lines. */
+static bool stands_after(const struct dorrit_ledger_copy *copy, unsigned lines)
+{
+    for (uint32_t slot = 0; slot < STEPS_SLOTS; slot++) {
+        struct dorrit_carried found;
+        const enum dorrit_ledger_verdict verdict = dorrit_ledger_get(copy, slot, &found);
+        CHECK(verdict == DORRIT_LEDGER_OK || verdict == DORRIT_LEDGER_EMPTY);
+        if (verdict == DORRIT_LEDGER_EMPTY) {
+            if (after[lines][slot].number != 0) {
+                return false;
+            }
+        } else if (!same(&found, &after[lines][slot])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static jmp_buf end;
+static unsigned stores_left;
+
+static void end_before_the_last_store(void)
+{
+    if (stores_left-- == 0) {
+        longjmp(end, 1);
+    }
+}
+
+/* Plays the script until so many stores are done; returns whether that was all of it. */
+static bool played(struct dorrit_ledger *ledger, unsigned stores)
+{
+    stores_left = stores;
+    dorrit_ledger_step = end_before_the_last_store;
+    const bool is_left = setjmp(end) != 0;
+    if (!is_left) {
+        for (unsigned line = 0; line < SCRIPT; line++) {
+            play(ledger, line);
+        }
+    }
+    dorrit_ledger_step = NULL;
+    return !is_left;
+}
+
+static void whoever_ends_between_two_stores_leaves_before_or_after(void)
+{
+    write_the_script();
+    unsigned line = 0, stores = 0;
+    bool is_over = false;
+    while (!is_over) {
+        const int descriptor = file();
+        struct dorrit_ledger ledger = small(descriptor);
+        is_over = played(&ledger, stores++);
+        struct dorrit_ledger_copy copy = copied(descriptor);
+        /* It is where it was a store before, or where the next line leads. */
+        if (!stands_after(&copy, line)) {
+            line++;
+            CHECK(line <= SCRIPT && stands_after(&copy, line));
+        }
+        CHECK(!is_over || line == SCRIPT);
+        dorrit_ledger_free_copy(&copy);
+        dorrit_ledger_close(&ledger);
+        close(descriptor);
+    }
+    CHECK(stores > SCRIPT * 5);
+}
+
+/* ---- Damage ---- */
+
+/* A ledger in which something of each kind is; returns its length. */
+static size_t written_to_disk(int descriptor, struct dorrit_carried *put)
+{
+    struct dorrit_ledger ledger = small(descriptor);
+    const uint32_t frame = dorrit_ledger_add_frame(
+        &ledger, (struct dorrit_span){bytes, 2}, (struct dorrit_span){bytes + 50, 100}, true);
+    for (uint32_t slot = 0; slot < STEPS_SLOTS; slot++) {
+        fill(&put[slot]);
+        put[slot].about = (struct dorrit_span){bytes + 7 * slot, 100};
+        put[slot].saved = (struct dorrit_span){bytes + 9 * slot, 50};
+        put[slot].message = (struct dorrit_span){bytes + 11 * slot, 40};
+        put[slot].flags = DORRIT_CARRIED_MESSAGE;
+        put[slot].input = (struct dorrit_span){bytes + slot, 20};
+        put[slot].frames[0] = frame;
+        put[slot].frames_length = 1;
+        CHECK_EQUAL(dorrit_ledger_put(&ledger, slot, &put[slot]), 0);
+    }
+    const size_t used = 2 * 4096 + (size_t)ledger.units_used * DORRIT_LEDGER_UNIT;
+    dorrit_ledger_close(&ledger);
+    return used;
+}
+
+static void no_damage_changes_what_comes_back(void)
+{
+    const int descriptor = file();
+    struct dorrit_carried put[STEPS_SLOTS];
+    const size_t used = written_to_disk(descriptor, put);
+    uint8_t *const memory
+        = mmap(NULL, used, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    CHECK(memory != MAP_FAILED);
+    unsigned lost = 0;
+    for (size_t place = 0; place < used; place++) {
+        if (place == 200) {
+            place = 4096; /* the rest of the first page is empty */
+        }
+        const uint8_t before = memory[place];
+        for (unsigned way = 0; way < 3; way++) {
+            memory[place] = way == 0 ? before ^ 1 : way == 1 ? before ^ 0x80 : (uint8_t)~before;
+            struct dorrit_ledger_copy copy;
+            const enum dorrit_ledger_verdict verdict = dorrit_ledger_read(&copy, descriptor);
+            if (verdict != DORRIT_LEDGER_OK) {
+                CHECK(place < 4096);
+                lost++;
+                continue;
+            }
+            for (uint32_t slot = 0; slot < copy.slots && slot < STEPS_SLOTS; slot++) {
+                struct dorrit_carried found;
+                const enum dorrit_ledger_verdict judged = dorrit_ledger_get(&copy, slot, &found);
+                if (judged != DORRIT_LEDGER_OK) {
+                    lost++;
+                    continue;
+                }
+                CHECK(same(&found, &put[slot]));
+                struct dorrit_span frame;
+                uint8_t length;
+                bool counted;
+                if (dorrit_ledger_get_frame(&copy, found.frames[0], &frame, &length, &counted)
+                    == DORRIT_LEDGER_OK) {
+                    CHECK(frame.length == 102 && memcmp(frame.bytes + 2, bytes + 50, 100) == 0);
+                    CHECK(length == 2 && counted);
+                } else {
+                    lost++;
+                }
+            }
+            dorrit_ledger_free_copy(&copy);
+        }
+        memory[place] = before;
+    }
+    CHECK(lost > 3000);
+    CHECK_EQUAL(munmap(memory, used), 0);
+    close(descriptor);
+}
+
+/* Writes a number into a body with what belongs to it: the right checksums. */
+static void put_into_body(struct dorrit_ledger *ledger, size_t place, uint64_t number, size_t size)
+{
+    const uint32_t chunk = record_of(ledger, 1)->body;
+    uint8_t *const content = unit_of(ledger, chunk) + sizeof(struct chunk);
+    struct chunk head;
+    memcpy(content + place, &number, size);
+    memcpy(&head, unit_of(ledger, chunk), sizeof head);
+    head.checksum = chunk_checksum(&head, content);
+    memcpy(unit_of(ledger, chunk), &head, sizeof head);
+}
+
+static void put_into_record(
+    struct dorrit_ledger *ledger, size_t place, uint64_t number, size_t size)
+{
+    struct record *const record = record_of(ledger, 1);
+    memcpy((uint8_t *)record + place, &number, size);
+    record->checksum = record_checksum(record);
+}
+
+static void a_number_that_makes_no_sense_is_damage_with_the_right_checksum_too(void)
+{
+    static const struct {
+        void (*put)(struct dorrit_ledger *, size_t, uint64_t, size_t);
+        size_t place, size;
+        uint64_t number;
+    } wrong[] = {
+        {put_into_record, offsetof(struct record, used), 4, 3},
+        {put_into_record, offsetof(struct record, descriptor), 4, UINT32_MAX - 1},
+        {put_into_record, offsetof(struct record, last_life), 1, DORRIT_LINGERING + 1},
+        {put_into_record, offsetof(struct record, admission), 1, DORRIT_ACCEPTED + 1},
+        {put_into_record, offsetof(struct record, parsing), 1, DORRIT_AT_END + 1},
+        {put_into_record, offsetof(struct record, flags), 2, KNOWN_FLAGS + 1},
+        {put_into_record, offsetof(struct record, about), 4, UINT32_MAX},
+        {put_into_record, offsetof(struct record, saved), 4, 1u << 20},
+        {put_into_record, offsetof(struct record, body), 4, UINT32_MAX},
+        {put_into_body, offsetof(struct body, frames_length), 2, DORRIT_LEDGER_FRAMES_MAX + 1},
+        {put_into_body, offsetof(struct body, frames_length), 2, 0},
+        {put_into_body, offsetof(struct body, reason_length), 1, DORRIT_LEDGER_REASON_MAX + 1},
+        {put_into_body, offsetof(struct body, input_length), 4, UINT32_MAX},
+        {put_into_body, offsetof(struct body, message), 4, UINT32_MAX},
+    };
+    for (size_t index = 0; index < sizeof wrong / sizeof wrong[0]; index++) {
+        const int descriptor = file();
+        struct dorrit_carried put[STEPS_SLOTS];
+        written_to_disk(descriptor, put);
+        struct dorrit_ledger ledger = {.slots = STEPS_SLOTS, .mapped = 1 << 20};
+        ledger.memory
+            = mmap(NULL, ledger.mapped, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+        CHECK(ledger.memory != MAP_FAILED);
+        wrong[index].put(&ledger, wrong[index].place, wrong[index].number, wrong[index].size);
+        struct dorrit_ledger_copy copy = copied(descriptor);
+        struct dorrit_carried found;
+        CHECK_EQUAL(dorrit_ledger_get(&copy, 1, &found), DORRIT_LEDGER_DAMAGED);
+        CHECK(found.frames_length == 0 && found.about.length == 0 && found.last_life == 0);
+        CHECK_EQUAL(dorrit_ledger_get(&copy, 2, &found), DORRIT_LEDGER_OK);
+        dorrit_ledger_free_copy(&copy);
+        dorrit_ledger_close(&ledger);
+        close(descriptor);
+    }
+}
+
+/* What is one client's is never another's, whatever a record says. */
+static void a_chunk_of_somebody_else_is_damage(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = small(descriptor);
+    struct dorrit_carried carried = plain(1);
+    carried.about = (struct dorrit_span){bytes, 100};
+    for (uint32_t slot = 0; slot < 3; slot++) {
+        carried.saved = (struct dorrit_span){bytes + 300 * slot, 50};
+        CHECK_EQUAL(dorrit_ledger_put(&ledger, slot, &carried), 0);
+    }
+    put_into_record(&ledger, offsetof(struct record, saved), record_of(&ledger, 2)->saved, 4);
+    struct dorrit_ledger_copy copy = copied(descriptor);
+    struct dorrit_carried found;
+    CHECK_EQUAL(dorrit_ledger_get(&copy, 1, &found), DORRIT_LEDGER_DAMAGED);
+    dorrit_ledger_free_copy(&copy);
+    put_into_record(&ledger, offsetof(struct record, saved), record_of(&ledger, 1)->about, 4);
+    copy = copied(descriptor);
+    CHECK_EQUAL(dorrit_ledger_get(&copy, 1, &found), DORRIT_LEDGER_DAMAGED);
+    dorrit_ledger_free_copy(&copy);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+static void what_is_no_ledger_of_ours_is_told_apart(void)
+{
+    struct dorrit_ledger_copy copy;
+    int descriptor = file();
+    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_DAMAGED);
+    CHECK_EQUAL(write(descriptor, bytes, 8192), 8192);
+    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_DAMAGED);
+    CHECK_EQUAL(dorrit_ledger_read(&copy, -1), DORRIT_LEDGER_UNREADABLE);
+    struct dorrit_carried put[STEPS_SLOTS];
+    CHECK_EQUAL(ftruncate(descriptor, 0), 0);
+    written_to_disk(descriptor, put);
+    uint32_t format = DORRIT_LEDGER_FORMAT + 1;
+    CHECK_EQUAL(pwrite(descriptor, &format, sizeof format, 8), sizeof format);
+    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_NEWER);
+    format = 0;
+    CHECK_EQUAL(pwrite(descriptor, &format, sizeof format, 8), sizeof format);
+    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_DAMAGED);
+    /* Cut off: what is not there is not looked for. */
+    CHECK_EQUAL(ftruncate(descriptor, 0), 0);
+    written_to_disk(descriptor, put);
+    CHECK_EQUAL(ftruncate(descriptor, 8192), 0);
+    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_DAMAGED);
+    CHECK_EQUAL(ftruncate(descriptor, 4096), 0);
+    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_DAMAGED);
+    close(descriptor);
+}
+
+static void what_the_writer_finds_damaged_hurts_nobody_else(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor);
+    for (unsigned round = 0; round < 3000; round++) {
+        struct dorrit_carried carried;
+        fill(&carried);
+        const uint32_t slot = (uint32_t)random_number(20);
+        if (dorrit_ledger_put(&ledger, slot, &carried) != 0) {
+            CHECK_EQUAL(errno, ENOSPC);
+        }
+        /* Somebody writes anywhere into records and chunks. */
+        const size_t place = 4096 + (size_t)random_number(4096);
+        uint8_t *const memory = random_number(2) == 0
+            ? ledger.memory + place
+            : ledger.memory + 4096 + 64 * SLOTS + random_number(64 * ledger.units_used);
+        *memory = (uint8_t)random_number(256);
+        if (random_number(3) == 0) {
+            dorrit_ledger_remove(&ledger, (uint32_t)random_number(20));
+        }
+    }
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+int main(void)
+{
+    for (size_t index = 0; index < sizeof bytes; index++) {
+        bytes[index] = (uint8_t)random_number(256);
+    }
+    RUN(what_is_put_comes_back);
+    RUN(a_frame_is_there_once_for_any_number_of_queues);
+    RUN(what_is_let_go_is_used_again);
+    RUN(what_has_no_room_is_out_and_the_others_stay);
+    RUN(a_file_that_may_not_grow_is_no_fault);
+    RUN(what_makes_no_sense_is_refused);
+    RUN(whoever_ends_between_two_stores_leaves_before_or_after);
+    RUN(no_damage_changes_what_comes_back);
+    RUN(a_number_that_makes_no_sense_is_damage_with_the_right_checksum_too);
+    RUN(a_chunk_of_somebody_else_is_damage);
+    RUN(what_is_no_ledger_of_ours_is_told_apart);
+    RUN(what_the_writer_finds_damaged_hurts_nobody_else);
+    return 0;
+}
