@@ -1,6 +1,7 @@
 """Connection as its user sees it: what it takes, what it refuses, what it says when it is over."""
 
 import socket
+import time
 
 import pytest
 
@@ -65,6 +66,21 @@ def test_a_closed_one_has_no_peer_and_takes_nothing(harness: Harness) -> None:
         conn.abort()
         assert conn.peer is None
         assert conn.send("late") is False
+
+
+def test_it_is_as_old_as_its_acceptance_is_long_ago(harness: Harness) -> None:
+    ages: list[float] = []
+    harness.open_callback = lambda conn, request: ages.append(conn.age)
+    with harness:
+        began = time.monotonic()
+        conn = harness.connection(harness.open())
+        accepted = time.monotonic()
+        time.sleep(0.05)
+        least = time.monotonic() - accepted
+        age = conn.age
+        # The engine counts hundredths of a second.
+        assert least - 0.01 <= age <= time.monotonic() - began + 0.01
+        assert ages == [0.0]
 
 
 def test_a_reason_is_cut_between_characters(harness: Harness) -> None:

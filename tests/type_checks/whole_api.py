@@ -35,6 +35,7 @@ from dorrit.testing import (
     AsyncClient,
     AsyncServing,
     Client,
+    ClientOptions,
     Closed,
     Rejected,
     Serving,
@@ -156,6 +157,7 @@ async def said(conn: Connection, message: str | bytes) -> None:
     assert_type(app.broadcast(room, message), int)
     assert_type(app.broadcast((one for one in app.connections), memoryview(b"x")), int)
     assert_type(conn.is_open, bool)
+    assert_type(conn.age, float)
     assert_type(conn.pending, int)
     assert_type(conn.pending_bytes, int)
     assert_type(conn.dropped, int)
@@ -185,7 +187,7 @@ async def tock() -> str:
 
 # What a periodic function is called for otherwise: its own type is kept.
 assert_type(tick(), int)
-app.call_soon_threadsafe(app.broadcast, [], "from a thread")
+app.call_soon_threadsafe(app.broadcast, app.connections, "from a thread")
 app.call_soon_threadsafe(said, next(iter(room)), "async")
 assert_type(app.connections, list[Connection])
 
@@ -312,11 +314,14 @@ def test_plain() -> None:
         assert_type(error.reason, str)
 
 
+options: ClientOptions = {"headers": {}, "origin": "https://example.org"}
+
+
 async def test_async() -> None:
     async with (
         serve_async(app) as server,
         server.connect(subprotocols=("v1",), origin="https://example.org") as client,
-        connect_async("/run/chat.socket", "/", headers={}) as another,
+        connect_async("/run/chat.socket", "/", **options) as another,
     ):
         assert_type(server, AsyncServing)
         assert_type(client, AsyncClient)

@@ -36,6 +36,9 @@ class Connection:
     def pending_bytes(self) -> int:
         """Bytes that have not been written yet, frame headers and control frames included."""
     @property
+    def age(self) -> float:
+        """Seconds since the open handler has accepted the client; 0.0 until then."""
+    @property
     def request(self) -> Request:
         """The client's request: in the open handler and, if the server keeps requests, later.
 
@@ -101,7 +104,7 @@ def client_of(connection: Connection) -> dict[str, Any]:
     """
 
 def seconds_open(connection: Connection) -> float:
-    """Return how long ago a connection was accepted, if the engine reports its end."""
+    """Return how long ago a connection was accepted, which it must have been."""
 
 def connections_alive() -> int:
     """The number of `Connection` objects in this process, closed ones that are held included."""

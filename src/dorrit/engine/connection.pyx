@@ -10,7 +10,12 @@ from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stdint cimport uint16_t, uint32_t
 
 from dorrit.engine.accept cimport peer_of
-from dorrit.engine.c.connection cimport DORRIT_CLOSED, DORRIT_LINGERING, dorrit_life
+from dorrit.engine.c.connection cimport (
+    DORRIT_ACCEPTED,
+    DORRIT_CLOSED,
+    DORRIT_LINGERING,
+    dorrit_life,
+)
 from dorrit.engine.c.frame cimport (
     DORRIT_OPCODE_BINARY,
     DORRIT_OPCODE_TEXT,
@@ -55,7 +60,7 @@ def client_of(Connection connection not None) -> dict:
 
 
 def seconds_open(Connection connection not None) -> float:
-    """Return how long ago a connection was accepted, if the engine reports its end."""
+    """Return how long ago a connection was accepted, which it must have been."""
     return <uint32_t>(hundredths() - connection.state.opened) / 100
 
 
@@ -114,6 +119,11 @@ cdef class Connection:
     def pending_bytes(self) -> int:
         """Bytes that have not been written yet, frame headers and control frames included."""
         return self.state.queue.bytes
+
+    @property
+    def age(self) -> float:
+        """Seconds since the open handler has accepted the client; 0.0 until then."""
+        return seconds_open(self) if self.state.admission == DORRIT_ACCEPTED else 0.0
 
     @property
     def request(self):
