@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.frames import REQUEST
+from tests.support.frames import PING, PONG, REQUEST, Received, frame
 from tests.support.servers import PATIENCE, Client
 
 PACE = 0.002
@@ -33,6 +33,15 @@ class Figures:
         return max(self.messages)
 
 
+class Answering(Client):
+    """A client that answers pings."""
+
+    def receive(self) -> Received:
+        while (received := super().receive()).opcode == PING:
+            self.socket.sendall(frame(PONG, received.payload))
+        return received
+
+
 class Honest:
     """A client whose messages must all be answered, in order; what does not come fails the test.
 
@@ -47,7 +56,7 @@ class Honest:
         self._address = address
         self._request = request
         self._newcomers = newcomers
-        self._client = Client(address, request)
+        self._client = Answering(address, request)
         assert self._client.status == 101, self._client.head
         self.exchanged = 0
         self.feed = 0

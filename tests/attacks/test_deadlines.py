@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from tests.attacks.arena import FEED, KINDS, QUIET, arena
+from tests.attacks.arena import FEED, KINDS, QUIET, Arena, arena
 from tests.support.proc import descriptors
-from tests.support.servers import PATIENCE, Servers, until
+from tests.support.servers import PATIENCE, Client, Servers, until
 
 CLOSING = """
 import dorrit
@@ -34,11 +34,20 @@ def test_close_timeout_cuts_off_clients_that_do_not_answer_a_close_frame(servers
             client.socket.close()
 
 
+def silent_clients(servers: Servers, fought: Arena) -> list[Client]:
+    """A hundred clients, while the one that is honest goes on."""
+    clients = []
+    for _ in range(10):
+        clients += [servers.connect() for _ in range(10)]
+        fought.honest.exchange()
+    return clients
+
+
 def test_ping_timeout_ends_clients_that_have_gone_silently(servers: Servers) -> None:
-    options = ("--ping-interval", 0.25, "--ping-timeout", 0.5)
+    options = ("--ping-interval", 0.25, "--ping-timeout", 2)
     with arena(servers, "object", *options, newcomers=False) as fought:
         before = len(descriptors(fought.run.pid))
-        clients = [servers.connect() for _ in range(100)]
+        clients = silent_clients(servers, fought)
         fought.honest.go_on_until(lambda _: len(descriptors(fought.run.pid)) <= before)
         assert "nothing came after a ping in the ping timeout" in fought.run.err
         for client in clients:
@@ -47,9 +56,9 @@ def test_ping_timeout_ends_clients_that_have_gone_silently(servers: Servers) -> 
 
 
 def test_idle_timeout_ends_clients_that_answer_pings_and_say_nothing(servers: Servers) -> None:
-    with arena(servers, "five", "--idle-timeout", 0.5, newcomers=False) as fought:
+    with arena(servers, "five", "--idle-timeout", 2, newcomers=False) as fought:
         before = len(descriptors(fought.run.pid))
-        clients = [servers.connect() for _ in range(100)]
+        clients = silent_clients(servers, fought)
         fought.honest.go_on_until(lambda _: len(descriptors(fought.run.pid)) <= before)
         assert "no message was exchanged in the idle timeout" in fought.run.err
         for client in clients:

@@ -44,7 +44,6 @@ class Client:
 async def running(app: Server, **settings: object) -> AsyncIterator[AsyncioDriver]:
     """The loop of a server, turned by the event loop of the test."""
     loop = AsyncioDriver(application_of(app), merge(settings, {}))
-    loop.attach()
     await loop.start()
     try:
         yield loop

@@ -79,8 +79,9 @@ class OneTurn:
         prepare()
         loop = AsyncioDriver(application_of(self.app), merge({}, {}))
         turned = asyncio.Event()
-        loop.attach()
-        loop.detach()  # the event loop does not turn it
+        await loop.start()
+        # The event loop does not turn it.
+        asyncio.get_running_loop().remove_reader(loop.engine.fileno())
         ours, client = socket.socketpair()
         with client:
             ours.setblocking(False)
@@ -340,7 +341,6 @@ def test_a_handler_that_raises_SystemExit_in_its_first_step_ends_the_event_loop(
 
     async def make() -> AsyncioDriver:
         loop = AsyncioDriver(application_of(app), merge({}, {}))
-        loop.attach()
         await loop.start()
         return loop
 
@@ -381,7 +381,6 @@ def test_a_handler_that_exits_after_its_client_has_gone_ends_the_event_loop(exit
 
     async def make() -> AsyncioDriver:
         loop = AsyncioDriver(application_of(app), merge({}, {}))
-        loop.attach()
         await loop.start()
         return loop
 

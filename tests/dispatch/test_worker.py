@@ -110,7 +110,6 @@ def test_every_message_is_handled_once_in_order_and_the_close_callback_comes_las
     wanted: list[list[bytes]] = []
 
     async def main() -> None:
-        loop.attach()
         await loop.start()
         async with asyncio.TaskGroup() as group:
             for client in clients:
@@ -177,7 +176,6 @@ def test_a_client_that_is_too_fast_feels_it_and_nothing_is_lost() -> None:
         await may_go_on.wait()
 
     async def main() -> None:
-        loop.attach()
         await loop.start()
         client = Client(loop)
         with client.socket:
