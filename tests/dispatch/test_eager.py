@@ -214,7 +214,8 @@ def test_what_a_callback_raises_that_is_no_exception_does_not_stop_the_timers(ki
 
     @app.every(0.001)
     def tick() -> None:
-        ticks.extend(app.connections)
+        if heard.is_set():
+            ticks.extend(app.connections)
         if len(ticks) == 2:
             ticks[0].abort()
         elif len(ticks) == 0 and raised:
@@ -240,9 +241,11 @@ def test_what_a_callback_raises_that_is_no_exception_does_not_stop_the_timers(ki
         async with serve_async(app) as server, server.connect() as client:
             await client.send("hello")
             assert await client.receive() == "hello"
+            heard.set()
             async with asyncio.timeout(10):
                 await finished.wait()
 
+    heard = asyncio.Event()
     finished = asyncio.Event()
     raised: list[int] = []
     faults: list[BaseException] = []
