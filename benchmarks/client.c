@@ -161,7 +161,7 @@ static void watch(uint32_t index, int operation, uint32_t events)
 static void open_connection(uint32_t index)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const struct timeval patience = {.tv_sec = SILENCE_MAX_MS / 1000};
+	const struct timeval timeout = {.tv_sec = SILENCE_MAX_MS / 1000};
 	char reply[1024];
 	size_t size = 0;
 	int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -172,8 +172,8 @@ static void open_connection(uint32_t index)
 	if (strlen(options.path) >= sizeof address.sun_path) {
 		fail("the path of the socket is too long");
 	}
-	if (setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
-	    setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0) {
+	if (setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) < 0 ||
+	    setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) < 0) {
 		fail("setsockopt: %s", strerror(errno));
 	}
 	memcpy(address.sun_path, options.path, strlen(options.path) + 1);

@@ -138,7 +138,7 @@ def _accepts(path: Path) -> bool:
 
 @contextmanager
 def running(
-    contender: Contender, folder: Path, core: int | None, patience: float = START_SECONDS
+    contender: Contender, folder: Path, core: int | None, timeout: float = START_SECONDS
 ) -> Iterator[Server]:
     """Start a server, wait until it accepts, and stop it in the end.
 
@@ -146,7 +146,7 @@ def running(
         contender: which.
         folder: for its socket and what it prints; it belongs to the caller.
         core: the processor that it is confined to, or ``None`` for all.
-        patience: seconds for it to accept.
+        timeout: seconds for it to accept.
 
     Raises:
         UnavailableError: it ended before it accepted, or did not accept in time.
@@ -171,7 +171,7 @@ def running(
             preexec_fn=prepare,  # noqa: PLW1509 (the harness has one thread)
         )
     try:
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not _accepts(path):
             if process.poll() is not None or time.monotonic() > deadline:
                 lines = log.read_text(errors="replace").strip().splitlines()

@@ -45,7 +45,7 @@ def instructions(contender: Contender, in_flight: int, messages: int) -> tuple[i
         # The seed of the hashes decides which dict has collisions.
         environment = {**contender.environment, "PYTHONHASHSEED": "0"}
         counted = Contender(contender.name, command, environment)
-        with running(counted, Path(name), core=None, patience=START_SECONDS) as server:
+        with running(counted, Path(name), core=None, timeout=START_SECONDS) as server:
             answer = subprocess.run(
                 [
                     *(str(program("client")), "-c", "1", "-k", str(in_flight), "-s", "64"),

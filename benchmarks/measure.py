@@ -18,7 +18,7 @@ SETTLE_SECONDS = 0.01
 MESSAGES_MAX = 100_000_000
 
 # What a client may take beyond its own seconds: connecting, emptying what is in flight.
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 class RoundFailedError(Exception):
@@ -137,7 +137,7 @@ def run_round(
             client_after = cpu_nanoseconds(client.pid)
             machine_after = machine_nanoseconds()
             client.stdin.close()
-            client.wait(PATIENCE_SECONDS)
+            client.wait(TIMEOUT_SECONDS)
         finally:
             client.kill()
     result = json.loads(line)

@@ -35,7 +35,7 @@ from tests.support import proc
 from tests.support.frames import REQUEST, close_frame
 from tests.support.harness import LogRecords
 from tests.support.raising import ERRORS, EXITS, NAMES, Cell, UnprintableError, cells
-from tests.support.servers import PATIENCE, Client, Servers, until
+from tests.support.servers import TIMEOUT, Client, Servers, until
 
 BAD = REQUEST.replace(b"/chat", b"/bad")
 
@@ -212,7 +212,7 @@ class Table:
             try:
                 loop.run()
             finally:
-                loop.shutdown(PATIENCE)
+                loop.shutdown(TIMEOUT)
                 loop.finish()
         finally:
             loop.close()
@@ -269,7 +269,7 @@ class Table:
         other = self.connect()
         assert other.ask("before") == "before"
         seen = self.provoke()
-        assert self.has_raised.wait(PATIENCE), "the function was not called"
+        assert self.has_raised.wait(TIMEOUT), "the function was not called"
         if cell.is_exit:
             # The server ends, in order: 1001, and 503 for who wanted in.
             assert other.close_code() == 1001
@@ -415,7 +415,7 @@ def test_what_a_function_of_the_start_or_of_the_end_raises(kind: str, directory:
         [sys.executable, "-c", LIFE, kind, str(path)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )

@@ -10,7 +10,7 @@ import pytest
 import dorrit
 from tests.support.frames import REQUEST
 from tests.support.harness import LogRecords
-from tests.support.servers import PATIENCE, Client, Servers, until
+from tests.support.servers import TIMEOUT, Client, Servers, until
 
 GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -68,7 +68,7 @@ def test_O5_while_it_stops_it_says_503_to_whom_it_has_accepted_but_not_answered(
     # second one for the client that keeps the server busy.
     silent = [socket.socket(socket.AF_UNIX) for _ in range(4)]
     for client in silent:
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(os.fspath(servers.path))
     assert silent[0].recv(65536).startswith(b"HTTP/1.1 503 ")
     servers.connect().send("be busy")
@@ -114,7 +114,7 @@ def test_O5_64_beyond_the_limit_are_heard_since_they_may_be_checks(servers: Serv
     def silent() -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
         servers.others.append(client)
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         client.connect(os.fspath(servers.path))
         return client
 

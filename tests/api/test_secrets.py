@@ -22,7 +22,7 @@ from dorrit.process.log import layout
 from tests.support.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 from tests.support.harness import LogRecords
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 SECRET = "s3cr3tT0ken"
 
 BASE = {
@@ -173,7 +173,7 @@ def talk(guest: dorrit.Guest, said: bytes) -> bytes:
         client.sendall(said)
         client.shutdown(socket.SHUT_WR)
         received = b""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         client.setblocking(False)
         while time.monotonic() < deadline:
             guest.poll()

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tests.attacks.honest import Figures, Honest
 from tests.support.frames import REQUEST
 from tests.support.proc import descriptors, status
-from tests.support.servers import PATIENCE, Run, Servers, until
+from tests.support.servers import TIMEOUT, Run, Servers, until
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -122,7 +122,7 @@ class Attackers:
         """Wait for all, and return what they have done together."""
         total: dict[str, Any] = {}
         for process in self._processes:
-            out, _ = process.communicate(timeout=PATIENCE)
+            out, _ = process.communicate(timeout=TIMEOUT)
             assert process.returncode == 0, "an attacker has failed"
             for name, number in json.loads(out).items():
                 total[name] = total.get(name, 0) + number

@@ -32,7 +32,7 @@ from tests.support.frames import (
 HOLD: Final = 500
 """Sockets that an attack has open at most, unless it says otherwise."""
 
-PATIENCE: Final = 10.0
+TIMEOUT: Final = 10.0
 """Seconds that an attacker waits for the answer to its request."""
 
 LIMIT: Final = 60.0
@@ -70,7 +70,7 @@ class Attack:
         """A connection, or None if the server has no place for it now."""
         host, colon, port = self.address.partition(":")
         client = socket.socket(socket.AF_INET if colon else socket.AF_UNIX)
-        client.settimeout(PATIENCE)
+        client.settimeout(TIMEOUT)
         try:
             client.connect((host, int(port)) if colon else self.address)
         except OSError:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.frames import PING, PONG, REQUEST, Received, frame
-from tests.support.servers import PATIENCE, Client
+from tests.support.frames import REQUEST
+from tests.support.servers import TIMEOUT, AnsweringClient, Client
 
 PACE = 0.002
 """Seconds between two messages: somebody who is at home in a chat, not a flood."""
@@ -33,15 +33,6 @@ class Figures:
         return max(self.messages)
 
 
-class Answering(Client):
-    """A client that answers pings."""
-
-    def receive(self) -> Received:
-        while (received := super().receive()).opcode == PING:
-            self.socket.sendall(frame(PONG, received.payload))
-        return received
-
-
 class Honest:
     """A client whose messages must all be answered, in order; what does not come fails the test.
 
@@ -56,7 +47,7 @@ class Honest:
         self._address = address
         self._request = request
         self._newcomers = newcomers
-        self._client = Answering(address, request)
+        self._client = AnsweringClient(address, request)
         assert self._client.status == 101, self._client.head
         self.exchanged = 0
         self.feed = 0
@@ -83,7 +74,7 @@ class Honest:
         client = Client(self._address, self._request)
         while client.status == 503:
             client.socket.close()
-            assert time.monotonic() - began < PATIENCE, "no newcomer gets in"
+            assert time.monotonic() - began < TIMEOUT, "no newcomer gets in"
             client = Client(self._address, self._request)
         with contextlib.closing(client.socket):
             assert client.status == 101, client.head
@@ -105,7 +96,7 @@ class Honest:
             if self._newcomers and self.exchanged % NEWCOMER_EACH == 0:
                 figures.newcomers.append(self.bring_newcomer())
             time.sleep(PACE)
-        assert figures.worst < PATIENCE
+        assert figures.worst < TIMEOUT
         return figures
 
     def go_on_for(self, seconds: float) -> Figures:

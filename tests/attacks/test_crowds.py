@@ -11,7 +11,7 @@ import pytest
 
 from tests.attacks.arena import Attackers, serve
 from tests.support.frames import TEXT, frame
-from tests.support.servers import PATIENCE, Client, Run, Servers
+from tests.support.servers import TIMEOUT, Client, Run, Servers
 
 AT_ONCE = """
 import dorrit
@@ -88,7 +88,7 @@ def expect(clients: list[Client], echoes: bytes) -> None:
     poller = select.poll()
     for number in sockets:
         poller.register(number, select.POLLIN)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while sockets:
         assert time.monotonic() < end, "the echoes do not come"
         for number, _ in poller.poll(100):

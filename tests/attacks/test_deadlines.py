@@ -7,7 +7,7 @@ import pytest
 
 from tests.attacks.arena import FEED, KINDS, QUIET, Arena, arena
 from tests.support.proc import descriptors
-from tests.support.servers import PATIENCE, Client, Servers, until
+from tests.support.servers import TIMEOUT, Client, Servers, until
 
 CLOSING = """
 import dorrit
@@ -79,7 +79,7 @@ def test_stop_timeout_bounds_the_end_when_clients_do_not_read(servers: Servers, 
         assert fought.run.wait() == 0, fought.run.err
         took = time.monotonic() - began
         assert took >= 1, "they have their time"
-        assert took < PATIENCE
+        assert took < TIMEOUT
         assert not servers.path.exists()
         for client in clients:
             client.socket.close()

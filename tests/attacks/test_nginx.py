@@ -22,7 +22,7 @@ ON_THE_WEB = REQUEST.replace(b"/chat", WEB_PATH)
 
 
 def with_timeout(text: str) -> str:
-    """The configuration, with a shorter patience for requests than nginx's minute."""
+    """The configuration, with a shorter timeout for requests than nginx's minute."""
     return text.replace("server_name localhost;", "server_name localhost; client_header_timeout 1;")
 
 

@@ -22,9 +22,8 @@ from dorrit.process.control.status import Status
 from dorrit.process.files.paths import DIRECTORY
 from tests.process.running import status_server
 from tests.support.children import NOBODY
-from tests.support.servers import PATIENCE, until
-
-Started = subprocess.Popen[str]
+from tests.support.servers import TIMEOUT, until
+from tests.support.status_servers import Started, status_servers
 
 COMMANDS = """\
 import os, sys
@@ -82,26 +81,8 @@ def path(name: str) -> str:
 
 @pytest.fixture
 def start(name: str, path: str) -> Iterator[Callable[..., Started]]:
-    started: list[Started] = []
-
-    def run(*words: str, path: str = path) -> Started:
-        process = subprocess.Popen(
-            [sys.executable, status_server.__file__, DIRECTORY, name, path, *words],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd="/tmp",
-        )
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    with status_servers(DIRECTORY, name, path, cwd="/tmp") as run:
+        yield run
 
 
 # status
@@ -211,7 +192,7 @@ def test_the_servers_own_user_may_ask_by_its_name_and_by_its_path(
         ]
     stopped = Result("stop", name, uid=NOBODY)
     assert (stopped.status, stopped.out) == (0, f"{name}: stopped process {process.pid}\n")
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
 
 
 def test_the_servers_own_user_is_told_to_ask_by_its_path(
@@ -260,7 +241,7 @@ def test_R27_stop_gives_a_server_that_hangs_a_part_of_its_timeout_to_answer(
         f": process {process.pid} was told to stop and has not ended within 3 seconds\n"
     )
     process.send_signal(signal.SIGCONT)
-    assert process.wait(PATIENCE) == 0  # as it was told
+    assert process.wait(TIMEOUT) == 0  # as it was told
 
 
 @pytest.mark.parametrize(("timeout", "answer", "left"), [("30", 5, 26), ("6", 3, 2), ("1", 1, 0)])
@@ -321,7 +302,7 @@ def test_R27_stop_says_what_happened(name: str, start: Callable[..., Started]) -
     result = Result("stop", name)
     assert (result.status, result.err) == (0, "")
     assert result.out == f"{name}: stopped process {process.pid}\n"
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
     again = Result("stop", name)
     assert (again.status, again.out, again.err) == (0, f"{name}: not running\n", "")
 
@@ -331,7 +312,7 @@ def test_R27_stop_by_the_path_of_the_socket(path: str, start: Callable[..., Star
     process = start("nobody")
     result = Result("stop", path, uid=NOBODY)
     assert (result.status, result.err) == (0, "")
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
 
 
 @pytest.mark.root
@@ -352,7 +333,7 @@ def test_R27_stop_says_when_a_server_does_not_end_in_time(
 def test_R27_stop_now_is_a_second_signal(name: str, start: Callable[..., Started]) -> None:
     process = start("pid", "linger")
     assert Result("stop", name, "--now").status == 0
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
 
 
 @pytest.mark.root
@@ -413,7 +394,7 @@ def test_restart_runs_the_same_command_in_the_same_directory(
             assert told.startswith(f"{name}: not running; process {process.pid} has ended")
         else:
             assert told == f"{name}: stopped process {process.pid}\n"
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
         assert restart.stdout.readline() == "ready\n"
         pid = pid_in(name)
         assert pid != process.pid
@@ -424,7 +405,7 @@ def test_restart_runs_the_same_command_in_the_same_directory(
         assert Path(f"/proc/{pid}/cwd").readlink() == Path("/tmp")
         assert b"MINE=the caller's" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         assert Result("stop", name).status == 0
-        assert restart.wait(PATIENCE) == 0
+        assert restart.wait(TIMEOUT) == 0
     finally:
         restart.kill()
         restart.wait()

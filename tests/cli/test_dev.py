@@ -27,7 +27,7 @@ from dorrit.dev.supervisor import GRACE
 from dorrit.settings import SETTINGS
 from dorrit.settings.readers import text_of
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 SERVER = """
 import os
@@ -76,7 +76,7 @@ class Dev:
         for earlier in self.lines:
             if found := re.search(pattern, earlier):
                 return found
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while (line := self._queue.get(timeout=deadline - time.monotonic())) is not None:
             self.lines.append(line)
             if found := re.search(pattern, line):
@@ -88,9 +88,9 @@ class Dev:
 
     def exit_status(self) -> int:
         """Wait for the end, with the rest of the lines in ``lines``."""
-        status = self.process.wait(PATIENCE)
+        status = self.process.wait(TIMEOUT)
         self._reader.join()
-        while (line := self._queue.get(timeout=PATIENCE)) is not None:
+        while (line := self._queue.get(timeout=TIMEOUT)) is not None:
             self.lines.append(line)
         return status
 
@@ -100,7 +100,7 @@ class Dev:
     def __exit__(self, *_error: object) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
         self._reader.join()
         assert self.process.stderr is not None
         self.process.stderr.close()
@@ -117,14 +117,14 @@ def server(tmp_path: Path) -> Path:
 def client_of(port: int) -> Iterator[tuple[ClientConnection, int]]:
     """A client, and the process id of the server."""
     origin = Origin(f"http://127.0.0.1:{port}")
-    with connect(f"ws://127.0.0.1:{port}/", origin=origin, open_timeout=PATIENCE) as client:
-        yield client, int(client.recv(PATIENCE))
+    with connect(f"ws://127.0.0.1:{port}/", origin=origin, open_timeout=TIMEOUT) as client:
+        yield client, int(client.recv(TIMEOUT))
 
 
 def ask(port: int) -> str:
     with client_of(port) as (client, _pid):
         client.send("?")
-        return str(client.recv(PATIENCE))
+        return str(client.recv(TIMEOUT))
 
 
 def rewrite(path: Path, text: str) -> None:
@@ -135,7 +135,7 @@ def rewrite(path: Path, text: str) -> None:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -155,7 +155,7 @@ def test_it_serves_the_page_and_passes_upgrades_to_a_private_socket(server: Path
         assert dev.lines == ["dorrit dev: for development only, not for the public"]
         socket_path = Path(dev.wait_for("listening on (/.*)")[1])
         port = dev.open_port()
-        page = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        page = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         with contextlib.closing(page):
             page.request("GET", "/")
             assert b"dorrit dev" in page.getresponse().read()
@@ -175,7 +175,7 @@ def test_one_signal_to_the_group_stops_all_of_it_cleanly(
         with client_of(port) as (client, pid):
             os.killpg(dev.process.pid, number)
             with pytest.raises(ConnectionClosed) as closed:
-                client.recv(PATIENCE)
+                client.recv(TIMEOUT)
             # R27: "send 1001 to every client".
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1001
@@ -192,7 +192,7 @@ def test_the_server_does_not_outlive_a_command_that_was_killed(server: Path) -> 
             assert not is_gone(pid)
             dev.process.kill()
             wait_until(lambda: is_gone(pid))
-        dev.process.wait(PATIENCE)
+        dev.process.wait(TIMEOUT)
         # Nobody was left to do this.
         directory.rmdir()
 
@@ -203,7 +203,7 @@ def test_a_change_restarts_the_server(server: Path) -> None:
         with client_of(port) as (client, first_pid):
             rewrite(server, SERVER.replace("one", "two"))
             with pytest.raises(ConnectionClosed) as closed:
-                client.recv(PATIENCE)
+                client.recv(TIMEOUT)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1001
         dev.wait_for("server.py changed, restarting")
@@ -349,10 +349,10 @@ def test_without_watchfiles_it_says_so_and_serves(server: Path, tmp_path: Path) 
 def test_the_options_of_serve_are_passed_on(server: Path) -> None:
     with Dev(str(server), "--port", "0", "-b", "100") as dev, client_of(dev.open_port()) as (c, _):
         c.send("x" * 95)
-        assert c.recv(PATIENCE) == "one"
+        assert c.recv(TIMEOUT) == "one"
         c.send("x" * 96)
         with pytest.raises(ConnectionClosed) as closed:
-            c.recv(PATIENCE)
+            c.recv(TIMEOUT)
         # R5: a payload "larger than the buffer size less 5".
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
@@ -362,10 +362,10 @@ def test_without_a_server_it_runs_one_that_sends_everything_back() -> None:
     with Dev("--port", "0") as dev:
         port = dev.open_port()
         origin = Origin(f"http://127.0.0.1:{port}")
-        with connect(f"ws://127.0.0.1:{port}/", origin=origin, open_timeout=PATIENCE) as client:
+        with connect(f"ws://127.0.0.1:{port}/", origin=origin, open_timeout=TIMEOUT) as client:
             for message in ("hello", b"bytes"):
                 client.send(message)
-                assert client.recv(PATIENCE) == message
+                assert client.recv(TIMEOUT) == message
 
 
 ALL_SERVED = """
@@ -428,11 +428,11 @@ def test_each_option_of_serve_is_taken_and_is_no_hindrance(tmp_path: Path) -> No
             port = dev.open_port()
             origin = Origin(f"http://127.0.0.1:{port}")
             with connect(f"ws://127.0.0.1:{port}/", origin=origin) as client:
-                assert client.recv(PATIENCE) == ("127.0.0.1" if chosen is options else "None")
+                assert client.recv(TIMEOUT) == ("127.0.0.1" if chosen is options else "None")
                 client.send("x" * 900)
-                assert client.recv(PATIENCE) == "x" * 900
+                assert client.recv(TIMEOUT) == "x" * 900
             if "--health=/health" in chosen:
-                asking = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+                asking = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
                 with contextlib.closing(asking):
                     asking.request("GET", "/health")
                     assert asking.getresponse().read() == b"ok\n"
@@ -444,7 +444,7 @@ def test_pages_of_an_origin_that_is_named_may_connect_and_others_may_not(tmp_pat
     with Dev(f"{path}:app", "--port", "0", "--origin", "http://localhost:5173") as dev:
         url = f"ws://127.0.0.1:{dev.open_port()}/"
         with connect(url, origin=Origin("http://localhost:5173")) as client:
-            assert client.recv(PATIENCE) == "None"
+            assert client.recv(TIMEOUT) == "None"
         with pytest.raises(InvalidStatus) as refused:
             connect(url, origin=Origin("http://localhost:5174"))
         assert refused.value.response.status_code == 403
@@ -463,7 +463,7 @@ def test_a_directory_is_served_instead_of_the_page(server: Path, tmp_path: Path)
     (site / "index.html").write_text("my own page")
     with Dev(str(server), "--port", "0", "--static", str(site)) as dev:
         port = dev.open_port()
-        page = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        page = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         with contextlib.closing(page):
             page.request("GET", "/")
             assert page.getresponse().read() == b"my own page"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.children import NOBODY
-from tests.support.servers import PATIENCE, Servers, dorrit
+from tests.support.servers import TIMEOUT, Servers, dorrit
 
 CHAT = """
 from dorrit import Server
@@ -73,7 +73,7 @@ def run(command: list[str], **settings: object) -> "subprocess.CompletedProcess[
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         command,
         **{"stdin": subprocess.DEVNULL, "capture_output": True, "text": True} | settings,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 

@@ -19,7 +19,7 @@ from dorrit.dev.front import HEAD_LIMIT, Front, FrontSettings
 from dorrit.protocol.display import quoted
 from tests.dev.conftest import EchoServer, Running, StartFront
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 KEY = base64.b64encode(bytes(16)).decode()
 
 
@@ -27,7 +27,7 @@ def get(
     front: Running, target: str = "/", *, host: str | None = "", method: str = "GET"
 ) -> tuple[http.client.HTTPResponse, bytes]:
     """Send one request with this target as it stands; ``host`` None sends no such header."""
-    connection = http.client.HTTPConnection("127.0.0.1", front.front.port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", front.front.port, timeout=TIMEOUT)
     with contextlib.closing(connection):
         connection.putrequest(method, target, skip_host=True)
         if host is not None:
@@ -61,7 +61,7 @@ def read_until(end: socket.socket, mark: bytes) -> bytes:
 
 @contextlib.contextmanager
 def raw_client(front: Running) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", front.front.port), timeout=PATIENCE) as client:
+    with socket.create_connection(("127.0.0.1", front.front.port), timeout=TIMEOUT) as client:
         yield client
 
 
@@ -70,7 +70,7 @@ def raw_server(path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        listener.settimeout(PATIENCE)
+        listener.settimeout(TIMEOUT)
         yield listener
 
 
@@ -254,7 +254,7 @@ def test_the_host_header_of_an_upgrade_is_checked_too(front: Running) -> None:
 def test_an_upgrade_of_the_fronts_own_page_passes(front: Running, name: str) -> None:
     with connect(front.url, origin=Origin(f"http://{name}:{front.front.port}")) as client:
         client.send("hello")
-        assert client.recv(PATIENCE) == "hello"
+        assert client.recv(TIMEOUT) == "hello"
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_an_upgrade_of_an_origin_that_the_server_was_told_passes(
     front = start_front(origins=accepted)
     with connect(front.url, origin=Origin(origin.format(port=front.front.port))) as client:
         client.send("hello")
-        assert client.recv(PATIENCE) == "hello"
+        assert client.recv(TIMEOUT) == "hello"
     with raw_client(front) as other:
         other.sendall(upgrade_request(front, "Origin: http://evil.example"))
         assert read_until(other, b"\r\n").startswith(b"HTTP/1.1 403 ")
@@ -385,7 +385,7 @@ def test_it_listens_on_loopback_only(start_front: StartFront) -> None:
     front = start_front()
     with pytest.raises(ConnectionRefusedError):
         # The whole of 127.0.0.0/8 is this machine: a socket on 0.0.0.0 would answer here.
-        socket.create_connection(("127.0.0.2", front.front.port), timeout=PATIENCE)
+        socket.create_connection(("127.0.0.2", front.front.port), timeout=TIMEOUT)
 
 
 def test_a_port_in_use_is_an_error(tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_R1_the_request_is_forwarded_as_it_came_with_the_address_added(
         client.sendall(upgrade_request(front, *forged, *odd))
         server, _address = listener.accept()
         with server:
-            server.settimeout(PATIENCE)
+            server.settimeout(TIMEOUT)
             received = read_until(server, b"\r\n\r\n")
     added = [
         "X-Forwarded-For: 127.0.0.1",
@@ -483,7 +483,7 @@ def test_R1_upgrades_pass_beside_a_static_directory(
     front = start_front(static=tmp_path)
     with connect(front.url) as client:
         client.send("hello")
-        assert client.recv(PATIENCE) == "hello"
+        assert client.recv(TIMEOUT) == "hello"
 
 
 def test_R1_large_messages_pass_to_a_reader_that_is_slow(front: Running) -> None:
@@ -548,17 +548,17 @@ def test_an_upgrade_waits_for_a_server_that_is_being_started(
         asked.set()  # the front has found no server, and will look again
         return True
 
-    front = start_front(is_server_expected=is_expected, server_wait=PATIENCE)
+    front = start_front(is_server_expected=is_expected, server_wait=TIMEOUT)
 
     def start_late() -> None:
-        asked.wait(PATIENCE)
+        asked.wait(TIMEOUT)
         start_echo()
 
     starter = threading.Thread(target=start_late)
     starter.start()
     with connect(front.url) as client:
         client.send("hello")
-        assert client.recv(PATIENCE) == "hello"
+        assert client.recv(TIMEOUT) == "hello"
     starter.join()
 
 
@@ -577,7 +577,7 @@ def test_a_server_that_closes_without_an_answer_is_answered_for_with_502(
 def test_a_small_frame_does_not_wait_for_the_one_before(front: Running) -> None:
     with connect(front.url) as client:
         client.send("x")
-        client.recv(PATIENCE)
+        client.recv(TIMEOUT)
         # The front's end of this connection is the process's own: TCP_NODELAY can be read there.
         assert _nodelay_of_peer(client.socket)
 

@@ -12,7 +12,7 @@ import pytest
 from dorrit.dev import guard
 from dorrit.dev.supervisor import describe_status
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 READY = "import sys, time; sys.stdout.write('ready\\n'); sys.stdout.flush(); "
 
@@ -24,7 +24,7 @@ CALLED = (sys.executable, "-c", PROGRAM)
 
 @contextmanager
 def guarded(
-    code: str, grace: float = PATIENCE, program: Sequence[str] = CALLED
+    code: str, grace: float = TIMEOUT, program: Sequence[str] = CALLED
 ) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """Run Python code below a guard; the other value is the write end of the guard's pipe."""
     read_end, lifeline = os.pipe()
@@ -51,7 +51,7 @@ def wait_until_ready(process: "subprocess.Popen[str]") -> None:
 @pytest.mark.parametrize("status", [0, 1, 2, 77])
 def test_the_exit_status_is_passed_on(status: int, program: Sequence[str]) -> None:
     with guarded(f"raise SystemExit({status})", program=program) as (process, lifeline):
-        assert process.wait(PATIENCE) == status
+        assert process.wait(TIMEOUT) == status
         os.close(lifeline)
 
 
@@ -59,7 +59,7 @@ def test_the_exit_status_is_passed_on(status: int, program: Sequence[str]) -> No
 def test_the_signal_that_ended_it_is_passed_on(name: str) -> None:
     code = f"import os, signal; os.kill(os.getpid(), signal.{name})"
     with guarded(code) as (process, lifeline):
-        status = process.wait(PATIENCE)
+        status = process.wait(TIMEOUT)
         os.close(lifeline)
     assert status == 128 + signal.Signals[name]
     assert describe_status(status) == f"ended by {name}"
@@ -76,7 +76,7 @@ def test_the_end_of_the_pipe_asks_the_server_to_stop() -> None:
     with guarded(code + READY + "time.sleep(60)") as (process, lifeline):
         wait_until_ready(process)
         os.close(lifeline)
-        assert process.wait(PATIENCE) == 5
+        assert process.wait(TIMEOUT) == 5
 
 
 def test_a_server_that_does_not_stop_is_killed() -> None:
@@ -84,7 +84,7 @@ def test_a_server_that_does_not_stop_is_killed() -> None:
     with guarded(code, grace=0.1) as (process, lifeline):
         wait_until_ready(process)
         os.close(lifeline)
-        assert process.wait(PATIENCE) == 128 + signal.SIGKILL
+        assert process.wait(TIMEOUT) == 128 + signal.SIGKILL
 
 
 def test_the_pipe_does_not_reach_the_server() -> None:
@@ -101,7 +101,7 @@ def test_the_pipe_does_not_reach_the_server() -> None:
 
 def test_the_servers_standard_input_is_empty() -> None:
     with guarded("import sys; sys.exit(7 if sys.stdin.read() == '' else 1)") as (process, lifeline):
-        assert process.wait(PATIENCE) == 7
+        assert process.wait(TIMEOUT) == 7
         os.close(lifeline)
 
 
@@ -110,4 +110,4 @@ def test_what_is_written_to_the_pipe_says_nothing() -> None:
         wait_until_ready(process)
         os.write(lifeline, b"nothing")
         os.close(lifeline)
-        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+        assert process.wait(TIMEOUT) == 128 + signal.SIGTERM

@@ -11,7 +11,7 @@ import pytest
 
 from dorrit.dev.splice import splice
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Ends:
@@ -22,8 +22,8 @@ class Ends:
             self.client = socket.create_connection(listener.getsockname())
             self._client_side, _address = listener.accept()
         self.server, self._server_side = socket.socketpair()
-        self.client.settimeout(PATIENCE)
-        self.server.settimeout(PATIENCE)
+        self.client.settimeout(TIMEOUT)
+        self.server.settimeout(TIMEOUT)
         self.thread = threading.Thread(target=self._run, kwargs=options)
         self.thread.start()
 
@@ -32,13 +32,13 @@ class Ends:
             splice(self._client_side, self._server_side, **options)  # type: ignore[arg-type]
 
     def is_over(self) -> bool:
-        self.thread.join(PATIENCE)
+        self.thread.join(TIMEOUT)
         return not self.thread.is_alive()
 
     def close(self) -> None:
         self.client.close()
         self.server.close()
-        self.thread.join(PATIENCE)
+        self.thread.join(TIMEOUT)
 
 
 @contextlib.contextmanager
@@ -104,16 +104,16 @@ def test_R1_the_servers_end_leaves_the_client_time_to_close() -> None:
 
 
 def test_R1_a_server_that_closes_with_unread_input_is_still_heard_to_its_end() -> None:
-    last_words = pattern(4_000_000)
+    last_bytes = pattern(4_000_000)
     with spliced() as ends:
         flood = threading.Thread(target=_send_until_refused, args=(ends.client,))
         flood.start()
-        ends.server.sendall(last_words)
+        ends.server.sendall(last_bytes)
         ends.server.close()
         received = read_all(ends.client)
         ends.client.shutdown(socket.SHUT_RDWR)
         flood.join()
-        assert received == last_words
+        assert received == last_bytes
         assert ends.is_over()
 
 
@@ -132,7 +132,7 @@ def test_R1_a_client_that_does_not_read_stops_the_server() -> None:
             sent += ends.server.send(bytes(65536))
         assert sent < size
         # And it goes on when the client does.
-        ends.server.settimeout(PATIENCE)
+        ends.server.settimeout(TIMEOUT)
         ends.server.shutdown(socket.SHUT_WR)
         assert len(read_all(ends.client)) == sent
 
@@ -145,7 +145,7 @@ def test_R1_a_server_that_does_not_read_stops_the_client() -> None:
         while sent < size and select.select([], [ends.client], [], 1.0)[1]:
             sent += ends.client.send(bytes(65536))
         assert sent < size
-        ends.client.settimeout(PATIENCE)
+        ends.client.settimeout(TIMEOUT)
         ends.client.shutdown(socket.SHUT_WR)
         assert len(read_all(ends.server)) == sent
 
@@ -163,7 +163,7 @@ def test_R1_a_reset_of_the_client_ends_a_server_that_is_being_held_up() -> None:
         ends.server.setblocking(False)
         while select.select([], [ends.server], [], 0.5)[1]:
             ends.server.send(bytes(65536))
-        ends.server.settimeout(PATIENCE)
+        ends.server.settimeout(TIMEOUT)
         ends.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         ends.client.close()
         # A stream whose other end closed with unread input is a reset one.
@@ -177,7 +177,7 @@ def test_R1_a_server_that_closes_without_a_byte_is_spoken_for(unread: bytes) -> 
     with spliced(if_silent=b"no answer") as ends:
         if unread:
             ends.client.sendall(unread)
-            assert select.select([ends.server], [], [], PATIENCE)[0]
+            assert select.select([ends.server], [], [], TIMEOUT)[0]
         ends.server.close()
         assert read_all(ends.client) == b"no answer"
 

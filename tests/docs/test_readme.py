@@ -13,7 +13,7 @@ from tests.docs.snippets import snippet, snippets
 from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support.children import NOBODY
 from tests.support.frames import Received
-from tests.support.servers import PATIENCE, Servers, dorrit, until
+from tests.support.servers import TIMEOUT, Servers, dorrit, until
 
 README = "README.md"
 
@@ -104,7 +104,7 @@ def test_root_can_type_the_commands_for_a_daemon(servers: Servers) -> None:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
                 check=False,
             )
             assert ended.returncode == 0, (words, ended.stderr)

@@ -9,7 +9,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.docs.snippets import ROOT, snippets
-from tests.support.servers import PATIENCE, Run, Servers, dorrit, until
+from tests.support.servers import TIMEOUT, Run, Servers, dorrit, until
 
 TUTORIAL = "docs/tutorial.md"
 EXAMPLES = ROOT / "examples"
@@ -66,7 +66,7 @@ def page(address: str) -> str:
 
 
 def client(address: str, target: str = "") -> ClientConnection:
-    return connect(f"ws://{address}{target}", proxy=None, open_timeout=PATIENCE)
+    return connect(f"ws://{address}{target}", proxy=None, open_timeout=TIMEOUT)
 
 
 def test_the_files_are_the_examples() -> None:
@@ -95,7 +95,7 @@ def test_the_echo_comes_back_and_a_change_restarts_it(written: Servers) -> None:
         new.write_text(file.read_text().replace("send(message)", "send(message.upper())"))
         new.replace(file)
         with pytest.raises(Exception, match="1001"):
-            one.recv(PATIENCE)
+            one.recv(TIMEOUT)
     with client(address) as again:
         again.send("hello")
         assert again.recv() == "HELLO"

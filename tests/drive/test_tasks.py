@@ -46,7 +46,7 @@ def serve(servers: Servers, source: str, *options: object, event_loop: str = "as
 def stopped(servers: Servers, run: Run, client: Client | None = None) -> None:
     """Stop it; nothing of it is left, and it has the exit status of any stop.
 
-    What these servers would wait for takes an hour, so the patience of the tests is bound enough.
+    What these servers would wait for takes an hour, so the timeout of the tests is bound enough.
     """
     run.process.send_signal(signal.SIGTERM)
     if client is not None:

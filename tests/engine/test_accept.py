@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from dorrit.engine import queue_message
 from tests.support.frames import REQUEST, TEXT, frame
-from tests.support.harness import PATIENCE, Client, Harness, LogRecords
+from tests.support.harness import TIMEOUT, Client, Harness, LogRecords
 from tests.support.narrow import in_child
 
 ACCEPT_BUDGET = 64
@@ -241,7 +241,7 @@ def child_has_no_spare_descriptor() -> None:
         assert "no descriptor is left" in records.text
         # One is kept again to turn away with.
         allow_descriptors(5)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while None in statuses(crowd):
             assert time.monotonic() < end
             turns_within(harness, 0.05)

@@ -11,7 +11,7 @@ import pytest
 
 from dorrit.engine import PENDING, Connection, frames_alive, queue_message
 from tests.support.frames import CLOSE, REQUEST, TEXT, close_frame, frame, parse
-from tests.support.harness import PATIENCE, Harness, LogRecords
+from tests.support.harness import TIMEOUT, Harness, LogRecords
 from tests.support.narrow import NarrowHarness
 
 
@@ -36,7 +36,7 @@ def test_R27_shutdown_tells_every_client_and_runs_every_close_callback(harness: 
     queue_message([conn for conn, _ in harness.opened], False, "queued before")
     start = time.monotonic()
     harness.engine.shutdown(0.3)
-    assert 0.3 - MILLISECOND <= time.monotonic() - start < PATIENCE
+    assert 0.3 - MILLISECOND <= time.monotonic() - start < TIMEOUT
     for client in clients + silent:
         client.receive()
         assert [got.payload for got in client.frames] == [b"queued before", b"\x03\xe9"]
@@ -92,7 +92,7 @@ def test_R27_shutdown_writes_a_long_queue_to_a_client_that_reads(log: LogRecords
 
         reader = threading.Thread(target=read)
         reader.start()
-        harness.engine.shutdown(PATIENCE)
+        harness.engine.shutdown(TIMEOUT)
         reader.join()
         frames, rest = parse(b"".join(received))
         assert rest == b""

@@ -13,7 +13,7 @@ import pytest
 
 from dorrit.engine import Connection, queue_message
 from tests.support.frames import REQUEST, TEXT, close_frame, frame
-from tests.support.harness import PATIENCE, Harness, LogRecords
+from tests.support.harness import TIMEOUT, Harness, LogRecords
 from tests.support.narrow import NarrowHarness
 
 MILLISECOND = 0.001
@@ -326,7 +326,7 @@ def test_it_nests_in_another_poller(harness: Harness) -> None:
         assert outer.poll(0) == []
         for _ in range(3):
             client.send(frame(TEXT, b"echo"))
-            assert outer.poll(PATIENCE) == [(harness.engine.fileno(), select.EPOLLIN)]
+            assert outer.poll(TIMEOUT) == [(harness.engine.fileno(), select.EPOLLIN)]
             harness.turn()
             assert outer.poll(0) == []
     client.receive()
@@ -358,7 +358,7 @@ def test_it_runs_under_asyncio(harness: Harness) -> None:
         await gone.wait()
         loop.remove_reader(harness.engine.fileno())
 
-    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    asyncio.run(asyncio.wait_for(main(), TIMEOUT))
 
 
 @pytest.mark.parametrize("callback", ["open", "message", "close", "timer"])

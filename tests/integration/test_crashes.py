@@ -19,7 +19,7 @@ from tests.support import proc
 from tests.support.daemons import Daemon, Daemons, reaper
 from tests.support.frames import REQUEST, TEXT, frame
 from tests.support.log_daemon import LogDaemon, log_daemon
-from tests.support.servers import FIVE, PATIENCE, Client, Run, Servers, until
+from tests.support.servers import FIVE, TIMEOUT, Client, Run, Servers, until
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 
@@ -259,7 +259,7 @@ class Load:
     def stop(self) -> None:
         self.over.set()
         for thread in self.threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
 
 
 def has_crashed(server: Servers, times: int) -> bool:

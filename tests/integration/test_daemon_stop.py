@@ -14,7 +14,7 @@ import pytest
 from tests.support.daemons import Daemon, Daemons, reaper
 from tests.support.descriptors import descriptors
 from tests.support.frames import REQUEST, TEXT, close_frame, frame
-from tests.support.servers import PATIENCE
+from tests.support.servers import TIMEOUT
 
 pytestmark = pytest.mark.root
 
@@ -67,9 +67,9 @@ def daemon(directory: Path) -> Iterator[Daemon]:
 def connect(daemon: Daemon) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     # One that blocks waits for a place in the backlog; one with a timeout of Python's fails.
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(PATIENCE), 0))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(TIMEOUT), 0))
     client.connect(str(daemon.path))
-    client.settimeout(PATIENCE)
+    client.settimeout(TIMEOUT)
     client.sendall(REQUEST)
     return client
 
@@ -91,7 +91,7 @@ def answered(clients: list[socket.socket]) -> int:
             each.setblocking(False)
             selector.register(each, selectors.EVENT_READ)
         while selector.get_map():
-            ready = selector.select(PATIENCE)
+            ready = selector.select(TIMEOUT)
             assert ready, "the server tells them nothing"
             for key, _ in ready:
                 assert isinstance(key.fileobj, socket.socket)
@@ -130,7 +130,7 @@ def test_R27_every_client_is_told_and_every_close_callback_runs_once(daemon: Dae
     report = Path(f"{daemon.file}.report").read_text()
     assert report == f"opened {CLIENTS} closed {CLIENTS}"
     assert daemon.files == set()
-    assert took < PATIENCE  # not until who does not read reads
+    assert took < TIMEOUT  # not until who does not read reads
 
 
 def test_R27_a_second_signal_does_not_wait_for_those_who_do_not_read(daemon: Daemon) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.support.daemons import Daemons, reaper
 from tests.support.frames import REQUEST, TEXT, frame
 from tests.support.log_daemon import DEV_LOG, LogDaemon, log_daemon, no_log_daemon
-from tests.support.servers import PATIENCE, Client, Run, Servers, dorrit, until
+from tests.support.servers import TIMEOUT, Client, Run, Servers, dorrit, until
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def test_O2_a_record_about_a_client_says_which(servers: Servers) -> None:
         assert (record["address"], record["path"]) == ("203.0.113.5", "/chat")
     assert f"(client {number}, 203.0.113.5, /chat)" in of_first[0]["message"]
     assert of_first[1]["code"] == 1007
-    assert 0 <= of_first[1]["seconds"] < PATIENCE
+    assert 0 <= of_first[1]["seconds"] < TIMEOUT
     (of_second,) = [record for record in records if record.get("client") == number + 1]
     assert of_second["code"] == 1000
     assert "address" not in of_second

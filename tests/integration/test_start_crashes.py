@@ -11,7 +11,7 @@ import pytest
 
 from tests.process.crash.restarting import NOBODY, SEARCHED, interpreter_for_nobody
 from tests.support.daemons import Daemon, Daemons, reaper
-from tests.support.servers import PATIENCE, until
+from tests.support.servers import TIMEOUT, until
 
 FAULT = """
 import ctypes, os, threading
@@ -142,7 +142,7 @@ def test_R28_a_server_in_the_foreground_that_crashes_before_it_is_ready_leaves_n
         words = [interpreter_for_nobody(), *words[1:]]
         settings = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     ended = subprocess.run(
-        words, capture_output=True, text=True, timeout=PATIENCE, check=False, stdin=-3,
+        words, capture_output=True, text=True, timeout=TIMEOUT, check=False, stdin=-3,
         env=environment, **settings,
     )  # type: ignore[call-overload] # fmt: skip
     assert ended.returncode == -signal.SIGSEGV, ended.stderr

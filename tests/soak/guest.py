@@ -1,6 +1,5 @@
 """A client of the soak: what it sends comes back whole and in order, or the soak has failed."""
 
-import contextlib
 import zlib
 from pathlib import Path
 from random import Random
@@ -17,7 +16,7 @@ from tests.support.frames import (
     Received,
     frame,
 )
-from tests.support.servers import Client
+from tests.support.servers import AnsweringClient
 
 LARGEST = 1 << 20
 """Bytes of the largest message that a server takes by default."""
@@ -62,7 +61,7 @@ class Closed(AssertionError):  # noqa: N818 - it is told apart where it may come
         self.code = code
 
 
-class Guest(Client):
+class Guest(AnsweringClient):
     """A client that takes messages apart and together.
 
     Attributes:
@@ -113,13 +112,6 @@ class Guest(Client):
 
     def ping(self, payload: bytes) -> None:
         self.socket.sendall(frame(PING, payload))
-
-    def receive(self) -> Received:
-        """The next frame but pings, which are answered."""
-        while (received := super().receive()).opcode == PING:
-            with contextlib.suppress(OSError):  # it need not be heard any more
-                self.socket.sendall(frame(PONG, received.payload))
-        return received
 
     def hear(self) -> str | bytes:
         """The next message."""

@@ -21,7 +21,7 @@ from tests.support.frames import (
     close_frame,
     frame,
 )
-from tests.support.servers import PATIENCE
+from tests.support.servers import TIMEOUT
 
 RESIDENTS: Final = 12
 """Clients that stay as long as the server does not crash, and hear all broadcasts."""
@@ -63,10 +63,10 @@ class Stage:
         """A connection on which something was sent."""
         made = socket.socket(socket.AF_UNIX)
         self.tally["clients"] += 1
-        seconds = struct.pack("ll", int(PATIENCE), 0)
+        seconds = struct.pack("ll", int(TIMEOUT), 0)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
         made.connect(os.fspath(self.path))
-        made.settimeout(PATIENCE)
+        made.settimeout(TIMEOUT)
         # The server may have seen enough before all of it has been sent.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             made.sendall(data)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import proc
-from tests.support.servers import FIVE, PATIENCE, Client, dorrit, until
+from tests.support.servers import FIVE, TIMEOUT, Client, dorrit, until
 
 RUN = Path("/var/run")
 
@@ -85,7 +85,7 @@ class Daemon:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             check=False,
             **settings,
         )

@@ -25,7 +25,7 @@ DROPS = {1002, 1003, 1007, 1009, 1011}
 
 LIMITS = {field.name for field in fields(Limits)}
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds after which what does not come will not come."""
 
 
@@ -48,7 +48,7 @@ class Client:
     def send(self, data: bytes) -> None:
         """Send all of it, with turns of the loop in between when the socket is full."""
         view = memoryview(data)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while view:
             try:
                 view = view[self.socket.send(view) :]
@@ -188,7 +188,7 @@ class Harness:
 
     def until(self, condition: Callable[[], object], *clients: Client) -> None:
         """Turn the loop, and let the clients (all, if none is named) read, until `condition()`."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while True:
             self.turn()
             for client in clients or self.clients:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.servers import PATIENCE
+from tests.support.servers import TIMEOUT
 
 DEV_LOG = Path("/dev/log")
 
@@ -27,7 +27,7 @@ class LogDaemon:
 
     def listen(self) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT)
         self.socket.bind(str(DEV_LOG))
         DEV_LOG.chmod(0o666)
 
@@ -63,7 +63,7 @@ class LogDaemon:
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.socket.recv(1 << 16)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT)
 
     @property
     def is_silent(self) -> bool:
@@ -73,7 +73,7 @@ class LogDaemon:
         except BlockingIOError:
             return True
         finally:
-            self.socket.settimeout(PATIENCE)
+            self.socket.settimeout(TIMEOUT)
         return False
 
     def until_said(self, text: str) -> list[str]:

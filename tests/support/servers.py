@@ -1,5 +1,6 @@
 """Real servers, each a process of its own, and a blocking client for them."""
 
+import contextlib
 import os
 import re
 import signal
@@ -13,9 +14,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.frames import BINARY, CLOSE, REQUEST, TEXT, Received, close_frame, frame, parse
+from tests.support.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    REQUEST,
+    TEXT,
+    Received,
+    close_frame,
+    frame,
+    parse,
+)
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds after which what does not come will not come."""
 
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
@@ -53,7 +65,7 @@ def ws_exit_func():
 
 def until(condition: Callable[[], object], what: str = "what was waited for") -> None:
     """Wait for a condition that another process brings about."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.005)
@@ -116,7 +128,7 @@ class Run:
 
     def wait(self) -> int:
         """Wait for its end; return its exit status, negative if a signal has ended it."""
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def kill(self) -> None:
         self.process.kill()
@@ -209,13 +221,13 @@ class Client:
         self.socket = socket.socket(socket.AF_UNIX if isinstance(at, str) else socket.AF_INET)
         # A connect(2) that blocks waits for a place in the backlog; one with a timeout of Python's
         # does not block.
-        seconds = struct.pack("ll", int(PATIENCE), 0)
+        seconds = struct.pack("ll", int(TIMEOUT), 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
         self._rest = b""
         self._frames: list[Received] = []
         try:
             self.socket.connect(at)
-            self.socket.settimeout(PATIENCE)
+            self.socket.settimeout(TIMEOUT)
             self.socket.sendall(request)
             while b"\r\n\r\n" not in self._rest:
                 self._read()
@@ -278,3 +290,13 @@ class Client:
         assert self.close_code() == 1000
         assert self.ended()
         self.socket.close()
+
+
+class AnsweringClient(Client):
+    """A client that answers pings, and does not show them."""
+
+    def receive(self) -> Received:
+        while (received := super().receive()).opcode == PING:
+            with contextlib.suppress(OSError):  # it need not be heard any more
+                self.socket.sendall(frame(PONG, received.payload))
+        return received

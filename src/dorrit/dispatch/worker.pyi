@@ -82,8 +82,8 @@ class Workers:
 
         Args:
             conn: Whose they are.
-            first: What one read has brought,
-            others: and what it has brought besides, or as much of it as may wait.
+            first: The first message that one read has brought.
+            others: Those behind it, no more than may wait.
         """
 
     def closed(self, conn: Connection, code: int, reason: str) -> object:

@@ -164,8 +164,8 @@ cdef class Workers:
 
         Args:
             conn: Whose they are.
-            first: What one read has brought,
-            others: and what it has brought besides, or as much of it as may wait.
+            first: The first message that one read has brought.
+            others: Those behind it, no more than may wait.
         """
         cdef Worker worker = <Worker>self.by_connection.get(conn)
         cdef bint is_new = worker is None

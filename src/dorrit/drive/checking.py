@@ -13,7 +13,7 @@ from dorrit.errors import StartError
 from dorrit.process.credentials.privileges import check_group, check_user
 from dorrit.process.exec.descriptors import open_standard_streams
 from dorrit.process.exit import leaving
-from dorrit.process.files.paths import check_length, socket_path, status_path
+from dorrit.process.files.paths import LISTEN_ADVICE, check_length, socket_path, status_path
 from dorrit.settings import Settings
 
 
@@ -63,7 +63,7 @@ def _steps(application: Application | None, settings: Settings) -> Iterator[Call
 
 
 def _check_lengths(path: str) -> None:
-    check_length(path, "; choose a shorter path with -l")
+    check_length(path, LISTEN_ADVICE)
     check_length(status_path(path))
 
 

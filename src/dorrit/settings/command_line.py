@@ -16,14 +16,17 @@ TCP_OPTIONS: Final = frozenset({"--port", "--host", "--bind", "--address", "-p"}
 class CommandLine(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, and takes no option by a part of its name."""
 
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
+        """Take the settings of `argparse.ArgumentParser`."""
+        # "--max" would become ambiguous, and fail, with the next option that begins so.
+        super().__init__(**settings, allow_abbrev=False)
+
     def parse_known_args(  # type: ignore[override]  # no other kinds of namespaces
         self,
         args: Sequence[str] | None = None,
         namespace: argparse.Namespace | None = None,
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse, and know all: a subcommand's parser says itself what it does not."""
-        # "--max" would become ambiguous, and fail, with the next option that begins so.
-        self.allow_abbrev = False
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}{self._advice(unknown)}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import dorrit
 from tests.support import proc
-from tests.support.servers import PATIENCE, until
+from tests.support.servers import TIMEOUT, until
 
 SCRIPT = Path(__file__).with_name("restart_server.py")
 LIBRARY = Path(dorrit.__file__).parent.parent
@@ -52,7 +52,7 @@ class Caller:
 
     def __init__(self, path: Path, code: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT)
         self.socket.connect(os.fspath(path))
         self.socket.sendall(code.encode())
         self.socket.shutdown(socket.SHUT_WR)
@@ -125,7 +125,7 @@ class Server:
         return self.wait()
 
     def wait(self) -> int:
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def terminate(self) -> None:
         os.kill(self.pid, signal.SIGTERM)

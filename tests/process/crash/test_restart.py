@@ -18,7 +18,7 @@ from tests.process.crash.restarting import (
     line_of,
 )
 from tests.process.crash.restarting import SCRIPT as SERVER
-from tests.support.servers import PATIENCE, until
+from tests.support.servers import TIMEOUT, until
 
 FAULTS = {
     "null_dereference": (signal.SIGSEGV, "string_at(0)"),
@@ -122,7 +122,7 @@ def test_R29_no_caller_is_refused_nor_lost_over_a_hundred_crashes(start: Starter
         # They would go on for ever, and the interpreter wait for them at its end.
         done.set()
         for caller in callers:
-            caller.join(PATIENCE)
+            caller.join(TIMEOUT)
     assert restarts == CRASHES
     assert outcomes.pop("served") >= CRASHES
     assert outcomes == {}

@@ -392,6 +392,37 @@ def test_so_does_one_that_is_forked_at_the_start_or_at_the_end(
     assert not servers.path.exists()
 
 
+@pytest.mark.parametrize("pause", ["pass", "await asyncio.sleep(0.001)"], ids=["now", "later"])
+def test_one_of_an_async_handler_leaves_the_messages_that_wait_to_the_server(
+    servers: Servers, pause: str
+) -> None:
+    file = servers.directory / "forks.py"
+    file.write_text(
+        FORKS
+        + f"""
+app._application.handlers.message = None
+forked = False
+
+@app.on_message
+async def said(conn, message):
+    global forked
+    {pause}
+    say(message, forked)
+    if not forked:
+        forked = True
+        if os.fork() == 0:
+            return
+        os.wait()
+"""
+    )
+    run = servers.start(*servers.command(f"{file}:app")).until_listening()
+    client = servers.connect()
+    client.socket.sendall(frame(TEXT, b"one") + frame(TEXT, b"two"))
+    run.until_said("two True")
+    assert servers.stop(run) == 0
+    assert run.said == ["one False", "two True", "closed True", "stop True"]
+
+
 def test_one_of_a_server_of_five_functions_leaves_the_rest_of_the_messages_to_the_server(
     servers: Servers,
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from dorrit.process.exit.overdue import Overdue
 from tests.support.daemons import Daemons, reaper
 from tests.support.frames import REQUEST, TEXT, close_frame, frame
-from tests.support.servers import PATIENCE, Run, Servers
+from tests.support.servers import TIMEOUT, Run, Servers
 
 STUCK = """
 from dorrit import Server
@@ -167,8 +167,8 @@ def test_the_thread_that_looks_at_the_clock_has_ended_before_the_interpreter_doe
 
     monkeypatch.setattr(_thread, "start_new_thread", start_late)
     overdue = Overdue(lambda: None)
-    overdue.within("a step", PATIENCE)
+    overdue.within("a step", TIMEOUT)
     overdue.over()
     assert len(begun) == 1
     monkeypatch.setattr(_thread, "start_new_thread", None)
-    overdue.within("a signal comes late", PATIENCE)
+    overdue.within("a signal comes late", TIMEOUT)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import PATIENCE
+from tests.support.servers import TIMEOUT
 
 PROGRAM = "import sys; from dorrit.process.files.janitor_program import main; main(sys.argv[1:])"
 
@@ -26,7 +26,7 @@ def start(directory: Path) -> Iterator[Start]:
 
         def run(*names: str) -> socket.socket:
             ours, theirs = map(opened.enter_context, socket.socketpair())
-            ours.settimeout(PATIENCE)
+            ours.settimeout(TIMEOUT)
             folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             opened.callback(os.close, folder)
             words = ["chat", str(theirs.fileno())]
@@ -40,7 +40,7 @@ def start(directory: Path) -> Iterator[Start]:
                 [sys.executable, "-c", PROGRAM, *words],
                 pass_fds=[theirs.fileno(), folder],
                 check=True,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
             )
             theirs.close()
             assert ours.recv(1) == b"\n"  # it is there

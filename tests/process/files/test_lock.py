@@ -26,7 +26,7 @@ from dorrit.errors import StartError
 from dorrit.process.files import lock as lock_module
 from dorrit.process.files.lock import Lock
 
-lock_module.PATIENCE = 60  # the holder may be slow to write its pid
+lock_module.TIMEOUT = 60  # the holder may be slow to write its pid
 path = sys.argv[1]
 
 def say(*words):

@@ -16,7 +16,7 @@ import pytest
 from tests.support import proc
 from tests.support.child_ways import FORKED, PLAIN, WAYS
 from tests.support.daemons import Daemons, reaper
-from tests.support.servers import PATIENCE, Run, Servers, dorrit, until
+from tests.support.servers import TIMEOUT, Run, Servers, dorrit, until
 
 ROOT = Path(__file__).parents[3]
 
@@ -188,7 +188,7 @@ class PlainProgram:
     def close(self) -> None:
         # What it has made may hold its streams: nobody waits for their end.
         self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
             stream.close()

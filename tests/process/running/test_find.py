@@ -7,7 +7,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,12 +21,10 @@ from dorrit.process.running import find as find_module
 from dorrit.process.running.find import find, record_of
 from dorrit.process.running.pidfd import Process
 from dorrit.process.running.status_client import NotRunningError, StatusError
-from tests.process.running import status_server
 from tests.support.children import NOBODY, run_python
 from tests.support.janitors import janitors
-from tests.support.servers import PATIENCE, until
-
-Started = subprocess.Popen[str]
+from tests.support.servers import TIMEOUT, until
+from tests.support.status_servers import Started, status_servers
 
 
 @pytest.fixture
@@ -42,26 +39,8 @@ def files(directory: Path) -> list[str]:
 @pytest.fixture
 def start(directory: Path, path: str) -> Iterator[Callable[..., Started]]:
     """Start the stand-in for a daemon, and wait until it is ready."""
-    started: list[Started] = []
-
-    def run(*words: str, name: str = "chat", path: str = path) -> Started:
-        process = subprocess.Popen(
-            [sys.executable, status_server.__file__, directory, name, path, *words],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=directory,
-        )
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    with status_servers(directory, "chat", path, cwd=directory) as run:
+        yield run
 
 
 # Found
@@ -307,8 +286,8 @@ def test_R27_a_server_is_stopped_by_sigterm_and_waited_for(
 ) -> None:
     process = start("pid")
     with find(path if target == "path" else target, str(directory)) as server:
-        assert server.stop(PATIENCE)
-    assert process.wait(PATIENCE) == 0
+        assert server.stop(TIMEOUT)
+    assert process.wait(TIMEOUT) == 0
     assert process.stdout is not None
     assert process.stdout.read() == "stopping after 1\n"
     assert not_running("chat", directory).is_left is False
@@ -321,7 +300,7 @@ def test_R27_its_janitor_is_waited_for_as_well(
     start("pid", "nobody", "janitor")
     assert files(directory) == ["chat.pid", "chat.socket", "chat.status"]
     with find("chat", str(directory)) as server:
-        assert server.stop(PATIENCE)
+        assert server.stop(TIMEOUT)
     # The socket is not a file of this janitor's.
     assert files(directory) == ["chat.socket"]
 
@@ -335,8 +314,8 @@ def test_R27_a_server_that_waits_is_not_waited_for_longer_than_asked(
         assert process.poll() is None
         assert process.stdout is not None
         assert process.stdout.readline() == "took SIGTERM 1\n"  # two that wait would be one
-        assert server.stop(PATIENCE)  # its second signal
-    assert process.wait(PATIENCE) == 0
+        assert server.stop(TIMEOUT)  # its second signal
+    assert process.wait(TIMEOUT) == 0
 
 
 def test_R27_now_sends_two_signals_that_are_not_one(
@@ -344,8 +323,8 @@ def test_R27_now_sends_two_signals_that_are_not_one(
 ) -> None:
     process = start("linger")
     with find("chat", str(directory)) as server:
-        assert server.stop(PATIENCE, now=True)
-    assert process.wait(PATIENCE) == 0
+        assert server.stop(TIMEOUT, now=True)
+    assert process.wait(TIMEOUT) == 0
 
 
 def test_R27_now_waits_for_the_first_signal_to_be_taken(
@@ -358,10 +337,10 @@ def test_R27_now_waits_for_the_first_signal_to_be_taken(
         until(lambda: " T " in Path(f"/proc/{process.pid}/stat").read_text())
         begin = time.monotonic()
         waker = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -CONT {process.pid}"])
-        assert server.stop(PATIENCE, now=True)
+        assert server.stop(TIMEOUT, now=True)
         assert time.monotonic() - begin >= 0.4
-        assert waker.wait(PATIENCE) == 0
-    assert process.wait(PATIENCE) == 0
+        assert waker.wait(TIMEOUT) == 0
+    assert process.wait(TIMEOUT) == 0
 
 
 def test_R27_a_server_that_ends_meanwhile_has_stopped(
@@ -371,7 +350,7 @@ def test_R27_a_server_that_ends_meanwhile_has_stopped(
     with find("chat", str(directory)) as server:
         process.kill()
         process.wait()
-        assert server.stop(PATIENCE)
+        assert server.stop(TIMEOUT)
         assert server.stop(0, now=True)
 
 
@@ -407,9 +386,9 @@ def test_R27_a_janitor_that_takes_longer_than_the_server_is_waited_for(
     os.kill(janitor, signal.SIGSTOP)
     waker = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -CONT {janitor}"])
     with find("chat", str(directory)) as server:
-        assert server.stop(PATIENCE)
+        assert server.stop(TIMEOUT)
     assert files(directory) == ["chat.socket"]
-    assert waker.wait(PATIENCE) == 0
+    assert waker.wait(TIMEOUT) == 0
 
 
 def test_a_signal_is_pending_until_the_process_takes_it() -> None:
@@ -442,7 +421,7 @@ def test_a_process_is_sent_signals_and_waited_for_with_and_without_a_pidfd(
         process.send(signal.SIGTERM)
         if not has_pidfd:
             child.wait()  # a zombie still is a process
-        assert process.wait(PATIENCE)
+        assert process.wait(TIMEOUT)
         child.wait()
         with pytest.raises(ProcessLookupError):
             process.send(signal.SIGTERM)
@@ -455,8 +434,8 @@ def test_R27_now_is_said_again_to_a_server_that_was_busy(
 ) -> None:
     process = start("linger", "busy")
     with find("chat", str(directory)) as server:
-        assert server.stop(PATIENCE, now=True)
-    assert process.wait(PATIENCE) == 0
+        assert server.stop(TIMEOUT, now=True)
+    assert process.wait(TIMEOUT) == 0
 
 
 # How a daemon was started
@@ -652,8 +631,8 @@ def test_R27_a_server_that_is_killed_before_it_takes_the_signal_has_stopped(
     with find("chat", str(directory)) as server:
         process.send_signal(signal.SIGSTOP)
         killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -KILL {process.pid}"])
-        assert server.stop(PATIENCE, now=True)
-        assert killer.wait(PATIENCE) == 0
+        assert server.stop(TIMEOUT, now=True)
+        assert killer.wait(TIMEOUT) == 0
 
 
 def test_a_socket_on_which_a_server_of_another_name_answers_is_not_the_servers(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.running import status_server
-from tests.support.servers import PATIENCE
+from tests.support.servers import TIMEOUT
 
 BEGINNING = """\
 import os, signal, subprocess, sys, time
@@ -71,7 +71,7 @@ def run(directory: Path, code: str) -> list[str]:
     process = subprocess.run(
         ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c",
          BEGINNING + textwrap.dedent(code), directory, status_server.__file__],
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
+        capture_output=True, text=True, timeout=TIMEOUT, check=False,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     return process.stdout.splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dorrit.process.start.activation import activated_socket
-from tests.support.servers import PATIENCE, until
+from tests.support.servers import TIMEOUT, until
 
 CHILD = """if True:
     import os, socket, sys
@@ -166,7 +166,7 @@ def test_systemd_hands_its_socket_over_to_us(path: Path) -> None:
             with socket.socket(socket.AF_UNIX) as client:  # it starts us for the first client
                 # Its socket has a name before it listens: who comes in between is refused.
                 until(lambda: client.connect_ex(str(path)) == 0, "the socket")
-                assert manager.wait(PATIENCE) == 0
+                assert manager.wait(TIMEOUT) == 0
             out.seek(0)
             assert out.read().splitlines() == ["3", str(path), "False False", "[]"]
             assert path.exists()

@@ -15,7 +15,7 @@ from dorrit.process.files.binding import bind, identity_of, remove_stale
 from dorrit.process.files.directories import check_directory
 from dorrit.process.files.lock import HeldError, Lock
 from dorrit.process.files.ownership import change_owner
-from dorrit.process.files.paths import LOCK_SUFFIX, check_length
+from dorrit.process.files.paths import LISTEN_ADVICE, LOCK_SUFFIX, check_length
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
@@ -59,7 +59,7 @@ class Listener:
             StartError: It can't be made there, or something is there already: a server that
                 answers, or no socket at all. That is left as it is.
         """
-        check_length(path, "; choose a shorter path with -l")
+        check_length(path, LISTEN_ADVICE)
         self.path = path
         self._creator = os.geteuid()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -23,6 +23,9 @@ LOCK_SUFFIX: Final = ".lock"
 """What the name of the file of the socket's lock ends with."""
 
 
+LISTEN_ADVICE: Final = "; choose a shorter path with -l"
+
+
 def socket_path(name: str | None, directory: str = DIRECTORY) -> str:
     """Return the path of the socket of a server for which no other is named (R25).
 
