@@ -16,7 +16,7 @@ from typing import Any, Final
 import griffe
 
 import dorrit
-from dorrit.api.server import EVENTS
+from dorrit.api.server import EVENTS, FURTHER
 from dorrit.settings import SETTINGS, Setting
 from dorrit.settings.readers import text_of
 
@@ -62,8 +62,8 @@ PAGES: Final[Mapping[str, Page]] = {
         "The five functions",
         "dorrit",
         (
-            *("ws_write_conn", "ws_close_conn", "ws_set_data", "ws_get_data", "ws_set_periodic"),
-            *("ws_set_name", "ws_config_file", "main"),
+            *("ws_write_conn", "ws_close_conn", "ws_set_data", "ws_get_data", "ws_save"),
+            *("ws_set_periodic", "ws_set_name", "ws_config_file", "main"),
         ),
         "What a server of five functions calls; names of the module `dorrit`. The functions that "
         "it defines are described in the manual page libdorrit(3) and in the "
@@ -84,7 +84,10 @@ SETTINGS_PAGE: Final = "settings.md"
 CONSTRUCTED: Final = {"Server", "Reject"}
 """The classes of which users make objects; the others' objects are made by dorrit."""
 
-HIDDEN: Final = {"Request.trust", "Request.answered", "Request.agree", "Query.parse"}
+HIDDEN: Final = {
+    *("Request.trust", "Request.answered", "Request.agree", "Request.resumed", "Request.head"),
+    "Query.parse",
+}
 """What only the server itself calls."""
 
 BLOCKS: Final = {"__enter__": "__exit__", "__aenter__": "__aexit__"}
@@ -349,7 +352,8 @@ def _member_signature(owner: str, member: griffe.Object) -> str:
     assert isinstance(member, griffe.Function), member.path
     event = member.name.removeprefix("on_")
     if owner == "Server" and event in EVENTS:
-        return f"@app.{member.name}\ndef handler({', '.join(EVENTS[event])}): ..."
+        further = [f"{name}=None" for name in FURTHER.get(event, ())]
+        return f"@app.{member.name}\ndef handler({', '.join([*EVENTS[event], *further])}): ..."
     is_async = "async" in member.labels
     return ("async " if is_async else "") + _signature(member, member.name)
 

@@ -18,13 +18,14 @@ PAGE: Final = ROOT / "docs" / "requirements.md"
 OWN_TESTS: Final = ROOT / "tests" / "docs" / "test_requirements.py"
 """They name numbers that there are not."""
 
-NUMBER: Final = re.compile(r"(?<![A-Za-z0-9-])[RO][1-9]\d?(?![A-Za-z0-9])")
-"""As it stands in prose and in names of tests; `-O2` is a compiler's option."""
+NUMBER: Final = re.compile(r"(?<![A-Za-z0-9-])(?<!__pyx_)[RLO][1-9]\d?(?![A-Za-z0-9])")
+"""As it stands in prose and in names of tests; `-O2` is a compiler's option, `__pyx_L1_` a label of
+Cython's."""
 
 _ENTRY: Final = re.compile(
     r"""
     ^(?P<text>
-        -\ \*\*(?P<number>[RO]\d+)\*\*\ .*\n
+        -\ \*\*(?P<number>[RLO]\d+)\*\*\ .*\n
         (?:\ \ (?!Tests:).*\n)*
     )
     (?:\ \ Tests:.*\n(?:\ \ .*\n)*)?
@@ -50,7 +51,7 @@ def _sources(folders: tuple[str, ...]) -> Iterator[Path]:
     for folder in folders:
         for suffix in ("py", "pyi", "pyx", "pxd", "c", "h"):
             for path in (ROOT / folder).rglob(f"*.{suffix}"):
-                if path != OWN_TESTS:
+                if path != OWN_TESTS and "node_modules" not in path.parts:
                     yield path
 
 

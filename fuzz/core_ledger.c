@@ -1,6 +1,7 @@
 /* Any bytes in a ledger, its checksums right or not: who reads it finds each time that somebody is
  * there, that nobody is, or that it is damaged, and who writes into it writes nowhere else. */
 #include "../src/dorrit/engine/core/ledger.c"
+#include "../src/dorrit/engine/core/journal.c"
 #include "../src/dorrit/engine/core/ledger_read.c"
 
 #include <stdio.h>
@@ -26,8 +27,8 @@ static struct dorrit_carried carried_for(uint32_t slot, uint32_t frame)
     if (slot % 2 == 1) {
         carried.saved = (struct dorrit_span){text, 100};
         carried.input = (struct dorrit_span){text, 30};
-        carried.message = (struct dorrit_span){text, 200};
-        carried.flags = DORRIT_CARRIED_MESSAGE;
+        carried.begun = (struct dorrit_span){text, 200};
+        carried.flags = DORRIT_CARRIED_BEGUN;
         carried.reason_length = 5;
         carried.frames[0] = carried.frames[1] = frame;
         carried.frames_length = frame == 0 ? 0 : 2;
@@ -45,6 +46,47 @@ static void write_all(struct dorrit_ledger *ledger)
     }
 }
 
+static void make_journal_right(struct dorrit_ledger *ledger)
+{
+    uint32_t begin = JOURNAL_FIRST;
+    const uint32_t end = ledger->journal_held;
+    for (uint32_t place = JOURNAL_FIRST; place < end;) {
+        struct journal_entry entry;
+        memcpy(&entry, ledger->journal + place, sizeof entry);
+        const uint32_t size = entry_size(entry, end - place);
+        if (size == 0) {
+            return;
+        }
+        if ((entry.what & JOURNAL_KIND) == JOURNAL_COMMIT) {
+            entry.more = journal_checksum(ledger->journal + begin, place - begin);
+            memcpy(ledger->journal + place, &entry, sizeof entry);
+            begin = place + size;
+        }
+        place += size;
+    }
+}
+
+/* Sends something to everybody, and something else to some. */
+static void send_all(struct dorrit_ledger *ledger)
+{
+    const struct dorrit_span header = {text, 2}, long_text = {text, 211}, short_text = {text, 7};
+    if (!dorrit_journal_has_room(ledger, 1000, SLOTS * 2)) {
+        dorrit_journal_empty(ledger);
+        return;
+    }
+    const uint32_t frame = dorrit_journal_add_frame(ledger, header, long_text, true);
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        dorrit_journal_deliver(ledger, frame, slot);
+    }
+    dorrit_journal_commit(ledger);
+    dorrit_journal_written(ledger, 1);
+    const uint32_t other
+        = dorrit_journal_add_frame(ledger, (struct dorrit_span){NULL, 0}, short_text, false);
+    dorrit_journal_deliver(ledger, other, 0);
+    dorrit_journal_deliver(ledger, other, 1);
+    dorrit_journal_commit(ledger);
+}
+
 /* Makes all checksums right, so that what stands there is looked at. */
 static void make_right(struct dorrit_ledger *ledger)
 {
@@ -53,6 +95,7 @@ static void make_right(struct dorrit_ledger *ledger)
         record->checksum = record_checksum(record);
     }
     header_of(ledger)->put.checksum = record_checksum(&header_of(ledger)->put);
+    make_journal_right(ledger);
     for (uint32_t unit = 0; unit < ledger->units_used; unit++) {
         struct chunk head;
         memcpy(&head, unit_of(ledger, unit), sizeof head);
@@ -104,7 +147,7 @@ static void read_all(int descriptor)
         touch(carried.about);
         touch(carried.saved);
         touch(carried.input);
-        touch(carried.message);
+        touch(carried.begun);
         for (uint16_t index = 0; index < carried.frames_length; index++) {
             struct dorrit_span frame;
             uint8_t header_length;
@@ -130,17 +173,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const int descriptor = file();
     struct dorrit_ledger ledger;
     require(descriptor >= 0);
-    require(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST) == 0);
+    require(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST, MOST) == 0);
     write_all(&ledger);
+    send_all(&ledger);
     const bool is_right = (data[0] & 1) != 0;
     const size_t header_size = sizeof(struct header);
     const size_t begin = HEADER_SIZE, end = chunks_place(SLOTS);
     for (size_t at = 1; size - at >= 5; at += 5) {
         const size_t place = (size_t)data[at] | (size_t)data[at + 1] << 8;
         uint8_t *to = ledger.memory;
-        switch (data[at + 4] % 4) {
+        switch (data[at + 4] % 5) {
         case 0:
             to += place % (header_size - 2);
+            break;
+        case 4:
+            to = ledger.journal + place % (ledger.journal_used - 1);
             break;
         case 1:
             to += begin + place % (SLOTS * sizeof(struct record));
@@ -159,6 +206,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             header_of(&ledger)->slots = SLOTS;
             dorrit_ledger_remove(&ledger, data[at + 4] % 8);
             write_all(&ledger);
+            send_all(&ledger);
         }
     }
     if (is_right) {

@@ -16,6 +16,7 @@ thousands of frames for one read (`fuzz.crowd`). The only outcomes allowed:
 - the close callback runs once for each connection that was accepted, and for no other;
 - nothing is raised but what a callback raised, `RuntimeError` for a turn within a turn, and
   `ValueError` for a message that fits no queue; nothing is a fault in the log;
+- another engine may go on with all of them, and each goes on as if nothing had happened;
 - in the end no frame, no connection and no descriptor is left, and the engine has come to rest.
 """
 
@@ -30,6 +31,8 @@ from dorrit.engine.connection import Connection, connections_alive
 from dorrit.engine.frame import frames_alive
 from dorrit.engine.limits import Limits
 from dorrit.engine.reports import Reports
+from dorrit.process.exec.memfd import nameless_file
+from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.refusal import Refusal, refusal
 from dorrit.protocol.request import Request
 from fuzz.choices import Choices
@@ -66,7 +69,12 @@ DEFLATE: Final[tuple[dict[str, Any] | None, ...]] = (
     None,
     {"deflate_from": 0},
     {"deflate_from": 10, "deflate_window_bits": 9},
-    {"deflate_from": 0, "deflate_takeover": "both", "deflate_window_bits": 10},
+    {
+        "deflate_from": 0,
+        "deflate_takeover": "both",
+        "deflate_window_bits": 10,
+        "deflate_keep_window": True,
+    },
     {"deflate_takeover": "server"},
     {"deflate_takeover": "client"},
 )
@@ -119,6 +127,8 @@ class Side:
         self.delivered: list[tuple[bool, bytes]] = []
         self.accepted = False
         self.pending = False
+        self.resuming = False
+        self.carried = False
         self.paused = False
         self.closed_by_server = False
         self.raised = False
@@ -141,9 +151,10 @@ class Program:
         self.choices = choices
         self.clock = clock
         self.sides: list[Side] = []
-        self.by_connection: dict[Connection, Side] = {}
+        self.by_number: dict[int, Side] = {}
         self.reports = Strict()
         self.in_callback = 0
+        self.is_ending = False
         c = choices
         self.rfc = c.flag()
         deflate = c.one_of(DEFLATE)
@@ -163,47 +174,56 @@ class Program:
         self.fragment_max = self.buffer_size - 5
         if self.rfc:
             self.fragment_max = max(self.fragment_max, -(-self.rfc_max // 100))
-        self.engine = Engine(
+        self.limits = Limits(
+            buffer_size=self.buffer_size,
+            max_connections=(16384, 1)[few & 1],
+            max_handshakes=(1024, 1)[few >> 1 & 1],
+            max_head=(65536, 170)[few >> 2 & 1],
+            allow_peer=frozenset(PEERS[few >> 3 & 3]),
+            keep_requests=bool(few >> 5 & 1),
+            handshake_timeout=(10.0, 0.5)[few >> 6 & 1],
+            max_pending_bytes=self.pending_max,
+            slow_clients="close" if self.closes_slow else "refuse",
+            ping_interval=self.ping_interval,
+            ping_timeout=c.one_of((20.0, 0.25, 0.0)),
+            idle_timeout=self.idle_timeout,
+            rfc=self.rfc,
+            max_message=self.rfc_max,
+            max_message_rate=self.rate,
+            max_buffered=self.buffered,
+            deflate=self.rfc and deflate is not None,
+            **deflate or {},
+        )
+        self.acts_periodically = bool(few >> 7)
+        self.engine = self.new_engine()
+        self.crowd = Crowd(self)
+
+    def new_engine(self) -> Engine:
+        engine = Engine(
             on_open=self.on_open,
             on_message=self.on_text_or_bytes if self.text_as_str else self.on_message,
             on_close=self.on_close,
-            limits=Limits(
-                buffer_size=self.buffer_size,
-                max_connections=(16384, 1)[few & 1],
-                max_handshakes=(1024, 1)[few >> 1 & 1],
-                max_head=(65536, 170)[few >> 2 & 1],
-                allow_peer=frozenset(PEERS[few >> 3 & 3]),
-                keep_requests=bool(few >> 5 & 1),
-                handshake_timeout=(10.0, 0.5)[few >> 6 & 1],
-                max_pending_bytes=self.pending_max,
-                slow_clients="close" if self.closes_slow else "refuse",
-                ping_interval=self.ping_interval,
-                ping_timeout=c.one_of((20.0, 0.25, 0.0)),
-                idle_timeout=self.idle_timeout,
-                rfc=self.rfc,
-                max_message=self.rfc_max,
-                max_message_rate=self.rate,
-                max_buffered=self.buffered,
-                deflate=self.rfc and deflate is not None,
-                **deflate or {},
-            ),
+            limits=self.limits,
             reports=self.reports,
             text_as_str=self.text_as_str,
+            on_resume=self.on_resume,
+            carries=True,
         )
-        self.crowd = Crowd(self)
-        self.engine.join_loop(lambda _: None, self.on_room)  # type: ignore[arg-type, return-value]
-        if few >> 7:
-            self.engine.every(1.0, lambda: self.act(None))
+        engine.join_loop(lambda _: None, self.on_room)  # type: ignore[arg-type, return-value]
+        if self.acts_periodically:
+            engine.every(1.0, lambda: self.act(None))
+        return engine
 
     # Callbacks
 
     def on_open(self, connection: Connection, request: Request) -> object:
-        side = self.by_connection[connection]
+        side = self.by_number[connection.number]
         assert not side.accepted
         assert not side.pending
         assert connection.request is request
         side.extensions = request.extensions
         request.select("chat")
+        connection.save(str(connection.number).encode())
         if not self.crowd.lets_act():
             side.accepted = True
             return None
@@ -217,6 +237,34 @@ class Program:
         side.accepted = True
         return None
 
+    def on_resume(
+        self, connection: Connection, request: Request, state: bytes | None, begun: object
+    ) -> object:
+        side = self.by_number[connection.number]
+        assert side.connection is connection
+        assert side.accepted, "no resumption before it is accepted"
+        assert not side.ends, "no resumption after the close callback"
+        assert state == str(connection.number).encode() == connection.saved
+        assert connection.request is request
+        assert begun is None
+        if not self.crowd.lets_act():
+            return None
+        decision = self.choices.byte() % 16
+        self.act(connection)
+        if not connection.is_open:
+            return None
+        if decision == 1:
+            side.closed_by_server = True
+            return Dismissal(1008, "not any more", is_told=True)
+        if decision == 2:
+            side.closed_by_server = True
+            side.accepted = False
+            return Dismissal(1008, "not any more", is_told=False)
+        if decision == 3:
+            side.resuming = side.paused = True
+            return PENDING
+        return None
+
     def on_text_or_bytes(self, connection: Connection, message: str | bytes) -> None:
         binary = isinstance(message, bytes)
         self.on_message(
@@ -224,7 +272,7 @@ class Program:
         )
 
     def on_message(self, connection: Connection, binary: bool, payload: bytes) -> None:
-        side = self.by_connection[connection]
+        side = self.by_number[connection.number]
         self.crowd.end_handlers()
         assert side.accepted, "no message before it is accepted"
         assert not side.ends, "no message after the close callback"
@@ -237,7 +285,7 @@ class Program:
             self.act(connection, payload)
 
     def on_close(self, connection: Connection, code: int, reason: str) -> None:
-        side = self.by_connection[connection]
+        side = self.by_number[connection.number]
         assert side.accepted, "no close callback without an open one"
         assert isinstance(reason, str)
         assert not connection.is_open
@@ -246,7 +294,7 @@ class Program:
             self.act(connection)
 
     def on_room(self, connection: Connection) -> None:
-        assert self.by_connection[connection].wants_room, "nobody has asked"
+        assert self.by_number[connection.number].wants_room, "nobody has asked"
 
     # What a server does
 
@@ -265,7 +313,7 @@ class Program:
             if side.connection is None:
                 return
             connection = side.connection
-        side = self.by_connection[connection]
+        side = self.by_number[connection.number]
         action = (
             self.send, self.send_much, self.broadcast, self.queue, self.close, self.abort,
             self.fail, self.pause, self.resume, self.want_room, self.stop, self.raise_it,
@@ -362,12 +410,12 @@ class Program:
         self.engine.fail(connection, 1008, "x")
 
     def pause(self, side: Side, connection: Connection, _payload: bytes) -> None:
-        if not side.pending:
+        if not side.pending and not side.resuming:
             self.engine.pause(connection)
             side.paused = connection.is_open
 
     def resume(self, side: Side, connection: Connection, _payload: bytes) -> None:
-        if not side.pending:
+        if not side.pending and not side.resuming:
             self.engine.resume(connection)
             side.paused = False
 
@@ -409,7 +457,7 @@ class Program:
         side = Side(Client(theirs), connection)
         self.sides.append(side)
         assert connection is not None
-        self.by_connection[connection] = side
+        self.by_number[connection.number] = side
 
     def client(self) -> Client | None:
         return self.choices.one_of(self.sides).client if self.sides else None
@@ -473,14 +521,54 @@ class Program:
             self.ask(self.sides[-1].client)
             self.sides[-1].client.push(1 << 20)
             self.turn()
-        elif what == 8 and self.choices.byte() % 16 == 15:
-            self.begin_shutdown()
+        elif what == 8:
+            self.end_or_begin_anew(self.choices.byte() % 16)
         elif what == 23:
             self.crowd.step()
         else:
             client = self.client()
             if client is not None:
                 self.client_does(client, what)
+
+    def end_or_begin_anew(self, which: int) -> None:
+        if which == 15:
+            self.begin_shutdown()
+        elif which < 8 and not self.is_ending:
+            self.carry()
+
+    def carry(self) -> None:
+        """Have another engine go on with all connections."""
+        self.answer_for_the_gone()
+        file = nameless_file("ledger")
+        try:
+            self.engine.carry_out(file)
+            self.engine = self.new_engine()
+            _, lost = self.engine.carry_in(file)
+        finally:
+            os.close(file)
+        assert lost == 0
+        for connection in self.engine.all_connections():
+            side = self.by_number[connection.number]
+            side.connection = connection
+            side.carried = True
+            side.paused = side.resuming = False
+            side.waiting = 0
+            if side.pending:
+                # It is asked about again, as if the first time.
+                side.pending = side.closed_by_server = False
+                side.queued.clear()
+
+    def answer_for_the_gone(self) -> None:
+        """Give up what is still being decided about clients that have gone."""
+        for side in self.sides:
+            connection = side.connection
+            if connection in self.engine.all_connections() or connection is None:
+                continue
+            if side.pending:
+                self.engine.answer(connection, refusal(401, "it has gone"))
+            elif side.resuming:
+                self.engine.answer_resume(connection, None)
+            side.pending = side.resuming = False
 
     def client_does(self, client: Client, what: int) -> None:
         if what == 9:
@@ -516,8 +604,12 @@ class Program:
                 side.paused = False  # an answer ends a pause
                 side.accepted = answer is None
                 self.engine.answer(side.connection, answer)
+            elif side.resuming and side.connection is not None:
+                side.resuming = side.paused = False
+                self.engine.answer_resume(side.connection, None)
 
     def begin_shutdown(self) -> None:
+        self.is_ending = True
         self.engine.begin_shutdown(STOPPED)
         for side in self.sides:
             side.closed_by_server = True
@@ -587,6 +679,8 @@ class Program:
             codes |= DROPS | set(CLOSES) | {1008}
         if side.raised:
             codes.add(1011)
+        if side.carried and side.extensions and "client_no_context" not in side.extensions:
+            codes.add(1012)
         if self.rate or self.closes_slow:
             codes.add(1008)
         if 0 < self.buffered < 1 << 28:

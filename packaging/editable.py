@@ -7,6 +7,7 @@ links: to the source for Python, to the build folder for what is compiled. docs/
 this is not ``pip install --editable``. Does nothing where dorrit was installed in another way.
 """
 
+import compileall
 import fcntl
 import importlib.metadata
 import json
@@ -90,6 +91,19 @@ def record(site: Path, listed: Path, links: Mapping[Path, Path]) -> None:
         listed.write_text(after)
 
 
+def compile_python(site: Path) -> None:
+    """Write the bytecode of what has changed, as pip does for what it copies.
+
+    Each server would otherwise compile all of dorrit whenever it starts, where
+    PYTHONDONTWRITEBYTECODE is set or where it runs as a user who may not write here.
+
+    Args:
+        site: The directory in which dorrit is installed.
+    """
+    # What can't be compiled says so when it is imported.
+    compileall.compile_dir(site / "dorrit", quiet=2)
+
+
 def main() -> None:
     """Do it, once at a time."""
     is_ours = Path(sys.prefix) == ROOT / ".venv"
@@ -103,6 +117,7 @@ def main() -> None:
         links = wanted()
         link(site, links)
         record(site, site / f"dorrit-{installed.version}.dist-info" / "RECORD", links)
+        compile_python(site)
 
 
 if __name__ == "__main__":

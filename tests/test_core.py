@@ -123,6 +123,13 @@ def test_L8_a_ledger_says_what_was_written_before_or_after_any_store(build: str)
 
 
 @each_build
+def test_L8_a_message_is_in_all_queues_or_in_none_after_any_store(build: str) -> None:
+    compiler = [*BUILDS[build], "-DDORRIT_LEDGER_STEPS"]
+    sources = [TESTS / "test_journal.c", CORE / "checksum.c"]
+    run([compiled(f"journal-{build}", compiler, sources)])
+
+
+@each_build
 @pytest.mark.parametrize("poller", POLLERS)
 def test_R3_pollers_report_what_is_watched_and_nothing_else(build: str, poller: str) -> None:
     run_c_test(build, f"poller-{poller}", [TESTS / "test_poller.c", *POLLERS[poller]])

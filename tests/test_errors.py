@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from dorrit.errors import DorritError, StartError, reason_of
+from dorrit.errors import DorritError, StartError, closest, reason_of
 
 
 def test_one_clause_catches_all_of_them() -> None:
@@ -35,3 +35,10 @@ def test_what_the_system_has_refused_is_said_with_the_file_and_what_to_do(
     error: OSError, said: str
 ) -> None:
     assert reason_of(error) == said
+
+
+def test_the_closest_of_some_names_is_the_one_that_was_meant() -> None:
+    known = ["message", "open", "close"]
+    assert closest("massage", known) == "message"
+    assert closest("something else", known) is None
+    assert closest("opens", known, 0.99) is None

@@ -24,6 +24,8 @@ ARGUMENTS_MAX: Final = 4
 PY_TPFLAGS_HEAPTYPE: Final = 1 << 9
 WAITS: Final = {"run"}
 """Methods that an engine that is set up does not come back from."""
+ENDS: Final = {"replace_at_exit"}
+"""Functions that have the process end in another way than this one is to."""
 
 
 def compiled() -> list[str]:
@@ -115,8 +117,8 @@ def walk(name: str) -> None:
     for made in types_of(module):
         for found in bare(made):
             use(found, objects, set())
-    for function in list(vars(module).values()):
-        if callable(function) and not isinstance(function, type):
+    for called, function in list(vars(module).items()):
+        if callable(function) and not isinstance(function, type) and called not in ENDS:
             for arguments in argument_lists(objects):
                 attempt(function, *arguments)
     for found in objects:

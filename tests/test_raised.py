@@ -308,6 +308,9 @@ class Table:
             victim.send("bad")
             with contextlib.suppress(BrokenPipeError):  # the connection may be over by now
                 victim.send("behind")
+                if cell.style != "after drain":  # which raises when the client has read it all
+                    assert self.has_raised.wait(TIMEOUT), "the function was not called"
+                    victim.send("behind")
         else:
             victim.socket.sendall(close_frame(1000))
         seen = victim.close_code()

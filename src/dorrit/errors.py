@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 ADVICE: Final[Mapping[int, str]] = {
@@ -39,3 +39,16 @@ def reason_of(error: OSError) -> str:
     file = error.filename
     place = f"{os.fsdecode(file)}: " if isinstance(file, str | bytes) else ""
     return f"{place}{error.strerror or error}{ADVICE.get(error.errno or 0, '')}"
+
+
+def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return which of the known names was probably meant; None: that can't be told.
+
+    Args:
+        name: What is not known.
+        known: What is.
+        cutoff: How much it must be alike, up to 1.
+    """
+    import difflib  # who makes no mistake does not wait for it
+
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)

@@ -398,7 +398,7 @@ def test_a_handler_may_cancel_itself_or_raise_cancellation(log: LogRecords) -> N
 def test_an_open_callback_that_takes_too_long_is_answered_503(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dorrit.dispatch.open_handler.OPEN_TIMEOUT", 0.05)
+    monkeypatch.setattr("dorrit.dispatch.awaited_handler.TIMEOUT", 0.05)
     app, events = Server(), []
 
     @app.on_open

@@ -20,6 +20,14 @@ def nothing(*arguments: object) -> None:
     pass
 
 
+async def any_async(*arguments: object) -> None:
+    pass
+
+
+def generator(*arguments: object) -> Iterator[None]:
+    yield
+
+
 def namespace(**others: object) -> dict[str, object]:
     return dict.fromkeys(functions.CALLBACKS, nothing) | others
 
@@ -71,6 +79,27 @@ def test_R12_any_other_ws_name_is_refused_whatever_it_is(value: object) -> None:
 def test_R12_the_suggestion_is_never_a_name_that_is_there_already() -> None:
     with pytest.raises(StartError, match=r"choose another name$"):
         functions.application_of(namespace(ws_read_callback2=nothing), "server.py")
+
+
+def test_a_misspelt_optional_one_is_found_too() -> None:
+    with pytest.raises(StartError, match=r"did you mean ws_resume_callback\?$"):
+        functions.application_of(namespace(ws_resume_calback=nothing), "server.py")
+    there = namespace(ws_resume_calback=nothing, ws_resume_callback=nothing)
+    with pytest.raises(StartError, match=r"choose another name$"):
+        functions.application_of(there, "server.py")
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (5, "ws_resume_callback can't be called: it is a int"),
+        (any_async, "ws_resume_callback must not be async"),
+        (generator, "ws_resume_callback must have no `yield`"),
+    ],
+)
+def test_an_optional_one_is_looked_at_as_the_others_are(value: object, why: str) -> None:
+    with pytest.raises(StartError, match=why):
+        functions.application_of(namespace(ws_resume_callback=value), "server.py")
 
 
 @pytest.mark.parametrize("name", sorted(functions.LIBRARY))

@@ -79,6 +79,8 @@ def test_a_method_of_a_subclass_of_a_subclass_is_a_handler() -> None:
         ("message", lambda conn: None, "(conn, message)"),
         ("message", lambda conn, binary, message: None, "(conn, message)"),
         ("close", lambda conn: None, "(conn, code, reason)"),
+        ("resume", lambda conn: None, "(conn, state)"),
+        ("resume", lambda conn, state, begun, more: None, "(conn, state)"),
     ],
 )
 def test_a_handler_with_other_arguments_is_refused_at_once(
@@ -96,6 +98,23 @@ def test_a_method_with_other_arguments_is_refused_when_the_server_is_made() -> N
             pass
 
     with pytest.raises(TypeError, match=r"Chat\.on_message .* \(conn, message\)"):
+        Chat("chat")
+
+
+@pytest.mark.parametrize(
+    "handler", [lambda conn, state: None, lambda conn, state, begun: None, any_async_handler]
+)
+def test_a_resume_handler_takes_two_arguments_or_three(handler: Any) -> None:
+    server = Server()
+    assert server.on_resume(handler) is handler
+
+
+def test_a_misspelt_resume_handler_is_refused() -> None:
+    class Chat(Server):
+        def on_resumed(self, conn: dorrit.Connection, state: bytes | None) -> None:
+            pass
+
+    with pytest.raises(TypeError, match="did you mean on_resume"):
         Chat("chat")
 
 
@@ -188,7 +207,7 @@ def test_a_setting_that_is_none_is_refused_with_what_was_meant() -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_handler_is_no_setting(event: str, directory: Path) -> None:
     makes: list[Callable[..., Any]] = [Server, functools.partial(serve, Server())]
-    if event in ("start", "stop"):
+    if event in ("start", "stop", "resume"):
         makes.append(functools.partial(dorrit.listen, directory / "socket"))
     for make in makes:
         with pytest.raises(
@@ -391,7 +410,8 @@ def test_O6_a_method_that_is_named_as_only_handlers_are_is_refused() -> None:
         def helper(self) -> None: ...
 
     with pytest.raises(
-        TypeError, match=r"the handlers are on_start, on_stop, on_open, on_message, on_close$"
+        TypeError,
+        match=r"the handlers are on_start, on_stop, on_open, on_message, on_close, on_resume$",
     ):
         Chat()
 

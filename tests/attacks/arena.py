@@ -17,7 +17,7 @@ from tests.support.servers import TIMEOUT, Run, Servers, until
 
 ROOT: Final = Path(__file__).parents[2]
 
-SECONDS: Final = 2.0
+SECONDS: Final = 0.5
 """How long an attack takes at least."""
 
 NOTHING: Final[Mapping[str, int]] = {}

@@ -137,7 +137,7 @@ def test_O3_an_ordinary_user_may_check_what_root_will_run(servers: Servers, good
     servers.directory.chmod(0o755)
     good.chmod(0o644)
     code = (
-        "import os, shutil, sys; from dorrit.cli import main; os.setgroups([]); "
+        "import os, shutil, sys; from dorrit.cli import check, main; os.setgroups([]); "
         f"os.setresgid(*3 * [{NOBODY}]); os.setresuid(*3 * [{NOBODY}]); sys.exit(main())"
     )
     for parent in servers.directory.parents[:-1]:

@@ -507,8 +507,8 @@ def test_O4_the_variable_of_the_check_is_nothing_to_set_by_hand() -> None:
         )
         assert ended.returncode == 2
         assert ended.stderr == (
-            "dorrit: DORRIT_CHECK is set in the environment, which only 'dorrit restart' does: "
-            "unset it\n"
+            "dorrit: DORRIT_CHECK is set in the environment, which only 'dorrit restart' and a "
+            "reload do: unset it\n"
         )
 
 

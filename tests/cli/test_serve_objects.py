@@ -102,6 +102,36 @@ def test_nor_does_a_server_of_five_functions(servers: Servers) -> None:
     assert run.said == ["exit "]
 
 
+NEEDLESS = {
+    "asyncio", "base64", "concurrent.futures", "datetime", "decimal", "difflib", "email",
+    "http.client", "http.server", "logging.handlers", "multiprocessing", "pickle", "random", "ssl",
+    "tempfile", "urllib.request", "uvloop", "watchfiles", "websockets",
+    "dorrit.cli.check", "dorrit.cli.dev", "dorrit.cli.reload", "dorrit.cli.restart",
+    "dorrit.cli.status", "dorrit.cli.stop", "dorrit.dev", "dorrit.drive.asyncio_driver",
+    "dorrit.process.running.find", "dorrit.process.running.status_client", "dorrit.testing",
+}  # fmt: skip
+"""Each of these would prolong each start, and each restart after a crash."""
+
+
+def test_a_server_of_plain_functions_imports_nothing_that_it_does_not_need(
+    servers: Servers,
+) -> None:
+    run = servers.serve(
+        """
+    def ws_read_callback(conn, binary, data):
+        ws_write_conn(conn, False, " ".join(sys.modules))
+    """
+    )
+    modules = set(servers.connect().ask("?").split())
+    assert {"dorrit.cli.serve", "dorrit.drive.serving", "socket"} <= modules
+    # What measures coverage is there before the server, and imports some of them.
+    bare = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, check=True
+    )
+    assert modules & (NEEDLESS - set(bare.stdout.decode().split())) == set()
+    assert servers.stop(run) == 0
+
+
 def test_the_import_of_dorrit_does_not_import_asyncio() -> None:
     code = "import dorrit, sys; print(sorted({'asyncio', 'websockets'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

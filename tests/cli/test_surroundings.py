@@ -36,7 +36,7 @@ COMMANDS = {
 AS_NOBODY = """
 import os, resource, shutil, signal, sys, tempfile
 import dorrit.drive.asyncio_driver, dorrit.dev
-from dorrit.cli import main
+from dorrit.cli import check, dev, main, restart, serve, status, stop
 limit, uid = int(sys.argv[1]), int(sys.argv[2])
 if os.geteuid() == 0:
     os.setgroups([])

@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include "../../src/dorrit/engine/core/ledger.c"
+#include "../../src/dorrit/engine/core/journal.c"
 #include "../../src/dorrit/engine/core/ledger_read.c"
 
 #include <setjmp.h>
@@ -35,7 +36,7 @@ static int file(void)
 static struct dorrit_ledger made(int descriptor)
 {
     struct dorrit_ledger ledger;
-    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST), 0);
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST, 0), 0);
     return ledger;
 }
 
@@ -79,19 +80,17 @@ static void fill(struct dorrit_carried *carried)
     carried->window_bits = (uint8_t)random_number(16);
     carried->about = random_span(1000);
     carried->saved = random_span(7000);
+    carried->window = random_span(33000);
     if (random_number(2) == 0) {
         return;
     }
-    carried->rest = random_number(UINT32_MAX);
     carried->written = (uint32_t)random_number(100);
-    carried->text_position = (uint8_t)random_number(8);
-    memcpy(carried->masking_key, bytes + random_number(1000), 4);
     carried->reason_length = (uint8_t)random_number(DORRIT_LEDGER_REASON_MAX + 1);
     memcpy(carried->reason, bytes, carried->reason_length);
     carried->input = random_span(5000);
     if (random_number(2) == 0) {
-        carried->flags = DORRIT_CARRIED_MESSAGE | DORRIT_CARRIED_TEXT;
-        carried->message = random_span(10000);
+        carried->flags = DORRIT_CARRIED_BEGUN | DORRIT_CARRIED_TEXT;
+        carried->begun = random_span(10000);
     }
 }
 
@@ -106,9 +105,10 @@ static bool same(const struct dorrit_carried *one, const struct dorrit_carried *
     struct dorrit_carried left = *one, right = *other;
     const struct dorrit_span none = {NULL, 0};
     const bool spans = same_span(one->about, other->about) && same_span(one->saved, other->saved)
-        && same_span(one->input, other->input) && same_span(one->message, other->message);
-    left.about = left.saved = left.input = left.message = none;
-    right.about = right.saved = right.input = right.message = none;
+        && same_span(one->input, other->input) && same_span(one->begun, other->begun)
+        && same_span(one->window, other->window);
+    left.about = left.saved = left.input = left.begun = left.window = none;
+    right.about = right.saved = right.input = right.begun = right.window = none;
     return spans && memcmp(&left, &right, sizeof left) == 0;
 }
 
@@ -198,8 +198,8 @@ static void what_is_let_go_is_used_again(void)
         struct dorrit_carried carried = plain(1 + round);
         carried.about = (struct dorrit_span){bytes + round, 700};
         carried.saved = (struct dorrit_span){bytes + round, 60000};
-        carried.message = (struct dorrit_span){bytes + round, 90000};
-        carried.flags = DORRIT_CARRIED_MESSAGE;
+        carried.begun = (struct dorrit_span){bytes + round, 90000};
+        carried.flags = DORRIT_CARRIED_BEGUN;
         CHECK_EQUAL(dorrit_ledger_put(&ledger, round % 3, &carried), 0);
         if (round % 3 == 2) {
             dorrit_ledger_remove(&ledger, 2);
@@ -230,8 +230,8 @@ static void what_has_no_room_is_out_and_the_others_stay(void)
     CHECK_EQUAL(errno, ENOSPC);
     CHECK(fitted > 20);
     /* One that was there, and does not fit any more. */
-    carried.message = (struct dorrit_span){bytes, 100000};
-    carried.flags = DORRIT_CARRIED_MESSAGE;
+    carried.begun = (struct dorrit_span){bytes, 100000};
+    carried.flags = DORRIT_CARRIED_BEGUN;
     CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), -1);
     struct dorrit_ledger_copy copy = copied(descriptor);
     struct dorrit_carried found;
@@ -241,7 +241,7 @@ static void what_has_no_room_is_out_and_the_others_stay(void)
     }
     dorrit_ledger_free_copy(&copy);
     /* What it had is free. */
-    carried.message.length = 0;
+    carried.begun.length = 0;
     carried.flags = 0;
     CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), 0);
     dorrit_ledger_close(&ledger);
@@ -257,7 +257,7 @@ static void a_file_that_may_not_grow_is_no_fault(void)
     CHECK(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
     CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
     struct dorrit_ledger ledger;
-    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST), -1);
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST, 0), -1);
     CHECK_EQUAL(errno, EFBIG);
     dorrit_ledger_close(&ledger);
     CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &before), 0);
@@ -268,9 +268,9 @@ static void what_makes_no_sense_is_refused(void)
 {
     const int descriptor = file();
     struct dorrit_ledger ledger;
-    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, 0, MOST), -1);
-    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, UINT32_MAX, MOST), -1);
-    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, UINT64_MAX), -1);
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, 0, MOST, 0), -1);
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, UINT32_MAX, MOST, 0), -1);
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, UINT64_MAX, 0), -1);
     ledger = made(descriptor);
     struct dorrit_carried carried = plain(1);
     CHECK_EQUAL(dorrit_ledger_put(&ledger, SLOTS, &carried), -1);
@@ -296,7 +296,7 @@ static struct dorrit_carried after[SCRIPT + 1][STEPS_SLOTS];
 static struct dorrit_ledger small(int descriptor)
 {
     struct dorrit_ledger ledger;
-    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, STEPS_SLOTS, 1 << 20), 0);
+    CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, STEPS_SLOTS, 1 << 20, 0), 0);
     return ledger;
 }
 
@@ -407,8 +407,8 @@ static size_t written_to_disk(int descriptor, struct dorrit_carried *put)
         fill(&put[slot]);
         put[slot].about = (struct dorrit_span){bytes + 7 * slot, 100};
         put[slot].saved = (struct dorrit_span){bytes + 9 * slot, 50};
-        put[slot].message = (struct dorrit_span){bytes + 11 * slot, 40};
-        put[slot].flags = DORRIT_CARRIED_MESSAGE;
+        put[slot].begun = (struct dorrit_span){bytes + 11 * slot, 40};
+        put[slot].flags = DORRIT_CARRIED_BEGUN;
         put[slot].input = (struct dorrit_span){bytes + slot, 20};
         put[slot].frames[0] = frame;
         put[slot].frames_length = 1;
@@ -510,7 +510,7 @@ static void a_number_that_makes_no_sense_is_damage_with_the_right_checksum_too(v
         {put_into_body, offsetof(struct body, frames_length), 2, 0},
         {put_into_body, offsetof(struct body, reason_length), 1, DORRIT_LEDGER_REASON_MAX + 1},
         {put_into_body, offsetof(struct body, input_length), 4, UINT32_MAX},
-        {put_into_body, offsetof(struct body, message), 4, UINT32_MAX},
+        {put_into_body, offsetof(struct body, begun), 4, UINT32_MAX},
     };
     for (size_t index = 0; index < sizeof wrong / sizeof wrong[0]; index++) {
         const int descriptor = file();

@@ -17,7 +17,7 @@ from tests.coverage.gaps import Gap, Source, unmeasured
 from tests.coverage.gcov import Counts, read
 from tests.coverage.mirror import SOURCE
 from tests.coverage.runs import KEPT, folder_for_all, pytest
-from tests.support.variants import VARIANTS, build
+from tests.support.variants import build, folder_of
 
 COUNTING = (
     "-Dinvariants=true",
@@ -26,7 +26,7 @@ COUNTING = (
     "-Doptimization=0",
     "-Dwerror=false",
 )
-BUILT = VARIANTS / "counting" / "build"
+BUILT = folder_of("counting")
 
 _STATEMENT = re.compile(r'^\s*/\* "(dorrit/[\w/.]+)":(\d+)$')
 _CONDITION = re.compile(r"^\s*if \((?:(?:un)?likely\()?\(?__pyx_t_\d+\)* \{$")

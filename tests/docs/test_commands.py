@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from dorrit.cli import check, dev, restart, serve, status, stop
+from dorrit.cli import check, dev, reload, restart, serve, status, stop
 from dorrit.settings import CommandLine
 from tests.docs.snippets import ROOT, documents, snippets
 
@@ -37,7 +37,7 @@ def commands() -> list[str]:
 def parser() -> argparse.ArgumentParser:
     made = CommandLine(prog="dorrit")
     subcommands = made.add_subparsers(required=True)
-    for each in (serve, check, dev, status, stop, restart):
+    for each in (serve, check, dev, status, stop, reload, restart):
         each.add_parser(subcommands)
     return made
 

@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import pytest
 
@@ -27,7 +27,7 @@ ONE_VALUE = [setting for setting in OF_ENGINE if not setting.repeatable]
 @pytest.mark.parametrize("setting", ONE_VALUE, ids=lambda setting: setting.name)
 def test_whatever_a_setting_may_be_can_be_told_to_the_engine(setting: Setting) -> None:
     for value in values_of(setting):
-        told = limits_of(replace(Settings(), **{setting.name: value}))
+        told = limits_of(Settings(**{setting.name: value}))
         assert getattr(told, setting.name) == value
         Engine(on_open=print, on_message=print, on_close=print, limits=told).close()
 

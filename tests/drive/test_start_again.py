@@ -17,19 +17,23 @@ def test_a_daemon_that_cannot_start_again_says_so_in_its_log(
 ) -> None:
     said: list[object] = []
 
-    def fail(_process: object, _handover: object) -> NoReturn:
+    def fail(_handover: object, *, daemon: bool) -> NoReturn:
+        assert daemon
         raise StartError("the file has gone")
 
-    monkeypatch.setattr(start_again, "_start", fail)
+    monkeypatch.setattr(start_again.Resources, "adopt", fail)
     no_log = types.SimpleNamespace(
         use_syslog=said.append,
         leave_terminal=lambda: said.append("leaves the terminal"),
         take_prints=lambda: said.append("takes prints"),
     )
     process: Any = types.SimpleNamespace(
-        log=no_log, settings=Settings(), starting=contextlib.nullcontext
+        log=no_log,
+        settings=Settings(),
+        starting=contextlib.nullcontext,
+        hold=said.append,
     )
-    handover: Any = types.SimpleNamespace(daemon=True, name="chat")
+    handover: Any = types.SimpleNamespace(daemon=True, name="chat", reload=None, ledger=None)
     with pytest.raises(StartError, match="the file has gone"):
         start_again.start_again(process, handover)
     assert said == ["chat", "leaves the terminal", "takes prints"]

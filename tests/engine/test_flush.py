@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 )
 
 from dorrit.engine import Connection, frames_alive, queue_message
+from tests.support.examples import examples
 from tests.support.frames import (
     BINARY,
     CLOSE,
@@ -467,7 +468,7 @@ def test_each_client_gets_what_was_accepted_for_it_in_order(
     run_state_machine_as_test(
         work,
         settings=settings(
-            max_examples=50,
+            max_examples=examples(50),
             stateful_step_count=40,
             deadline=None,
             database=None,

@@ -23,6 +23,7 @@ from wsproto.frame_protocol import (
     ParseFailed,
 )
 
+from tests.support.examples import examples
 from tests.support.frames import (
     BINARY,
     CLOSE,
@@ -319,7 +320,7 @@ def at(cuts: list[int], data: bytes) -> list[bytes]:
 
 @given(stream=streams(), behind=valid(5))
 @settings(
-    max_examples=1000,
+    max_examples=examples(1000),
     deadline=None,
     derandomize=True,
     database=None,

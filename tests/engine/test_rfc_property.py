@@ -41,6 +41,7 @@ from tests.engine.test_parsing_property import (
     valid,
 )
 from tests.support.deflating import RSV1, TAIL, ZlibClient, offering
+from tests.support.examples import examples
 from tests.support.frames import BINARY, CONTINUATION, PING, PONG, REQUEST, TEXT, frame
 
 # What the reference says
@@ -316,7 +317,7 @@ LONG_AND_BAD = Stream(
 @given(stream=streams(), behind=valid(1))
 @example(stream=LONG_AND_BAD, behind=b"")
 @settings(
-    max_examples=500,
+    max_examples=examples(500),
     deadline=None,
     derandomize=True,
     database=None,

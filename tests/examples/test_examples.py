@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import runpy
 import shlex
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from dorrit.testing import serve
 from tests.support.frames import BINARY, PING, REQUEST, TEXT, Received
 from tests.support.servers import Client, Run, Servers, dorrit, until
 
@@ -55,6 +57,14 @@ def clock(servers: Servers, run: Run) -> None:
     match = re.fullmatch(r"You have been here for (\d+\.\d) seconds\.", answer)
     assert match is not None
     assert float(match[1]) >= passed - 0.05  # it is rounded
+
+
+def counter(servers: Servers, run: Run) -> None:
+    """Counter: counts what each client says."""
+    one, other = servers.connect(), servers.connect()
+    assert [one.ask("a"), one.ask("b"), other.ask("c")] == ["1: a", "2: b", "1: c"]
+    one.close()
+    other.close()
 
 
 def join(servers: Servers, name: str) -> Client:
@@ -100,6 +110,7 @@ def history(servers: Servers, run: Run) -> None:
 CHECKS: dict[str, Callable[[Servers, Run], None]] = {
     "chat.py": chat,
     "clock.py": clock,
+    "counter.py": counter,
     "echo.py": echo,
     "history.py": history,
     "object_echo.py": echo,
@@ -135,6 +146,18 @@ def test_R36_an_example_does_what_it_says(servers: Servers, name: str) -> None:
     assert servers.stop(run) == 0
     assert not servers.path.exists()
     assert "Traceback" not in run.err
+
+
+def test_the_counts_survive_a_reload() -> None:
+    app = runpy.run_path(str(EXAMPLES / "counter.py"))["app"]
+    with serve(app) as server, server.connect() as one, server.connect() as other:
+        for text, count in (("a", "1: a"), ("b", "2: b")):
+            one.send(text)
+            assert one.receive() == count
+        server.reload()
+        for client, count in ((one, "3: c"), (other, "1: c")):
+            client.send("c")
+            assert client.receive() == count
 
 
 def ends_with_main(name: str) -> bool:

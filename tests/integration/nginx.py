@@ -23,7 +23,7 @@ daemon off;
 worker_processes 1;
 pid nginx.pid;
 error_log stderr notice;
-events { worker_connections 512; }
+events { worker_connections CONNECTIONS; }
 http {
     access_log off;
     default_type text/html;
@@ -64,13 +64,16 @@ class Nginx:
         port: Its TCP port on 127.0.0.1.
     """
 
-    def __init__(self, directory: Path, socket_path: Path, *, edit: Edit = str) -> None:
+    def __init__(
+        self, directory: Path, socket_path: Path, *, edit: Edit = str, connections: int = 512
+    ) -> None:
         """Write the configuration.
 
         Args:
             directory: An empty directory of the service user's, for all that nginx writes.
             socket_path: The socket of the server behind it.
             edit: What else to change in the shipped file.
+            connections: How many it has at most, two for each client.
         """
         self.port = _free_port()
         self._directory = directory
@@ -83,7 +86,7 @@ class Nginx:
         (directory / "www").mkdir()
         (directory / "www" / "index.html").write_text(PAGE)
         (directory / "dorrit.conf").write_text(edit(text))
-        (directory / "nginx.conf").write_text(MAIN)
+        (directory / "nginx.conf").write_text(MAIN.replace("CONNECTIONS", str(connections)))
         self._process: Process | None = None
 
     @property
@@ -156,10 +159,12 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def nginx_in_front_of(socket_path: Path, *, edit: Edit = str) -> Iterator[Nginx]:
+def nginx_in_front_of(
+    socket_path: Path, *, edit: Edit = str, connections: int = 512
+) -> Iterator[Nginx]:
     """Run nginx in front of a socket; see `Nginx`. A test may stop it by itself."""
     with service_directory() as directory:
-        nginx = Nginx(directory, socket_path, edit=edit)
+        nginx = Nginx(directory, socket_path, edit=edit, connections=connections)
         nginx.start()
         try:
             yield nginx

@@ -40,12 +40,25 @@ CRASHING = """
 ENVIRONMENT = os.environ | {"PYTHONPATH": SEARCHED}
 
 
-def crash(path: Path, text: str = "crash") -> None:
-    """Crash a server; return when it has ended the connection."""
+def sent(path: Path, text: str = "crash") -> Client:
+    """A client that has sent a message which crashes the server."""
     client = Client(path)
     client.send(text)
-    assert client.ended()
-    client.socket.close()
+    return client
+
+
+def crash(path: Path, text: str = "crash", code: int = 1011) -> None:
+    """Crash a server; return when it serves again and has closed the connection."""
+    client = sent(path, text)
+    with client.socket:
+        assert client.close_code() == code
+
+
+def crash_for_good(path: Path) -> None:
+    """Crash a server that is not started again."""
+    client = sent(path)
+    with client.socket:
+        assert client.ended()
 
 
 def ask(path: Path, text: str) -> str:
@@ -124,6 +137,35 @@ def test_R28_R29_in_the_foreground_the_same_process_serves_again(
     assert [path.name for path in foreground.directory.iterdir() if "socket" in path.name] == []
 
 
+AS_SOON_AS_IT_SAYS_SO = """
+    import ctypes, logging
+    from pathlib import Path
+
+    MARK = Path(__file__).with_name("mark")
+
+    def fault_once(record):
+        if "listening on" in record.getMessage() and not MARK.exists():
+            MARK.touch()
+            ctypes.string_at(0)
+        return True
+
+    def ws_init_func():
+        logging.getLogger("dorrit").addFilter(fault_once)
+"""
+
+
+def test_R28_a_crash_as_soon_as_the_server_says_that_it_serves_is_a_restart(
+    foreground: Servers,
+) -> None:
+    file = foreground.write(AS_SOON_AS_IT_SAYS_SO)
+    os.chown(foreground.directory, NOBODY, NOBODY)
+    words = [interpreter_for_nobody(), "-m", "dorrit", "serve", file, "-x", "-l", foreground.path]
+    server = foreground.start(*words, env=ENVIRONMENT).until_listening()
+    assert "crashed: SIGSEGV" in server.err
+    assert ask(server.path, "again") == "again"
+    assert foreground.stop(server) == 0
+
+
 OVERFLOWING = """
 import asyncio, faulthandler
 from dorrit import Server
@@ -188,8 +230,11 @@ def test_R28_R29_as_a_daemon_the_same_process_serves_again(
     assert proc.status(daemon.pid)["Uid"] == [str(uid)] * 4
     count = len(proc.descriptors(daemon.pid))
     for _ in range(3):
-        crash(daemon.path)
+        # The kernel keeps ten messages for who does not read them meanwhile.
+        culprit = sent(daemon.path)
         lines = log.until_said("listening on")
+        assert culprit.close_code() == 1011
+        culprit.socket.close()
         assert ask(daemon.path, "again") == "again"
         expect_traceback(lines, daemon.file, 1)
         until(lambda: len(proc.descriptors(daemon.pid)) == count, "as few descriptors as before")
@@ -211,8 +256,10 @@ def test_O4_a_daemon_that_could_not_be_restarted_after_a_crash_can_be_by_hand(
     log.until_said("listening on")
     good = daemon.file.read_text()
     daemon.file.write_text("x = = 1\n")
-    crash(daemon.path)
+    culprit = sent(daemon.path)
     log.until_said("the server can't go on after a crash: ")
+    assert culprit.ended()
+    culprit.socket.close()
     until(lambda: daemon.files == {".command"}, "its end, and the janitor's")
     daemon.file.write_text(good)
     restart = [*daemon.command()[:3], "restart", daemon.name]
@@ -224,7 +271,7 @@ def test_O4_a_daemon_that_could_not_be_restarted_after_a_crash_can_be_by_hand(
     assert daemon.files == set()
 
 
-# Nobody is refused
+# Nobody is refused, nor loses a connection
 
 REQUEST_AND_CRASH = REQUEST + frame(TEXT, b"crash")
 
@@ -250,7 +297,7 @@ class Load:
                     self.refused += 1
             except (EOFError, ConnectionResetError, BrokenPipeError):
                 with self.lock:
-                    self.ended += 1  # it was connected when the server crashed
+                    self.ended += 1
             else:
                 assert answer == "hello"
                 with self.lock:
@@ -299,7 +346,7 @@ def test_R28_of_callers_who_come_during_100_crashes_none_is_refused(directory: P
         until(lambda: all(load.answered > crashes for load in loads), "answers to all callers")
         for load in loads:
             load.stop()
-        assert sum(load.refused for load in loads) == 0
+        assert sum(load.refused + load.ended for load in loads) == 0
         assert [server.runs[0].process.poll() for server in made] == [None] * servers
     finally:
         for load in loads:
@@ -329,7 +376,7 @@ def crash_until_it_waits(server: Run, path: Path, seconds: float) -> None:
 
     images = 1
     while not any(wait > seconds for wait in waits(server.err)[-1:]):
-        crash(path)
+        sent(path).socket.close()  # it would have to wait as well
         images += 1
         until(functools.partial(has_begun, images), "the next image")
 
@@ -416,7 +463,7 @@ def test_R28_a_forked_child_crashes_alone(foreground: Servers) -> None:
 @pytest.mark.root
 def test_R28_without_restart_a_crash_is_the_end(foreground: Servers) -> None:
     server = run(foreground, "--no-restart", "-u", "root", "-g", "root")
-    crash(server.path)
+    crash_for_good(server.path)
     assert server.wait() == -signal.SIGSEGV
     again = run(foreground, "-u", "root", "-g", "root")
     assert ask(again.path, "again") == "again"
@@ -441,7 +488,7 @@ def test_R28_a_server_that_cannot_start_again_says_why_and_ends(
 ) -> None:
     server = run(foreground)
     foreground.write(becomes)
-    crash(server.path)
+    crash_for_good(server.path)
     assert server.wait() == 1
     assert reason in server.err
     names = [path.name for path in foreground.directory.iterdir() if "socket" in path.name]
@@ -456,8 +503,10 @@ def test_R28_a_daemon_that_cannot_start_again_says_why_in_the_log(
     start(daemon)
     log.until_said("listening on")
     daemon.file.write_text("def ws_init_func(:")
-    crash(daemon.path)
+    culprit = sent(daemon.path)
     lines = log.until_said("the server can't go on after a crash")
+    assert culprit.ended()
+    culprit.socket.close()
     assert any("invalid syntax" in line for line in lines)
 
 
@@ -485,7 +534,7 @@ def test_R28_a_handler_of_the_servers_own_is_respected(foreground: Servers, hand
     client = foreground.connect()
     client.send("x")
     if first == "signal.SIG_DFL":  # that is not a handler
-        assert client.ended()
+        assert client.close_code() == 1011
         until(lambda: "crashed: SIGBUS" in server.err, "the restart")
     else:
         assert client.text() == "x"

@@ -145,6 +145,7 @@ def expect_nothing_of_who_started_it(daemon: Daemon, to_the_log: list[str]) -> N
         "/dev/null", "/dev/null",  # spare ones
         f"{RUN.resolve()}/{daemon.name}.pid",
         f"{RUN.resolve()}/{daemon.name}.socket.lock",
+        "/memfd:dorrit-connections (deleted)",
         "/memfd:dorrit-restart (deleted)", "/memfd:dorrit-traceback (deleted)",
         *to_the_log,
     ])  # fmt: skip

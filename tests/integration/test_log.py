@@ -229,9 +229,9 @@ def test_O1_what_the_servers_code_says_is_in_a_daemons_log_and_after_a_crash(
             assert text.count(expected) == 1, (expected, text)
         client = daemon.connect()
         client.send("crash")
-        assert client.ended()
-        client.socket.close()
         log.until_said("listening on")
+        assert client.close_code() == 1011
+        client.socket.close()
     assert daemon.stop() == 0
 
 
@@ -436,7 +436,7 @@ def test_O1_the_log_may_be_a_file_which_a_crash_and_sighup_leave_in_use(
     assert daemon.ask("one") == "one"
     client = daemon.connect()
     client.send("crash")
-    assert client.ended()
+    assert client.close_code() == 1011
     client.socket.close()
     assert daemon.ask("two") == "two"
     renamed = file.rename(logs / "chat.log.1")

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -57,6 +58,22 @@ def test_links_are_made_changed_and_removed(tmp_path: Path) -> None:
         if not path.is_dir()
     }
     assert found == {**dict.fromkeys(names, source), "kept.txt": None}
+
+
+def test_no_server_has_to_compile_what_it_imports() -> None:
+    site = Path(sysconfig.get_path("platlib"))
+    modules = [site / place for place in editable.wanted() if place.suffix == ".py"]
+    assert len(modules) > 100
+    stale = []
+    for module in modules:
+        bytecode = Path(importlib.util.cache_from_source(str(module)))
+        # As importlib compares them: a header of 16 bytes has the time and the size of the source.
+        found = bytecode.read_bytes()[8:16] if bytecode.exists() else b""
+        status = module.stat()
+        expected = struct.pack("<II", int(status.st_mtime), status.st_size)
+        if found != expected:
+            stale.append(str(module))
+    assert stale == []
 
 
 def test_what_was_installed_under_another_name_goes_and_the_list_has_what_is_there(

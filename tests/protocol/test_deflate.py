@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from dorrit.protocol import deflate
 from dorrit.protocol.deflate import (
     RESTARTS_MAX,
+    WINDOW_SIZE,
     Deflate,
     Inflator,
     Policy,
     Terms,
+    Window,
     deflate_of,
 )
 from dorrit.protocol.extensions import parse_extensions
@@ -404,3 +406,38 @@ def test_messages_go_there_and_back_in_order(
         content = client.deflate(payload)
         cuts_here = max(cuts, len(content) // 50 + 1)
         assert inflate(made.inflator(), content, cuts_here) == payload
+
+
+# What another inflator goes on from
+
+
+@pytest.mark.parametrize("size", [10, 20_000, WINDOW_SIZE, 100_000])
+def test_another_inflator_goes_on_with_what_a_client_has_said(size: int) -> None:
+    chance = random.Random(size)
+    compressor = zlib.compressobj(1, zlib.DEFLATED, -15)
+    window = Window()
+    said = b""
+    for index in range(6):
+        message = chance.randbytes(size // 2) + said[-size // 2 :] + b"%d" % index
+        said += message
+        sent = (compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(
+            TAIL
+        )
+        half = len(sent) // 2
+        # A part of the message is inflated by one that is given up, and once more by the next one.
+        Inflator(window).inflate(sent[:half], 1 << 20)
+        window = Window(window.past)
+        inflator = Inflator(window)
+        # In pieces, which are more than the window together.
+        piece = len(sent) // 5 + 1
+        pieces = [sent[start : start + piece] for start in range(0, len(sent), piece)]
+        inflated = b"".join(inflator.inflate(each, 1 << 20) for each in pieces)
+        assert inflated + inflator.finish(1 << 20) == message
+        assert window.past == said[-WINDOW_SIZE:]
+
+
+def test_the_window_is_that_of_a_client_that_may_refer_to_it() -> None:
+    window = Window()
+    assert deflate_of(terms_of(client_takeover=True), window).window is window
+    assert deflate_of(terms_of(client_takeover=True)).window is None
+    assert deflate_of(terms_of(server_takeover=True), window).window is None

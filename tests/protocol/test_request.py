@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dorrit.protocol.fields import Headers
+from dorrit.protocol.handshake import MAX_FIELDS, MAX_LINE, parse_request
 from dorrit.protocol.request import Request
 
 
@@ -118,3 +119,71 @@ def test_what_the_response_repeats_of_a_request_can_not_be_set(name: str) -> Non
     assert (asked.subprotocol, asked.extensions) == ("a", "")
     asked.agree("permessage-deflate")
     assert asked.extensions == "permessage-deflate"
+
+
+NEEDED = (
+    b"Host: a",
+    b"Upgrade: websocket",
+    b"Connection:upgrade",
+    b"Sec-WebSocket-Version:13",
+    b"Sec-WebSocket-Key:\t dGhlIHNhbXBsZSBub25jZQ== \t",
+)
+"""What each request has."""
+
+VALUES = st.text(
+    st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f")
+    | st.just("\t"),
+    max_size=30,
+)
+
+
+def parts(asked: Request) -> tuple[object, ...]:
+    return asked.method, asked.target, asked.headers.pairs, asked.key
+
+
+@given(
+    st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#")),
+    st.lists(
+        st.tuples(st.from_regex("X-[!$&*a-zA-Z0-9_~]{0,9}", fullmatch=True), VALUES), max_size=9
+    ),
+    st.sampled_from(["", "\r\n"]),
+    st.sampled_from("139"),
+)
+def test_a_request_is_made_a_head_again_that_is_read_as_the_same_one(
+    target: str, fields: list[tuple[str, str]], before: str, minor: str
+) -> None:
+    lines = [f"{before}GET /{target} HTTP/1.{minor}".encode(), *NEEDED]
+    lines += [f"{name}:  {value}\t".encode("latin-1") for name, value in fields]
+    head = b"\r\n".join([*lines, b"", b""])
+    asked = parse_request(head)
+    assert len(asked.head()) <= len(head)
+    assert parts(parse_request(asked.head())) == parts(asked)
+    assert parse_request(asked.head()).head() == asked.head()
+
+
+def test_a_head_of_the_longest_lines_and_the_most_fields_is_read_again() -> None:
+    lines = [b"GET /" + b"t" * (MAX_LINE - 14) + b" HTTP/1.1", *NEEDED]
+    lines += [b"a:b"] * (MAX_FIELDS - 6)
+    lines += [b"c:" + b"d" * (MAX_LINE - 2 - sum(map(len, lines[1:])) - 2 * len(lines) - 5)]
+    asked = parse_request(b"\r\n".join([*lines, b"", b""]))
+    assert len(asked.headers.pairs) == MAX_FIELDS
+    assert parts(parse_request(asked.head())) == parts(asked)
+
+
+def test_after_a_reload_the_subprotocol_is_the_one_that_was_chosen_before() -> None:
+    asked = request("/", ("Sec-WebSocket-Protocol", "v1, v2"))
+    asked.resumed("v1")
+    assert asked.subprotocol == "v1"
+    assert asked.select("v2", "v1") == "v1"
+    # The client speaks it, whatever this server would.
+    assert asked.select("v2") is None
+    assert asked.subprotocol == "v1"
+    asked.answered()
+    assert asked.select("v1") == "v1"
+
+
+def test_after_a_reload_no_subprotocol_stays_none() -> None:
+    asked = request("/", ("Sec-WebSocket-Protocol", "v1"))
+    asked.resumed(None)
+    assert asked.select("v1") is None
+    assert asked.subprotocol is None

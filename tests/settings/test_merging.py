@@ -1,6 +1,5 @@
 """What goes before what, and which settings fit each other."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -64,7 +63,7 @@ def test_settings_that_do_not_fit_each_other_are_a_usage_error(
     settings: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(StartError) as caught:
-        check_together(dataclasses.replace(Settings(), **settings))
+        check_together(Settings(**settings))
     assert str(caught.value) == reason
     assert caught.value.status == 2
 

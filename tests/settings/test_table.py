@@ -1,6 +1,5 @@
 """The table: each row fits, and what is made of it fits the table."""
 
-import dataclasses
 import typing
 from typing import Any
 
@@ -13,12 +12,12 @@ from tests.support.options import parse
 
 def test_the_defaults_are_those_of_the_table() -> None:
     assert parse() == Settings()
-    assert dataclasses.asdict(Settings()) == {s.name: s.default for s in SETTINGS}
+    assert Settings()._asdict() == {s.name: s.default for s in SETTINGS}
 
 
 def test_table_values_and_what_code_may_give_have_the_same_names_in_the_same_order() -> None:
     names = [setting.name for setting in SETTINGS]
-    assert [field.name for field in dataclasses.fields(Settings)] == names
+    assert list(Settings._fields) == names
     assert list(typing.get_type_hints(ServerSettings)) == names
     assert ServerSettings.__required_keys__ == frozenset()
 
@@ -37,5 +36,5 @@ def test_each_default_is_a_value_that_code_may_give(setting: Any) -> None:
 
 
 def test_settings_cannot_change_while_the_server_runs() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         Settings().buffer_size = 5  # type: ignore[misc]

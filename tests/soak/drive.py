@@ -189,13 +189,12 @@ class Drive:
         """Crash it; the same process serves again, and has only what it had at first."""
         guest = Guest(self.run.path, self._random)
         guest.say(f"!crash {self._random.choice(CRASHES)}")
-        assert guest.ended()
+        assert guest.close_code() == 1011
         guest.socket.close()
-        self.stage.forget()
         before, self._image = self._image, self._state()["image"]
         assert self._image != before, "it did not crash"
         self.crashes += 1
-        self.stage.invite()
+        self.stage.outlive()
 
     def _rotate_log(self) -> None:
         """Have it open its log anew, and see that the old one has nothing that does not belong."""

@@ -82,6 +82,11 @@ class Guest(AnsweringClient):
                 level=1,
             )
 
+    @property
+    def has_past(self) -> bool:
+        """Whether its messages refer to earlier ones: they are compressed with takeover."""
+        return self._zlib is not None and self._zlib.out_takeover
+
     def frames_of(self, message: str | bytes) -> bytes:
         """A message as it is sent: whole or in fragments, compressed or not."""
         random = self._random

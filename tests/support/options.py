@@ -51,10 +51,10 @@ def values_of(setting: Setting) -> Sequence[Any]:
 
 def _texts_of(setting: Setting) -> Sequence[str]:
     match setting.read:
-        case WholeNumber(least, most, zero) | Seconds(least, most, zero):
-            return "0" if zero else text_of(least), text_of(most)
-        case OneOf(words) | OneOfInAnyCase(words):
-            return words[:2]
+        case WholeNumber() | Seconds() as span:
+            return "0" if span.zero else text_of(span.least), text_of(span.most)
+        case OneOf() | OneOfInAnyCase() as choice:
+            return choice.words[:2]
         case _:
             return SAMPLES[setting.read]
 

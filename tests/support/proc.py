@@ -46,6 +46,15 @@ def stat(pid: int) -> dict[str, int]:
     return dict(zip(("parent", "group", "session", "terminal"), map(int, words[1:5]), strict=True))
 
 
+def children(pid: int) -> set[int]:
+    """Its children that have not ended, whichever of its threads has forked them."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            found |= set(map(int, (entry / "children").read_text().split()))
+    return {child for child in found if not is_gone(child)}
+
+
 def descriptors(pid: int) -> dict[int, str]:
     """What each of its descriptors is of."""
     found = {}

@@ -21,6 +21,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "attacks/test_nginx.py": ("nginx",),
     "conformance": ("nginx", "shellcheck", "socat", AUTOBAHN),
     "integration": ("chromium", "haproxy", "nginx", "node", NODE_MODULES),
+    "live": ("chromium", "nginx"),
     "packaging": ("man", "mandoc", "shellcheck", "systemd-analyze"),
     "type_checks": ("node", NODE_MODULES),
 }

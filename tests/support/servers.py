@@ -64,11 +64,12 @@ def ws_exit_func():
 
 
 def until(condition: Callable[[], object], what: str = "what was waited for") -> None:
-    """Wait for a condition that another process brings about."""
-    end = time.monotonic() + TIMEOUT
+    """Wait for a condition that another process brings about; it is asked for ever less often."""
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < end, f"{what} did not come"
-        time.sleep(0.005)
+        waited = time.monotonic() - begun
+        assert waited < TIMEOUT, f"{what} did not come"
+        time.sleep(min(0.002 + waited / 20, 0.05))
 
 
 class Run:
@@ -124,7 +125,9 @@ class Run:
         until(lambda: line in self.said, repr(line))
 
     def until_logged(self, text: str) -> None:
-        until(lambda: text in self.err, repr(text))
+        """Wait until it has logged this, which one that has failed will not do any more."""
+        until(lambda: text in self.err or self.process.poll() not in {None, 0}, repr(text))
+        assert text in self.err, f"it ended without {text!r}:\n{self.err}"
 
     def wait(self) -> int:
         """Wait for its end; return its exit status, negative if a signal has ended it."""

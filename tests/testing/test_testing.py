@@ -18,6 +18,7 @@ from websockets.frames import Opcode
 import dorrit
 import dorrit.testing
 from dorrit import Connection, Reject, Server, StartError
+from dorrit.api.server import application_of
 from dorrit.testing import (
     AsyncClient,
     Client,
@@ -547,3 +548,108 @@ def test_what_does_not_come_in_time_is_said_in_one_sentence() -> None:
         assert raised.value.__suppress_context__
         with pytest.raises(TimeoutError, match=r"^no pong came within 0 s$"):
             client.ping(timeout=0)
+
+
+def counting(step: int) -> Server:
+    """A server that counts for each client, in steps, and remembers it."""
+    app = Server(f"counting by {step}")
+
+    @app.on_open
+    def came(conn: Connection) -> None:
+        conn.data = 0
+
+    @app.on_resume
+    def resume(conn: Connection, state: bytes | None) -> None:
+        conn.data = int(state or b"0")
+
+    @app.on_message
+    def said(conn: Connection, message: str) -> None:
+        conn.data += step
+        conn.save(str(conn.data).encode())
+        conn.send(str(conn.data))
+
+    return app
+
+
+def test_a_reload_keeps_the_clients_and_begins_all_else_anew() -> None:
+    app, events = counting(1), []
+    app.on_start(lambda: events.append("start"))
+    app.on_stop(lambda: events.append("stop"))
+    with serve(app) as server, server.connect() as one, server.connect() as other:
+        for count in ("1", "2"):
+            one.send("more")
+            assert one.receive() == count
+        (before, _) = sorted(server.connections, key=lambda conn: conn.number)
+        server.reload()
+        assert events == ["start", "stop", "start"]
+        assert not before.is_open
+        for client, count in ((one, "3"), (other, "1"), (one, "4")):
+            client.send("more")
+            assert client.receive() == count
+        numbers = {conn.number for conn in server.connections}
+        assert numbers == {1, 2}
+        assert before not in server.connections
+    assert events == ["start", "stop", "start", "stop"]
+
+
+def test_a_reload_may_bring_other_code() -> None:
+    async def main() -> None:
+        async with serve_async(counting(1)) as server, server.connect() as client:
+            await client.send("more")
+            assert await client.receive() == "1"
+            for step, count in ((10, "11"), (5, "16")):
+                await server.reload(counting(step))
+                await client.send("more")
+                assert await client.receive() == count
+            async with server.connect() as other:
+                await other.send("more")
+                assert await other.receive() == "5"
+
+    asyncio.run(main())
+
+
+def test_a_reload_keeps_the_settings_of_the_test_and_takes_those_of_the_code() -> None:
+    first, second = Server(max_message=10), Server(max_message=20, max_waiting=3)
+    with serve(first, max_waiting=7) as server:
+        server.reload(second)
+        driver = application_of(second).driver
+        assert driver is not None
+        assert (driver.settings.max_message, driver.settings.max_waiting) == (20, 7)
+        assert application_of(first).driver is None
+
+
+def test_only_a_server_that_does_not_run_is_reloaded_to(app: Server) -> None:
+    other = Server("other")
+    with serve(app) as server, serve(other):
+        with pytest.raises(RuntimeError, match="runs already"):
+            server.reload(other)
+        with pytest.raises(TypeError, match=r"a dorrit\.Server, not int"):
+            server.reload(5)  # type: ignore[arg-type]
+        with pytest.raises(StartError):
+            server.reload(Server("other", deflate=True, rfc=False))
+        with server.connect() as client:
+            client.send("still here")
+            assert client.receive() == "still here"
+    with pytest.raises(RuntimeError, match="'with' block"):
+        server.reload()
+
+
+@pytest.mark.parametrize("event", ["start", "stop"])
+def test_what_a_handler_raises_in_a_reload_is_raised_and_ends_the_server(event: str) -> None:
+    app, calls = Server(), []
+
+    def fail() -> None:
+        calls.append(event)
+        if len(calls) == {"start": 2, "stop": 1}[event]:
+            raise ValueError("no")
+
+    getattr(app, f"on_{event}")(fail)
+    with serve(app) as server, server.connect() as client:
+        with pytest.raises(ValueError, match="no"):
+            server.reload()
+        with pytest.raises(RuntimeError, match="does not run"):
+            server.reload()
+        with pytest.raises(Closed, match="1006"):
+            client.receive()
+    with serve(app):
+        pass  # it can be run again

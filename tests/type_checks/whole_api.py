@@ -26,6 +26,7 @@ from dorrit import (
     StartError,
     ws_close_conn,
     ws_get_data,
+    ws_save,
     ws_set_data,
     ws_set_name,
     ws_set_periodic,
@@ -72,6 +73,7 @@ settings: ServerSettings = {
     "max_message": 1048576,
     "deflate": True,
     "deflate_takeover": "none",
+    "deflate_keep_window": True,
     "deflate_window_bits": 15,
     "deflate_from": 128,
     "handshake_timeout": 10,
@@ -90,6 +92,7 @@ settings: ServerSettings = {
     "max_lifetime": 0,
     "max_waiting": 16,
     "stop_grace": 5,
+    "resume_timeout": 60,
     "event_loop": "auto",
     "keep_requests": True,
     # end of settings
@@ -162,6 +165,7 @@ async def said(conn: Connection, message: str | bytes) -> None:
     assert_type(conn.pending_bytes, int)
     assert_type(conn.dropped, int)
     assert_type(conn.number, int)
+    assert_type(conn.save(bytearray(b"state")), None)
     assert_type(conn.data, Any)
 
 
@@ -170,9 +174,16 @@ def left(conn: Connection, code: int, reason: str) -> None:
     room.discard(conn)
     if code == CloseCode.GOING_AWAY:
         assert_type(CloseCode(code).meaning, str)
+    assert_type(conn.saved, bytes)
     conn.close()
     conn.close(CloseCode.TRY_AGAIN_LATER, reason)
     conn.abort()
+
+
+@app.on_resume
+async def again(conn: Connection, state: bytes | None, begun: str | bytes | None) -> None:
+    room.add(conn)
+    conn.data = state
 
 
 @app.every(30)
@@ -215,6 +226,9 @@ class Chat(Server):
 
     def on_close(self, conn: Connection, code: int, reason: str) -> None:
         self.room.discard(conn)
+
+    def on_resume(self, conn: Connection, state: bytes | None) -> None:
+        self.room.add(conn)
 
 
 chat = Chat("chat", buffer_size=1000)
@@ -274,10 +288,15 @@ def ws_open_callback(conn: Connection, cookie: str) -> int:
 
 def ws_read_callback(conn: Connection, binary: bool, data: bytes) -> None:
     assert_type(ws_get_data(conn), Any)
+    ws_save(conn, data)
     assert_type(ws_write_conn(room, binary, data), Literal[0, -1, -2])
     assert_type(ws_write_conn(conn, False, "text"), Literal[0, -1, -2])
     ws_close_conn(conn, True)
     ws_close_conn(conn, force=False)
+
+
+def ws_resume_callback(conn: Connection, cookie: str, state: bytes | None) -> None:
+    ws_set_data(conn, state)
 
 
 # Tests
@@ -295,6 +314,8 @@ def test_plain() -> None:
         assert_type(client.receive(timeout=0.5), str | bytes)
         client.ping()
         server.run(0.1)
+        server.reload()
+        server.reload(app)
         assert_type(client.subprotocol, str | None)
         client.close(4000, "bye")
         assert_type(client.close_code, int | None)

@@ -35,6 +35,11 @@ class Admission:
             return origin_refused(request.origin, request.host, same=self._origins.accepts_same)
         return self._limit.enter(conn, request.client)
 
+    def readmit(self, conn: Connection, request: Request) -> None:
+        """Take a client that an earlier image has admitted: it may stay, and is counted."""
+        request.trust(self._trust)
+        self._limit.stay(conn, request.client)
+
 
 def verdict_of(function: Callable[..., Any], conn: Connection) -> Refusal | None:
     """Ask a plain open handler about a client."""

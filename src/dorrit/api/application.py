@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from dataclasses import fields, replace
+from typing import Any, Final, NamedTuple
 
 from dorrit.api.admission import Admission, async_verdict_of, verdict_of
+from dorrit.api.resumption import resumption_of
 from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.direct import Direct
 from dorrit.dispatch.dispatcher import AsyncDispatcher, Dispatcher
@@ -18,8 +19,7 @@ PERIOD_MAX: Final = 1e9
 """Seconds; what the engine's clock takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Periodic:
+class Periodic(NamedTuple):
     """A function that is to be called periodically."""
 
     seconds: float
@@ -101,13 +101,18 @@ class Application:
 
     def dispatcher(self) -> Dispatcher:
         """Return what calls its functions, of which none is `async`."""
-        return Direct(self._dispatched())
+        return Direct(self._dispatched(), resumption_of(self.handlers))
 
     def async_dispatcher(self, settings: Settings) -> AsyncDispatcher:
         """Return what calls its functions in an event loop of asyncio."""
         from dorrit.dispatch.asyncio_handlers import AsyncioHandlers
 
-        return AsyncioHandlers(self._dispatched(), settings.max_waiting, settings.buffer_size)
+        return AsyncioHandlers(
+            self._dispatched(),
+            resumption_of(self.handlers),
+            settings.max_waiting,
+            settings.buffer_size,
+        )
 
     def _dispatched(self) -> Handlers:
         """Return its functions as a dispatcher takes them: the open handler gives a verdict."""

@@ -30,17 +30,32 @@ class ClientLimit:
             conn: The connection. `ended` is called when it ends.
             address: Of its client. If that is not known, it is not counted.
         """
+        network = self._network_of(address)
+        if network is None:
+            return None
+        if self._counts[network] >= self._most:
+            return refusal(*TOO_MANY_OF_CLIENT)
+        self._count(conn, network)
+        return None
+
+    def stay(self, conn: Connection, address: str | None) -> None:
+        """Count a connection that stays, whatever the limit is; see `enter`."""
+        network = self._network_of(address)
+        if network is not None:
+            self._count(conn, network)
+
+    def _network_of(self, address: str | None) -> str | None:
+        """Return what a client is counted as; None if it is not."""
         if self._most == 0:
             return None
         if address is None:
             self._warn()
             return None
-        network = network_of(address)
-        if self._counts[network] >= self._most:
-            return refusal(*TOO_MANY_OF_CLIENT)
+        return network_of(address)
+
+    def _count(self, conn: Connection, network: str) -> None:
         self._counts[network] += 1
         self._networks[conn] = network
-        return None
 
     def _warn(self) -> None:
         """Say once that there is no limit for clients whose address nobody tells."""

@@ -4,11 +4,10 @@ The names are those of libdorrit(3). A server is one process, so what they set i
 module.
 """
 
-import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from dorrit.api.application import PERIOD_MAX, Application, Periodic, check_name
 from dorrit.dispatch.callables import is_async, is_generator
@@ -18,7 +17,10 @@ from dorrit.drive.import_file import frame_of_caller, is_imported
 from dorrit.engine import Connection, Timer, queue_message
 from dorrit.engine.callback_names import CallbackNames
 from dorrit.engine.results import check_result
-from dorrit.errors import StartError
+from dorrit.errors import StartError, closest
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 CALLBACKS: Final = (
     "ws_init_func",
@@ -29,6 +31,9 @@ CALLBACKS: Final = (
 )
 """What a server defines (R7 to R11)."""
 
+OPTIONAL: Final = ("ws_resume_callback",)
+"""What a server may define as well."""
+
 CALLBACK_NAMES: Final = CallbackNames(
     "callback", "read", "ws_read_callback", "ws_close_callback", may_be_async=False
 )
@@ -38,6 +43,7 @@ LIBRARY: Final = frozenset({
     "ws_close_conn",
     "ws_config_file",
     "ws_get_data",
+    "ws_save",
     "ws_set_data",
     "ws_set_name",
     "ws_set_periodic",
@@ -104,6 +110,23 @@ def ws_get_data(conn: Connection) -> Any:  # noqa: ANN401 - it is the user's obj
     return conn.data
 
 
+def ws_save(conn: Connection, data: "Buffer") -> None:
+    """Keep bytes with the connection that survive a reload; see `Connection.save`.
+
+    ``ws_resume_callback(conn, cookie, state)`` gets them. The object of `ws_set_data` does not
+    survive.
+
+    Args:
+        conn: The connection.
+        data: At most 65,536 bytes, which replace those that were kept before; ``b""`` keeps none.
+
+    Raises:
+        TypeError: `data` is not an object with bytes in it.
+        ValueError: They are too many.
+    """
+    conn.save(data)
+
+
 # The engine's own function: a wrapper around it would be one more Python call for each message.
 ws_write_conn = queue_message
 
@@ -159,9 +182,13 @@ class FiveFunctions(Application):
         self._exit_func = functions["ws_exit_func"]
         self._open_callback = functions["ws_open_callback"]
         self._close_callback = functions["ws_close_callback"]
+        self._resume_callback = functions.get("ws_resume_callback")
         self._timer: Timer | None = None
         self.handlers: Handlers = Handlers(
-            open=self._open, message=functions["ws_read_callback"], close=self._close
+            open=self._open,
+            message=functions["ws_read_callback"],
+            close=self._close,
+            resume=None if self._resume_callback is None else self._resume,
         )
 
     def init(self) -> None:
@@ -198,6 +225,12 @@ class FiveFunctions(Application):
         """Tell the server; the five functions do not ask why."""
         return self._close_callback(conn)
 
+    def _resume(self, conn: Connection, state: bytes | None) -> None:
+        """Tell the server of a connection that has survived a reload."""
+        assert self._resume_callback is not None
+        result = self._resume_callback(conn, conn.request.cookie, state)
+        check_result("ws_resume_callback", result, may_be_async=False)
+
 
 def application_of(namespace: Mapping[str, object], origin: str = "") -> FiveFunctions:
     """Find the five functions among a module's globals.
@@ -210,17 +243,20 @@ def application_of(namespace: Mapping[str, object], origin: str = "") -> FiveFun
         StartError: One is missing or can't be called, or another name begins with ``ws_`` (R12).
     """
     where = f"{origin}: " if origin else ""
+    known = (*CALLBACKS, *OPTIONAL)
     missing = [name for name in CALLBACKS if name not in namespace]
     for name, value in namespace.items():
-        if name.startswith("ws_") and name not in CALLBACKS and not _is_ours(name, value):
-            raise StartError(f"{where}{name}: {_advice(name, missing)}")
+        if name.startswith("ws_") and name not in known and not _is_ours(name, value):
+            unused = [optional for optional in OPTIONAL if optional not in namespace]
+            raise StartError(f"{where}{name}: {_advice(name, missing, unused)}")
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise StartError(
             f"{where}{', '.join(missing)} {verb} missing: a server defines all five of "
             f"{', '.join(CALLBACKS)}"
         )
-    for name in CALLBACKS:
+    found = [name for name in known if name in namespace]
+    for name in found:
         if not callable(namespace[name]):
             kind = type(namespace[name]).__name__
             raise StartError(f"{where}{name} can't be called: it is a {kind}")
@@ -230,19 +266,19 @@ def application_of(namespace: Mapping[str, object], origin: str = "") -> FiveFun
             )
         if is_generator(namespace[name]):
             raise StartError(f"{where}{name} must have no `yield`: calling it would not run it")
-    functions: dict[str, Any] = {name: namespace[name] for name in CALLBACKS}
+    functions: dict[str, Any] = {name: namespace[name] for name in found}
     application = FiveFunctions(functions)
     file = namespace.get("__file__")
     application.file = file if isinstance(file, str) else None
     return application
 
 
-def _advice(name: str, missing: Sequence[str]) -> str:
+def _advice(name: str, missing: Sequence[str], unused: Sequence[str]) -> str:
     """Say what to do about a name that a server must not define."""
     if name in LIBRARY:
         return f"the server must not define this itself: dorrit.{name} is the library's"
-    close = difflib.get_close_matches(name, missing, n=1, cutoff=0.6)
-    advice = f"did you mean {close[0]}?" if close else "choose another name"
+    similar = closest(name, missing) or closest(name, unused, cutoff=0.9)
+    advice = f"did you mean {similar}?" if similar else "choose another name"
     return f"names that begin with ws_ are the library's: {advice}"
 
 

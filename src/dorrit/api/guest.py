@@ -51,7 +51,9 @@ class Guest:
         """
         from dorrit.drive.asyncio_driver import RunningServer
 
-        server = RunningServer(self._application, self._settings, self._settings.stop_timeout)
+        server = RunningServer(
+            self._application, self._settings, self._settings.stop_timeout, carries=False
+        )
         await server.__aenter__()
         self._running_server, self._driver = server, server.driver
         try:
@@ -84,7 +86,7 @@ class Guest:
         """
         if self._application.is_async:
             raise TypeError("a server with async handlers is entered by 'async with', in asyncio")
-        loop = OwnLoop(self._application, self._settings)
+        loop = OwnLoop(self._application, self._settings, carries=False)
         try:
             loop.start()
         except BaseException:

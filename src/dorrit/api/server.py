@@ -1,6 +1,5 @@
 """The object API: a `Server`, whose functions are plain or `async`."""
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from dorrit.api.application import PERIOD_MAX, Application, check_name
-from dorrit.dispatch.callables import is_generator
+from dorrit.dispatch.callables import is_generator, takes
 from dorrit.dispatch.handlers import Handlers
 from dorrit.drive.import_file import frame_of_caller, is_imported
 from dorrit.engine import Connection
 from dorrit.engine import broadcast as broadcast_message
-from dorrit.errors import StartError
+from dorrit.errors import StartError, closest
 from dorrit.settings import ServerSettings, check
 
 if TYPE_CHECKING:
@@ -25,8 +24,12 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "open": ("conn",),
     "message": ("conn", "message"),
     "close": ("conn", "code", "reason"),
+    "resume": ("conn", "state"),
 }
 """What a server can handle, and the arguments that a handler is called with."""
+
+FURTHER: Final[Mapping[str, tuple[str, ...]]] = {"resume": ("begun",)}
+"""Arguments that a handler gets as well, if it takes them."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Arguments = TypeVarTuple("Arguments")
@@ -168,6 +171,24 @@ class Server:
         """
         return self._handle("close", *handler)
 
+    def on_resume(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401 - see above
+        """Have ``handler(conn, state)`` called for each connection that outlives a reload or crash.
+
+        `state` is what `Connection.save` has kept last, as bytes, or None. ``conn.request`` is
+        the client's `Request`, as in the open handler; ``conn.data`` is None. It comes after the
+        start handler and before any other handler of this connection. If it raises, the connection
+        is closed with 1011. An `async` one has 10 seconds, and the client is not read from
+        meanwhile.
+
+        A handler that takes a third argument, ``handler(conn, state, begun)``, is given the message
+        whose `async` handler was cut off by the reload, or None. If it does not, or there is no
+        such handler, that connection is closed with 1012.
+
+        Without this handler the open handler is called again, and may refuse: then the connection
+        is closed with 1008, without the close handler.
+        """
+        return self._handle("resume", *handler)
+
     def _handle(self, event: str, *handlers: Callable[..., Any]) -> Callable[..., Any]:
         decorator, arguments = f"on_{event}", EVENTS[event]
         if not handlers:
@@ -182,7 +203,10 @@ class Server:
             raise RuntimeError(
                 f"{decorator}: the server runs already, and would not call {_described(handler)}"
             )
-        _check_function(handler, f"the handler of {decorator}", arguments)
+        further = FURTHER.get(event, ())
+        if not takes(handler, len(arguments) + len(further)):
+            further = ()
+        _check_function(handler, f"the handler of {decorator}", (*arguments, *further))
         setattr(self._application.handlers, event, handler)
         return handler
 
@@ -309,10 +333,10 @@ def _check_names(kind: type[Server]) -> None:
             break
         for name, value in vars(place).items():
             if name.startswith("on_") and name not in known and callable(value):
-                similar = difflib.get_close_matches(name, known, n=1)
+                similar = closest(name, known)
                 hint = f"the handlers are {', '.join(known)}"
                 if similar:
-                    hint = f"did you mean {similar[0]}?"
+                    hint = f"did you mean {similar}?"
                 raise TypeError(
                     f"{kind.__name__}.{name} is not a handler, nothing would call it: {hint}"
                 )

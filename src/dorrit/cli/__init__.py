@@ -1,14 +1,15 @@
 """The command ``dorrit``: one module for each subcommand."""
 
 import argparse
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from dorrit.cli import check, dev, restart, serve, status, stop
 from dorrit.errors import StartError, reason_of
 from dorrit.process.exec.descriptors import open_standard_streams
 from dorrit.settings import CommandLine
@@ -30,6 +31,9 @@ Without -x a server becomes a daemon; then:
 
 'dorrit COMMAND --help' describes the options of each command."""
 
+COMMANDS: Final = ("serve", "check", "dev", "status", "stop", "reload", "restart")
+"""The subcommands, in the order of the help; each is a module here."""
+
 UNKNOWN = 4
 """LSB, of the status of a program: "program or service status is unknown"."""
 
@@ -44,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for a wrong command line, 1 for the rest. What went wrong has been
         said on stderr, in one line.
     """
+    words = sys.argv[1:] if argv is None else argv
+    first = words[0] if words else ""
     parser: argparse.ArgumentParser = CommandLine(
         prog="dorrit",
         description=DESCRIPTION,
@@ -52,12 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"dorrit {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    serve.add_parser(commands)
-    check.add_parser(commands)
-    dev.add_parser(commands)
-    status.add_parser(commands)
-    stop.add_parser(commands)
-    restart.add_parser(commands)
+    # Most of a server's start is imports; the help and its mistakes need all commands.
+    for name in (first,) if first in COMMANDS else COMMANDS:
+        importlib.import_module(f"dorrit.cli.{name}").add_parser(commands)
     try:
         _open_streams()
         arguments = parser.parse_args(argv)
@@ -67,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.status)
     except OSError as error:
         # What the command line's own code has not expected; a server's code is not among it.
-        words = sys.argv[1:] if argv is None else argv
-        return _fail(reason_of(error), UNKNOWN if words[:1] in (["status"], ["stop"]) else 1)
+        is_control = first in {"status", "stop", "reload"}
+        return _fail(reason_of(error), UNKNOWN if is_control else 1)
     except KeyboardInterrupt:
         # As a program without a handler ends: a shell then ends the script that has called it, too.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help=NAME)
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds_of,
         default=TIMEOUT,
         metavar="SECONDS",
         help=f"how long to wait for its end (default: {TIMEOUT:g})",
@@ -100,7 +100,7 @@ def stop(server: RunningServer, arguments: argparse.Namespace, spent: float) -> 
     return False
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
     """Return a number of seconds from the command line."""
     try:
         seconds = float(text)

@@ -1,6 +1,7 @@
 """What calling a function makes: a result, a coroutine, or a generator that nobody runs."""
 
 import inspect
+from collections.abc import Callable
 
 
 def is_async(function: object) -> bool:
@@ -14,6 +15,15 @@ def is_generator(function: object) -> bool:
         inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one)
         for one in _called(function)
     )
+
+
+def takes(function: Callable[..., object], count: int) -> bool:
+    """Tell whether this can be called with so many arguments; not if it does not say."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _called(function: object) -> tuple[object, ...]:

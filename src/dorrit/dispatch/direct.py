@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dorrit.dispatch.handlers import Handlers, ignore
+from dorrit.dispatch.resumption import Resumption
 from dorrit.engine import Connection
 from dorrit.engine.results import check_result
+from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.request import Request
 
 
@@ -15,17 +17,26 @@ class Direct:
     Attributes:
         message: The message handler itself.
         closed: The close handler itself.
+        resumption: What becomes of connections of an earlier image.
     """
 
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(self, handlers: Handlers, resumption: Resumption) -> None:
         """Take the functions."""
         self._handlers = handlers
+        self.resumption: Resumption = resumption
         self.message: Callable[..., object] = handlers.message or ignore
         self.closed: Callable[[Connection, int, str], object] = handlers.close or ignore
 
     def opened(self, conn: Connection, _request: Request) -> object:
         """Ask the open handler about a client."""
         return None if self._handlers.open is None else self._handlers.open(conn)
+
+    def resumed(
+        self, conn: Connection, state: bytes | None, begun: str | bytes | None
+    ) -> Dismissal | None:
+        """Ask the resume handler, or the open handler again."""
+        dismissal: Dismissal | None = self.resumption.function(conn, state, begun)
+        return dismissal
 
     def start(self) -> None:
         """Run the start handler."""

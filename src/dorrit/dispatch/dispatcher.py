@@ -5,11 +5,12 @@ may be written with is one more module that has these methods.
 """
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from dorrit.dispatch.resumption import Resumption
 from dorrit.engine import Connection, Engine
 from dorrit.engine.reports import Reports
+from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.refusal import Refusal
 from dorrit.protocol.request import Request
 
@@ -35,6 +36,26 @@ class Events(Protocol):
 
         Returns:
             A `Refusal`, None to accept the client, or `PENDING`: see `Host.answer`.
+        """
+        ...
+
+    @property
+    def resumption(self) -> Resumption:
+        """What becomes of connections of an earlier image."""
+        ...
+
+    def resumed(
+        self, conn: Connection, state: bytes | None, begun: str | bytes | None, /
+    ) -> object:
+        """Take a connection that an earlier image of the process has left to this one.
+
+        Args:
+            conn: The connection.
+            state: What was kept with it, if anything was.
+            begun: The message that was under way, if one was.
+
+        Returns:
+            A `Dismissal`, None: it goes on, or `PENDING`: see `Host.answer_resume`.
         """
         ...
 
@@ -104,13 +125,34 @@ class AsyncDispatcher(Events, Protocol):
         """Let the engine read no more: the server stops."""
         ...
 
+    def suspend(self) -> None:
+        """Begin no `async` handler any more: the next image of the process goes on.
+
+        Only what belongs to a connection that is over still runs to its end.
+        """
+        ...
+
+    def go_on(self) -> None:
+        """Begin what has waited since `suspend`: the server is to stop, and has no next image."""
+        ...
+
+    def unhandled(self, conn: Connection) -> tuple[str | bytes | None, list[str | bytes]]:
+        """Return the message whose handler runs, or None, and those that wait behind it."""
+        ...
+
+    def due(self) -> list[Connection]:
+        """Return connections whose end nobody has been told of; see `Engine.join_loop`.
+
+        Those that are over are the next image's: no close handler is begun for them any more.
+        """
+        ...
+
     def unfinished(self) -> "Collection[asyncio.Task[None]]":
         """Return the tasks that run for connections, besides those of `Host.tasks`."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """What an `AsyncDispatcher` may use.
 
     Attributes:
@@ -119,9 +161,12 @@ class Host:
         tasks: Makes the tasks that are not a connection's worker.
         answer: Called with a connection for which `opened` has returned `PENDING`, and a `Refusal`,
             or None to accept the client.
+        answer_resume: Called with a connection for which `resumed` has returned `PENDING`, and a
+            `Dismissal`, or None to let it go on.
     """
 
     engine: Engine
     reports: Reports
     tasks: "HandlerTasks"
     answer: Callable[[Connection, Refusal | None], None]
+    answer_resume: Callable[[Connection, Dismissal | None], None]

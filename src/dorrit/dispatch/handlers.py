@@ -17,6 +17,8 @@ class Handlers:
         message: Called as `message(conn, message)`, or `message(conn, binary, payload)` if the
             application is not `text_as_str`.
         close: Called as `close(conn, code, reason)`.
+        resume: Called as `resume(conn, state)`, or `resume(conn, state, begun)` if it takes that,
+            for each connection that an earlier image of the process has left to this one.
     """
 
     start: Callable[..., Any] | None = None
@@ -24,6 +26,7 @@ class Handlers:
     open: Callable[..., Any] | None = None
     message: Callable[..., Any] | None = None
     close: Callable[..., Any] | None = None
+    resume: Callable[..., Any] | None = None
 
 
 def ignore(*_arguments: object) -> None:

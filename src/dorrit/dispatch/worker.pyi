@@ -58,8 +58,16 @@ class Workers:
     @property
     def workers(self) -> dict[Connection, Worker]:
         """Those that there are, by their connections: a copy."""
-    def connect(self, engine: Engine, reports: Reports) -> None:
-        """Take what is to be paused, and what takes what handlers raise; in the event loop."""
+    def connect(
+        self, engine: Engine, reports: Reports, is_by_server: Callable[[BaseException], bool]
+    ) -> None:
+        """Take what they need; in the event loop.
+
+        Args:
+            engine: Pauses connections.
+            reports: Takes what handlers raise.
+            is_by_server: `is_by_server(error)`: the server has cancelled the current task.
+        """
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """Return the tasks that run."""
@@ -69,6 +77,27 @@ class Workers:
 
     def stop_reading(self) -> None:
         """Let connections that are paused stay so: the server stops."""
+
+    def suspend(self) -> None:
+        """Begin no message handler any more: the next image of the process goes on with what waits.
+
+        Only what belongs to a connection that is over still runs to its end.
+        """
+
+    def go_on(self) -> None:
+        """Begin what has waited, and close who was cut off: the server is to stop after all."""
+
+    def unhandled(self, conn: Connection) -> tuple[str | bytes | None, list[str | bytes]]:
+        """Return the message whose handler runs, or None, and those that wait behind it.
+
+        A handler that was cut off by the server counts as one that runs.
+        """
+
+    def due(self) -> list[Connection]:
+        """Return the connections that are over and whose close handler has not begun.
+
+        It never does then: the next image of the process calls it.
+        """
 
     def forget(self, conn: Connection | None) -> None:
         """Let go of messages that wait, for there is no room for them.

@@ -14,16 +14,18 @@ from collections import deque
 from dorrit.engine.budget cimport make_room
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.held cimport count_waiting, is_over_budget, uncount_waiting
+from dorrit.engine.record cimport forget_end, record_change
 
 from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.eager import eager_starter
 from dorrit.engine.results import check_result
 from dorrit.protocol.closing import CloseCode
-from dorrit.raised import EXITS
+from dorrit.raised import EXITS, is_exit
 
 # What the tasks are called.
 TASK_NAME = "dorrit"
 
+cdef object GOING_AWAY = int(CloseCode.GOING_AWAY)
 cdef object INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
 
 
@@ -44,10 +46,13 @@ cdef class Worker:
         size: Bytes and characters in them.
         paused: The engine does not read from the connection.
     """
+    cdef object message             # the one whose handler runs, or is to run next; or None
+    cdef bint begun                 # that handler has been called
     cdef readonly object waiting    # deque of messages that have come while a handler runs; or None
     cdef readonly Py_ssize_t size   # bytes and characters in them
     cdef readonly bint paused       # the engine does not read from the connection
     cdef tuple closing              # code and reason, once the connection is over
+    cdef bint is_due                # the close handler is the next image's
     cdef object task                # runs the handlers; None before it has to wait for something
 
     cdef int wait(self, Connection conn, message) except -1:
@@ -65,6 +70,10 @@ cdef class Worker:
         self.size -= len(message)
         uncount_waiting(conn, <size_t>len(message))
         return message
+
+    cdef bint is_left(self) except -1:
+        """Nothing runs for the connection: the next image of the process is to go on."""
+        return not self.begun if self.task is None else self.task.done()
 
     cdef int forget(self, Connection conn) except -1:
         """Lets go of the messages."""
@@ -92,6 +101,8 @@ cdef class Workers:
     cdef Py_ssize_t max_waiting_bytes
     cdef dict by_connection         # the workers of those that have one: whatever else is here crashes
     cdef bint reads_on
+    cdef bint suspended             # no handler is begun but for connections that are over
+    cdef object is_by_server
     cdef object engine
     cdef object reports
     cdef object loop
@@ -111,10 +122,17 @@ cdef class Workers:
         """Those that there are, by their connections: a copy."""
         return dict(self.by_connection)
 
-    def connect(self, engine, reports):
-        """Take what is to be paused, and what takes what handlers raise; in the event loop."""
+    def connect(self, engine, reports, is_by_server):
+        """Take what they need; in the event loop.
+
+        Args:
+            engine: Pauses connections.
+            reports: Takes what handlers raise.
+            is_by_server: `is_by_server(error)`: the server has cancelled the current task.
+        """
         self.engine = engine
         self.reports = reports
+        self.is_by_server = is_by_server
         self.loop = asyncio.get_running_loop()
 
     def tasks(self):
@@ -133,6 +151,52 @@ cdef class Workers:
     def stop_reading(self):
         """Let connections that are paused stay so: the server stops."""
         self.reads_on = False
+
+    def suspend(self):
+        """Begin no message handler any more: the next image of the process goes on with what waits.
+
+        Only what belongs to a connection that is over still runs to its end.
+        """
+        self.suspended = True
+
+    def go_on(self):
+        """Begin what has waited, and close who was cut off: the server is to stop after all."""
+        cdef Worker worker
+        self.suspended = False
+        for conn, worker in list(self.by_connection.items()):
+            if not worker.is_left():
+                continue
+            if worker.begun:
+                self.fail(conn, worker, asyncio.CancelledError())
+            self.begin_left(<Connection>conn, worker)
+
+    def unhandled(self, conn):
+        """Return the message whose handler runs, or None, and those that wait behind it.
+
+        A handler that was cut off by the server counts as one that runs.
+        """
+        cdef Worker worker = <Worker>self.by_connection.get(conn)
+        if worker is None:
+            return None, []
+        # Who has closed its connection wants to hear nothing more of it.
+        closed = (<Connection>conn).state.closed_here
+        waiting = [] if closed or worker.waiting is None else list(worker.waiting)
+        if worker.message is None or worker.begun:
+            return worker.message, waiting
+        return None, [worker.message, *waiting]
+
+    def due(self):
+        """Return the connections that are over and whose close handler has not begun.
+
+        It never does then: the next image of the process calls it.
+        """
+        cdef Worker worker
+        due = []
+        for conn, worker in self.by_connection.items():
+            if worker.closing is not None and worker.message is not None:
+                worker.is_due = True
+                due.append(conn)
+        return due
 
     def forget(self, conn):
         """Let go of messages that wait, for there is no room for them.
@@ -154,6 +218,8 @@ cdef class Workers:
         """All handlers of a connection have run, or will never."""
         del self.by_connection[conn]
         worker.forget(conn)
+        if conn.state.has_record_of_input:
+            record_change(conn)
         conn.state.room = <uint32_t>self.max_waiting + 1
         if worker.closing is not None:
             conn.engine.departed -= 1
@@ -172,13 +238,17 @@ cdef class Workers:
         check(conn)
         if is_new:
             worker = self.by_connection[conn] = Worker()
+        if is_new and not self.suspended:
+            worker.message = first
         else:
             worker.wait(<Connection>conn, first)
         for message in others:
             worker.wait(<Connection>conn, message)
         self.limit(<Connection>conn, worker)
-        if is_new:
-            self.begin(<Connection>conn, worker, self._run(conn, worker, first))
+        if is_new and not self.suspended:
+            self.begin(<Connection>conn, worker, self._run(conn, worker))
+        if conn in self.by_connection:
+            record_change(<Connection>conn)     # these messages wait, or the first one has begun
 
     cdef int limit(self, Connection conn, Worker worker) except -1:
         """Has no more read than may wait: of one connection, and of all of them together."""
@@ -226,8 +296,10 @@ cdef class Workers:
         if worker is not None:
             worker.closing = (code, reason)
             (<Connection>conn).engine.departed += 1
+            if worker.is_left():
+                self.begin_left(<Connection>conn, worker)
         elif self.on_close is None:
-            pass
+            forget_end(<Connection>conn)
         elif self.on_close_is_async:
             worker = self.by_connection[conn] = Worker()
             worker.closing = (code, reason)
@@ -243,26 +315,52 @@ cdef class Workers:
                     self.end(<Connection>conn, worker)
                 raise
         else:
+            forget_end(<Connection>conn)
             return self.on_close(conn, code, reason)   # whose result the engine looks at
 
-    async def _run(self, Connection conn not None, Worker worker not None, message):
+    cdef int begin_left(self, Connection conn, Worker worker) except -1:
+        """Begins what was left to the next image, which does not get the connection after all."""
+        worker.task = None
+        if worker.begun:
+            # A handler was cut off, and nobody takes its message from there.
+            worker.message = None
+            worker.begun = False
+            worker.forget(conn)
+        elif worker.message is None and worker.waiting:
+            worker.message = worker.next(conn)
+        if worker.message is not None:
+            return self.begin(conn, worker, self._run(conn, worker))
+        if worker.closing is None:
+            return self.end(conn, worker)
+        return self.begin(conn, worker, self._run_close(conn, worker))
+
+    async def _run(self, Connection conn not None, Worker worker not None):
         """Calls the message handler, for one message and those that wait by then."""
         try:
             while True:
+                if self.suspended and worker.closing is None:
+                    return      # the next image goes on, with this message
+                worker.begun = True
+                if worker.task is not None:     # otherwise `messages` does it
+                    record_change(<Connection>conn)
                 try:
-                    await self.on_message(conn, message)
+                    await self.on_message(conn, worker.message)
                 except EXITS:
                     raise
                 except BaseException as error:      # the user's
                     if self.is_abandoned(worker):
                         raise
                     self.engine.check_process("message", error)
+                    if self.suspended and worker.closing is None and self.is_by_server(error):
+                        return  # it is cut off, and the next image knows with which message
                     self.fail(conn, worker, error)
+                worker.message = None
+                worker.begun = False
                 # A handler that closes its connection wants to hear nothing more of it; a process that
                 # one has forked has none.
                 if not worker.waiting or conn.state.closed_here or conn.engine.forked:
                     break
-                message = worker.next(<Connection>conn)
+                worker.message = worker.next(<Connection>conn)
                 self.give_room(conn, worker)
                 if (
                     worker.paused
@@ -281,17 +379,22 @@ cdef class Workers:
             self.engine.check_process("message", error)
             if worker.closing is not None:
                 self.closed(conn, *worker.closing)
+            elif is_exit(error):
+                # The event loop may have turns before the server ends: nothing of this client is
+                # handled in them, as after a plain handler that exits.
+                conn.close(GOING_AWAY)
             raise
         if worker.task is not None:
             # It has waited, so that it ends outside of the engine's turn, which looks after itself.
             self.engine.check_process("message", None)
-        if worker.closing is None:
+        if worker.closing is None or worker.is_due:
             self.end(<Connection>conn, worker)
         else:
             await self._run_close(conn, worker)
 
     async def _run_close(self, Connection conn not None, Worker worker not None):
         """Ends the worker of a connection that is over, with the close handler."""
+        forget_end(<Connection>conn)
         try:
             if self.on_close is not None:
                 result = self.on_close(conn, *worker.closing)

@@ -1,30 +1,15 @@
 """Application: what a driver has to know of that which it runs, whoever has written it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVarTuple
 
 from dorrit.dispatch.dispatcher import AsyncDispatcher, Dispatcher
-from dorrit.dispatch.lifecycle import Observer
-from dorrit.engine import Connection, Engine, Timer
+from dorrit.dispatch.lifecycle import Admission
+from dorrit.engine import Engine, Timer
 from dorrit.engine.callback_names import CallbackNames
-from dorrit.protocol.refusal import Refusal
-from dorrit.protocol.request import Request
 from dorrit.settings import Settings
 
 Arguments = TypeVarTuple("Arguments")
-
-
-class Admission(Protocol):
-    """What decides about a client before the server's own functions do."""
-
-    @property
-    def observers(self) -> Sequence[Observer]:
-        """What has to be told of the end of each connection."""
-        ...
-
-    def check(self, conn: Connection, request: Request) -> Refusal | None:
-        """Return why a client is refused, or None."""
-        ...
 
 
 class Running(Protocol):

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import inspect
 import logging
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVarTuple
 
@@ -20,7 +21,9 @@ from dorrit.drive.tasks import names_of
 from dorrit.engine import Connection, Timer
 from dorrit.engine.results import check_result
 from dorrit.errors import StartError
+from dorrit.process.exec.memfd import nameless_file
 from dorrit.process.fork import children
+from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.refusal import Refusal
 from dorrit.raised import EXITS
 from dorrit.settings import Settings
@@ -43,11 +46,13 @@ class AsyncioDriver(Driver):
         stopping: How it comes to its end.
     """
 
-    def __init__(self, application: Application, settings: Settings) -> None:
+    def __init__(
+        self, application: Application, settings: Settings, *, carries: bool = False
+    ) -> None:
         """Make the engine, which has no clients yet; see `Driver`."""
         self.dispatcher: AsyncDispatcher = application.async_dispatcher(settings)
         self.room: Room = Room(self.dispatcher.is_opening)
-        super().__init__(application, settings, self.dispatcher, self.room)
+        super().__init__(application, settings, self.dispatcher, self.room, carries=carries)
         self.tasks: HandlerTasks = HandlerTasks(self.engine, self.reports)
         self.stopping: Stopping = Stopping(
             self.engine, self.dispatcher, self.tasks, settings.stop_grace, self._turn
@@ -71,15 +76,18 @@ class AsyncioDriver(Driver):
         """Let the engine have its turns in the event loop that runs."""
         self._aio = asyncio.get_running_loop()
         self.room.connect(self.engine)
-        self.dispatcher.connect(Host(self.engine, self.reports, self.tasks, self._answer))
+        self.dispatcher.connect(
+            Host(self.engine, self.reports, self.tasks, self._answer, self._answer_resume)
+        )
         join_event_loop(self.engine, self.dispatcher, self.room)
-        self._aio.add_reader(self.engine.fileno(), self._turn)
+        self._descriptor = self.engine.fileno()
+        self._aio.add_reader(self._descriptor, self._turn)
         children.hold(self)
         self._arm()
 
     def _detach(self) -> None:
         """Take the engine out of the event loop."""
-        self.event_loop.remove_reader(self.engine.fileno())
+        self.event_loop.remove_reader(self._descriptor)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -94,7 +102,7 @@ class AsyncioDriver(Driver):
         except BaseException as error:  # noqa: BLE001 - it is raised where the server is run
             # The engine can't go on. The event loop would log that, and turn for ever.
             self._failure = error
-            self.event_loop.remove_reader(self.engine.fileno())
+            self.event_loop.remove_reader(self._descriptor)
             self.stopping.requested.set()
             return
         if self.engine.connections == 0:
@@ -127,6 +135,10 @@ class AsyncioDriver(Driver):
         if not conn.is_open:
             self.room.again(conn)  # a client that is refused has no close handler
 
+    def _answer_resume(self, conn: Connection, answer: Dismissal | None) -> None:
+        self.lifecycle.resume_answered(conn, answer)
+        self.engine.answer_resume(conn, answer)
+
     # What the application asks for
 
     def every(self, seconds: float, function: Callable[[], object]) -> Timer:
@@ -137,7 +149,8 @@ class AsyncioDriver(Driver):
 
         def call() -> None:
             nonlocal running
-            if not self.stopping.requests and (running is None or running.done()):
+            is_ending = self.stopping.requests or self.stopping.suspended
+            if not is_ending and (running is None or running.done()):
                 result: Any = function()
                 running = self.tasks.spawn("periodic", result)
 
@@ -180,8 +193,12 @@ class AsyncioDriver(Driver):
             self._starting = None
         self.application.start_periodic(self)
 
+    def interrupt(self) -> None:
+        """Let `run` return soon, though nobody has told the server to stop; from a turn."""
+        self.stopping.requested.set()
+
     async def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop` or `interrupt`."""
         await self.stopping.requested.wait()
         if self._failure is not None:
             raise self._failure
@@ -206,6 +223,15 @@ class AsyncioDriver(Driver):
     async def shut_down(self, seconds: float) -> None:
         """End all connections in order; see `Stopping.shut_down`."""
         await self.stopping.shut_down(seconds, engine_failed=self._failure is not None)
+
+    async def suspend(self, seconds: float) -> None:
+        """Come to rest, with all connections; see `Stopping.suspend`."""
+        await self.stopping.suspend(seconds)
+
+    def carry_out(self, descriptor: int) -> list[int]:
+        """Leave all connections to another driver; see `Engine.carry_out`. `close` follows."""
+        self._detach()
+        return self.engine.carry_out(descriptor)
 
     async def finish(self) -> None:
         """Run the stop handler. What it raises goes to the caller."""
@@ -235,14 +261,18 @@ class RunningServer:
     Guests and the tests of servers are run by it.
     """
 
-    def __init__(self, application: Application, settings: Settings, timeout: float) -> None:
+    def __init__(
+        self, application: Application, settings: Settings, timeout: float, *, carries: bool
+    ) -> None:
         """Describe it; nothing is made before the block begins.
 
         Args:
             application: What is run.
             settings: The settings.
             timeout: Seconds that clients have at the end.
+            carries: It may be reloaded.
         """
+        self._carries = carries
         self._application = application
         self._settings = settings
         self._timeout = timeout
@@ -265,18 +295,56 @@ class RunningServer:
         Raises:
             RuntimeError: The application runs already.
         """
-        driver = AsyncioDriver(self._application, self._settings)
+        self._driver = await self._started()
+        return self
+
+    async def _started(self, ledger: int | None = None) -> AsyncioDriver:
+        driver = AsyncioDriver(self._application, self._settings, carries=self._carries)
         try:
             await driver.start()
+            if ledger is not None:
+                driver.engine.carry_in(ledger)
         except BaseException:
             driver.close()
             raise
-        self._driver = driver
-        return self
+        return driver
+
+    async def reload(self, application: Application, settings: Settings) -> None:
+        """Go on with all connections as another image of the process would, which has this code.
+
+        Whoever asked the application for its driver finds another one.
+
+        Raises:
+            BaseException: A start or stop handler has raised it, or there is no memory. Then the
+                server has stopped, and all connections have been cut off.
+        """
+        before = self.driver
+        await before.suspend(self._settings.stop_grace)
+        descriptors: list[int] = []
+        ledger = nameless_file("ledger")
+        try:
+            try:
+                await before.finish()
+                descriptors = before.carry_out(ledger)
+            finally:
+                self._driver = None
+                before.close()
+            self._application, self._settings = application, settings
+            try:
+                self._driver = await self._started(ledger)
+            except BaseException:
+                for descriptor in descriptors:
+                    with contextlib.suppress(OSError):
+                        os.close(descriptor)
+                raise
+        finally:
+            os.close(ledger)
 
     async def __aexit__(self, *exception: object) -> None:
         """End all connections in order, and run the stop handler."""
-        driver = self.driver
+        driver = self._driver
+        if driver is None:
+            return  # a reload has failed
         try:
             if not driver.engine.is_forked:  # otherwise its clients are its parent's
                 await driver.shut_down(self._timeout)

@@ -27,7 +27,7 @@ class AsyncioLoop:
             StartError: The settings want an event loop that is not installed.
         """
         factory = loop_factory(settings.event_loop)
-        self.driver: AsyncioDriver = AsyncioDriver(application, settings)
+        self.driver: AsyncioDriver = AsyncioDriver(application, settings, carries=True)
         self.engine: Engine = self.driver.engine
         # It is never closed: that waits, without a bound, for all tasks and for all threads.
         self._runner = asyncio.Runner(loop_factory=factory)
@@ -39,20 +39,37 @@ class AsyncioLoop:
         self._runner.run(self.driver.start())
 
     def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop` or `interrupt`."""
         self._runner.run(self.driver.run())
 
     def stop(self) -> None:
         """Let `run` return soon, or what comes after it not wait; for signal handlers."""
         self.driver.stop()
 
+    def interrupt(self) -> None:
+        """Let `run` return soon, though nobody has told the server to stop; from a turn."""
+        self.driver.interrupt()
+
     def shutdown(self, timeout: float) -> None:
         """End all connections; see `Stopping.shut_down`."""
         self._runner.run(self.driver.shut_down(timeout))
 
+    def suspend(self, grace: float) -> None:
+        """Begin no `async` handler any more; wait for those that run; see `Stopping.suspend`."""
+        self._runner.run(self.driver.suspend(grace))
+
     def finish(self) -> None:
-        """Run the stop handler, an `async` one within the grace period."""
-        self._runner.run(self.driver.stopping.finish_in_time(self.driver.finish()))
+        """Run the stop handler, an `async` one within the grace period.
+
+        If connections are to go on in the next image of the process, all other tasks end here, too:
+        what they send is still sent.
+        """
+        stopping = self.driver.stopping
+        try:
+            self._runner.run(stopping.finish_in_time(self.driver.finish()))
+        finally:
+            if stopping.suspended:
+                self._end_tasks()
 
     def close(self) -> None:
         """Cut off what is left, cancel the tasks that are left, and free everything.
@@ -62,12 +79,15 @@ class AsyncioLoop:
         self.driver.close()
         if self._event_loop is None:
             return
-        stopping = self.driver.stopping
         try:
-            self._runner.run(end_tasks(stopping.left, stopping.cancelled_grace()))
+            self._end_tasks()
         finally:
             asyncio.set_event_loop(None)
             self._event_loop.close()
+
+    def _end_tasks(self) -> None:
+        stopping = self.driver.stopping
+        self._runner.run(end_tasks(stopping.left, stopping.cancelled_grace()))
 
 
 def loop_factory(event_loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -8,6 +8,7 @@ from typing import Any
 from dorrit.drive.application import Application
 from dorrit.drive.choice import loop_type
 from dorrit.drive.engine_settings import users_of
+from dorrit.drive.lasting import lasting_facts
 from dorrit.drive.run_settings import RunSettings
 from dorrit.errors import StartError
 from dorrit.process.credentials.privileges import check_group, check_user
@@ -18,13 +19,23 @@ from dorrit.settings import Settings
 
 
 def problems(load: Callable[[], Application], given: Mapping[str, Any]) -> list[StartError]:
-    """Return what a server would stumble over; nothing of it is called, and nothing made.
+    """Return what a server would stumble over; see `look`, which takes the same."""
+    return look(load, given)[0]
+
+
+def look(
+    load: Callable[[], Application], given: Mapping[str, Any]
+) -> tuple[list[StartError], dict[str, str | None]]:
+    """Look for what a server would stumble over; nothing of it is called, and nothing made.
 
     Whoever runs this need not be who will run the server.
 
     Args:
         load: Loads the server's own code, which runs as it does at every import.
         given: The options that stood on the command line.
+
+    Returns:
+        What was found; and `lasting_facts`, if it could be loaded.
     """
     open_standard_streams()
     found = []
@@ -41,7 +52,7 @@ def problems(load: Callable[[], Application], given: Mapping[str, Any]) -> list[
             step()
         except StartError as error:
             found.append(error)
-    return found
+    return found, {} if application is None else lasting_facts(application, settings.now)
 
 
 def _steps(application: Application | None, settings: Settings) -> Iterator[Callable[[], object]]:

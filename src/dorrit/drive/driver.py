@@ -32,6 +32,7 @@ class Driver:
         settings: Settings,
         dispatcher: Events,
         *observers: Observer,
+        carries: bool,
     ) -> None:
         """Make the engine, which has no clients yet.
 
@@ -40,6 +41,7 @@ class Driver:
             settings: The settings.
             dispatcher: Calls the application's functions.
             *observers: Are told of the end of each connection, after those of its admission.
+            carries: Connections may outlive the process's image.
 
         Raises:
             StartError: A user that may connect does not exist.
@@ -47,18 +49,19 @@ class Driver:
         """
         self.application = application
         self.settings = settings
-        admission = application.admission(settings)
+        names = application.names
+        self.reports: Reports = Reports(access_log=settings.access_log, names=names)
         self.lifecycle: Lifecycle = Lifecycle(
-            dispatcher, admission.check, (*admission.observers, *observers)
+            dispatcher, application.admission(settings), observers, self.reports
         )
-        self.engine: Engine
-        self.reports: Reports
-        self.engine, self.reports = make_engine(
+        self.engine: Engine = make_engine(
             settings,
             self.lifecycle,
             dispatcher.message,
-            application.names,
+            self.reports,
+            names,
             text_as_str=application.text_as_str,
+            carries=carries,
         )
 
     def begin(self) -> None:
@@ -113,6 +116,18 @@ class ServerLoop(Protocol):
 
     def stop(self) -> None:
         """Let `run` return soon, or what comes after it not wait; for signal handlers."""
+        ...
+
+    def interrupt(self) -> None:
+        """Let `run` return soon, though nobody has told the server to stop; from a turn."""
+        ...
+
+    def suspend(self, grace: float) -> None:
+        """Come to rest, with all connections, for the next image of the process.
+
+        No `async` handler is begun any more; those that run have so many seconds, and are cancelled
+        then. After it comes `finish`, and `Engine.carry_out`.
+        """
         ...
 
     def shutdown(self, timeout: float) -> None:

@@ -20,25 +20,28 @@ def make_engine(
     settings: Settings,
     lifecycle: Lifecycle,
     on_message: Callable[..., object],
+    reports: Reports,
     names: CallbackNames,
     *,
     text_as_str: bool,
-) -> tuple[Engine, Reports]:
+    carries: bool,
+) -> Engine:
     """Make the engine that calls these functions, as the settings say.
 
     Args:
         settings: The settings.
-        lifecycle: Hears of connections that begin and end.
+        lifecycle: Hears of connections that begin, go on and end.
         on_message: Called for each message.
+        reports: Takes what is to be logged.
         names: What the log calls the functions.
         text_as_str: Messages are str or bytes. Otherwise a flag and bytes.
+        carries: Connections may outlive the process's image.
 
     Raises:
         StartError: A user that may connect does not exist.
         OSError: There is no descriptor or memory left.
     """
-    reports = Reports(access_log=settings.access_log, names=names)
-    engine = Engine(
+    return Engine(
         on_open=lifecycle.opened,
         on_message=on_message,
         on_close=lifecycle.closed,
@@ -46,8 +49,9 @@ def make_engine(
         reports=reports,
         text_as_str=text_as_str,
         names=names,
+        on_resume=lifecycle.resumed,
+        carries=carries,
     )
-    return engine, reports
 
 
 def join_event_loop(engine: Engine, dispatcher: AsyncDispatcher, room: "Room") -> None:
@@ -60,4 +64,6 @@ def join_event_loop(engine: Engine, dispatcher: AsyncDispatcher, room: "Room") -
         dispatcher.is_busy,
         end_child,
         dispatcher.forget,
+        dispatcher.unhandled,
+        dispatcher.due,
     )

@@ -2,11 +2,15 @@
 
 import logging
 import os
-from contextlib import closing
+from dataclasses import replace
 
 from dorrit.drive import hooks
+from dorrit.drive.carried import Ledger, carry_in
+from dorrit.drive.dismissing import dismiss_carried
 from dorrit.drive.driver import ServerLoop
 from dorrit.drive.graces import SLACK
+from dorrit.drive.reloading import Reloading
+from dorrit.drive.replacement import Replacement
 from dorrit.drive.server_process import ServerProcess
 from dorrit.drive.slow import Watch
 from dorrit.errors import StartError
@@ -14,7 +18,8 @@ from dorrit.process.control.status import Status
 from dorrit.process.crash.restart import Restarter
 from dorrit.process.credentials import privileges
 from dorrit.process.credentials.privileges import Identity
-from dorrit.process.exec.handover import Handover
+from dorrit.process.exec.handover import STARTING, Handover
+from dorrit.process.exec.memfd import nameless_file
 from dorrit.process.exit.forked import ended_in_children
 from dorrit.version import __version__
 
@@ -27,40 +32,125 @@ def run(process: ServerProcess, identity: Identity, handover: Handover) -> None:
     Args:
         process: Holds the socket, which listens from now on.
         identity: Who the process is.
-        handover: What the next image gets after a crash.
+        handover: What the next image gets after a crash; what this one has got of the last, with
+            the connections of that.
     """
     settings = process.settings
-    loop = process.made.enter_context(closing(process.loop_type(process.application, settings)))
+    loop = process.loop_type(process.application, settings)
+    process.made.callback(lambda: None if process.keeps_engine else loop.close())
     loop.engine.stay()
     process.made.enter_context(process.handlers.connected(loop.stop, loop.engine.wakeup_descriptor))
     process.steps.begin("the start handler", settings.stop_grace)
     hooks.start(loop)
     process.log.take_root()
     restarter = None
+    resumed, handover = handover, handover.without_connections()
+    reloading = Reloading(process, loop, handover)
+    is_replaced = False
     try:
-        _listen(process, loop, identity, handover)
+        _listen(process, loop, identity, handover, reloading)
+        handover = _resume(process, loop, resumed, reloading)
         if process.guard is not None:
             process.guard.release_signals()
         if not settings.no_restart:
-            restarter = process.arm(handover, process.application.file)
+            recorded = _record(process, loop, handover)
+            restarter = process.arm(recorded, process.application.file, loop.engine.record_place)
+        if resumed.ledger is not None:
+            os.close(resumed.ledger)
+            process.keeps_engine = False
         _say_ready(process, loop)
-        if process.guard is not None:
-            process.guard.forget()
         process.steps.begin("a handler", settings.stop_grace)
         if settings.slow_handler > 0:
             process.made.callback(Watch(loop.engine, settings.slow_handler).close)
         try:
+            process.handlers.reload_by(reloading.ask)
             with ended_in_children():
                 loop.run()
+            is_replaced = _suspend(process, loop, handover, reloading)
         finally:
-            _end_connections(process, loop, restarter)
+            reloading.close()
+            if not is_replaced:
+                _end_connections(process, loop, restarter)
     finally:
         process.steps.begin("the stop handler", settings.stop_grace + SLACK, ends=True)
         process.stop_failed = not hooks.stop(loop)
 
 
+def _resume(
+    process: ServerProcess, loop: ServerLoop, resumed: Handover, reloading: Reloading
+) -> Handover:
+    """Take the connections of the last image, if there are some; return what is left of it."""
+    handover = resumed.without_connections()
+    if resumed.ledger is None:
+        return handover
+    if process.start_timeout is not None:
+        process.start_timeout.over()
+    try:
+        taken, lost = carry_in(loop.engine, resumed)
+    except (OSError, ValueError) as error:
+        logger.error("no connection can be carried over: %s", error)  # noqa: TRY400 - it says all
+        taken, lost = 0, len(resumed.carried)
+    process.keeps_engine = True  # as long as the ledger may be needed once more
+    if resumed.reload is not None:
+        seconds = resumed.reload.spent()
+        reloading.done(taken, seconds)
+        logger.info("reloaded: %d connections were carried over in %.3f seconds", taken, seconds)
+    elif taken:
+        logger.info("%d connections go on after the crash", taken)
+    if lost:
+        logger.error("%d connections were lost in the restart", lost)
+    return replace(handover, reloads=reloading.reloads)
+
+
+def _record(process: ServerProcess, loop: ServerLoop, handover: Handover) -> Handover:
+    """Have connections outlive a crash as well; return what the next image gets then."""
+    try:
+        ledger = process.ledger = Ledger()
+        loop.engine.record(ledger.descriptor)
+    except OSError as error:
+        logger.warning("no connection will outlive a crash: %s", error)
+        return handover
+    return handover.carrying(ledger.descriptor, ())
+
+
+def _suspend(
+    process: ServerProcess, loop: ServerLoop, handover: Handover, reloading: Reloading
+) -> bool:
+    """Come to rest if the server is to be reloaded and not to stop; return whether that is so."""
+    if reloading.decided is None or process.handlers.stops:
+        return False
+    logger.info("reloading")
+    process.launch.notifier.reloading()
+    loop.suspend(process.settings.stop_grace)
+    if process.handlers.stops:
+        return False
+    carried: Handover | None = None
+
+    def carry() -> Handover:
+        nonlocal carried
+        reload, reloads = reloading.decided, replace(reloading.reloads, state=STARTING)
+        ledger = nameless_file("connections")
+        sockets = loop.engine.carry_out(ledger)
+        carried = replace(handover, reload=reload, reloads=reloads).carrying(ledger, sockets)
+        return carried
+
+    def let_down(code: int, seconds: float) -> None:
+        if carried is None:
+            loop.engine.shutdown(seconds, code)
+        else:
+            dismiss_carried(carried, code, seconds)
+
+    process.keeps_engine = True
+    Replacement(process, carry, let_down)
+    return True
+
+
 def _listen(
-    process: ServerProcess, loop: ServerLoop, identity: Identity, handover: Handover
+    process: ServerProcess,
+    loop: ServerLoop,
+    identity: Identity,
+    handover: Handover,
+    reloading: Reloading,
 ) -> None:
     """Have the engine take clients, and answer `dorrit status`."""
     resources, engine = process.resources, loop.engine
@@ -68,6 +158,7 @@ def _listen(
     group = privileges.group_name(identity.gid)
 
     def describe() -> Status:
+        reloads = reloading.reloads
         return Status(
             name=resources.name,
             pid=os.getpid(),
@@ -78,6 +169,12 @@ def _listen(
             connections=engine.connections,
             restarts=handover.restarts,
             version=__version__,
+            reload_attempts=reloads.attempts,
+            reload_state=reloads.state,
+            reload_reason=reloads.reason,
+            reloads=reloads.count,
+            carried=reloads.carried,
+            carried_in=reloads.seconds,
         )
 
     resources.listener.listen()
@@ -91,15 +188,19 @@ def _say_ready(process: ServerProcess, loop: ServerLoop) -> None:
     if process.handlers.received is not None and process.readiness is not None:
         raise StartError(f"told to stop by {process.handlers.received.name} before it was ready")
     listening = f"listening on {process.resources.listener.path}"
-    logger.info("%s", listening)
+    notifier = process.launch.notifier
     if process.readiness is not None:
+        logger.info("%s", listening)
         process.log.leave_terminal()
         process.readiness.ready()
         process.log.take_prints()
-    elif process.settings.log is not None:
-        process.log.leave_terminal()
-    notifier = process.launch.notifier
     notifier.ready(listening, main_pid=os.getpid() if process.is_daemon else None)
+    if process.guard is not None:
+        process.guard.forget()  # whoever has seen the line below may have it crash, and serve again
+    if process.readiness is None:
+        logger.info("%s", listening)
+        if process.settings.log is not None:
+            process.log.leave_terminal()
     interval = notifier.watchdog_interval()
     if interval is not None:
         notifier.alive()

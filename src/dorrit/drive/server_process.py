@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from dorrit.drive import hooks
 from dorrit.drive.application import Application
 from dorrit.drive.choice import LoopType, loop_type
 from dorrit.drive.graces import SLACK
+from dorrit.drive.lasting import lasting_facts
 from dorrit.drive.run_settings import RunSettings
 from dorrit.drive.steps import Steps
 from dorrit.errors import StartError, reason_of
@@ -31,11 +32,28 @@ LINGERING_BESIDES: Final = 1024
 """Descriptors for connections that are over but have not been closed yet."""
 
 
+class Replacing(Protocol):
+    """Has the next image follow this one; see `dorrit.drive.replacement`."""
+
+    def begin(self) -> None:
+        """Have the image be replaced when the interpreter ends."""
+        ...
+
+
+class Waiting(Protocol):
+    """Looks after connections that are to be taken; see `dorrit.drive.start_timeout`."""
+
+    def over(self) -> None:
+        """Leave them to who has called this."""
+        ...
+
+
 class ServerProcess:
     """This process, or its daemon, from the first look at how it was started to its end.
 
     Attributes:
         made: Undoes what is made, the last first.
+        held: Undoes, after that, what a next image goes on with if there is one.
         launch: How the process was started.
         log: Its log.
         handlers: Its signal handlers.
@@ -48,6 +66,12 @@ class ServerProcess:
         stop_failed: The stop handler has raised.
         guard: What a crash during the first start leaves behind; None after a crash.
         readiness: Whom a daemon tells that it is ready; None if it does not.
+        facts: What a reload can't change (`dorrit.drive.lasting`).
+        replacement: Has the next image follow; None if the process ends with this one.
+        keeps_engine: The engine is not to be closed: its connections are the next image's.
+        ledger: What connections are written down in, for as long as the process lives.
+        start_timeout: Looks after the connections of the image before, until they are taken; None
+            if there are none.
     """
 
     application: Application
@@ -58,6 +82,10 @@ class ServerProcess:
     stop_failed: bool = False
     guard: Guard | None = None
     readiness: daemon.Readiness | None = None
+    replacement: Replacing | None = None
+    start_timeout: Waiting | None = None
+    keeps_engine: bool = False
+    ledger: object = None
 
     def __init__(
         self, load: Callable[[], Application], given: Mapping[str, Any], made: ExitStack
@@ -73,6 +101,8 @@ class ServerProcess:
             StartError: What the process has inherited can't be used.
         """
         self.made = made
+        self.held: ExitStack = ExitStack()
+        self.facts: Mapping[str, str | None] = {}
         self._load = load
         self._settings = RunSettings(given)
         self.launch: Launch = Launch.current()
@@ -109,6 +139,7 @@ class ServerProcess:
     def load(self) -> None:
         """Load the server, whose code may have settings of its own."""
         self.application = self._settings.load(self._load)
+        self.facts = lasting_facts(self.application, self.settings)
         self.log.set_level(self.settings.log_level)
         self.log.set_layout(self.settings.log_format)
         if (mistake := self.application.check()) is not None:
@@ -136,7 +167,7 @@ class ServerProcess:
 
     def hold(self, resources: Resources) -> None:
         """Have these until the end; what the server's code forks has nothing of the server."""
-        self.resources = self.made.enter_context(resources)
+        self.resources = self.held.enter_context(resources)
         self.steps.clean_by(resources.close)
         if self.guard is not None:
             self.guard.watch(resources.paths)
@@ -157,8 +188,19 @@ class ServerProcess:
             if warning and not self.launch.is_repeated:
                 logger.warning("%s", warning)
 
-    def arm(self, handover: Handover, file: str | None = None) -> restart.Restarter:
-        """Have a crash restart the server (R28), if its user can read the server's file."""
+    def arm(
+        self,
+        handover: Handover,
+        file: str | None = None,
+        ledger: tuple[int, int] = restart.NO_LEDGER,
+    ) -> restart.Restarter:
+        """Have a crash restart the server (R28), if its user can read the server's file.
+
+        Args:
+            handover: What the next image gets.
+            file: The server's file.
+            ledger: Where its connections are written down.
+        """
         descriptor, prefix = self.log.crash_report()
         restarter = restart.prepare(
             handover,
@@ -166,8 +208,9 @@ class ServerProcess:
             files=[file] if file else [],
             report=descriptor,
             prefix=prefix,
+            ledger=ledger,
         )
-        self.made.callback(restarter.disarm)
+        self.made.callback(lambda: None if self.replacement else restarter.disarm())
         for warning in restarter.warnings:
             logger.warning("%s", warning)
         return restarter

@@ -1,13 +1,12 @@
 """Runs a server from its start to its end."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from dorrit.drive.application import Application
-from dorrit.drive.checking import problems, report
+from dorrit.drive.checking import look, report
 from dorrit.drive.server_process import ServerProcess
 from dorrit.drive.start import start
 from dorrit.drive.start_again import start_again
@@ -47,25 +46,32 @@ def serve(load: Callable[[], Application], given: Mapping[str, Any]) -> int:
         raise StartError(reason_of(error)) from None
     status = 1
     try:
-        with made:
+        with process.held, made:
             status = _run(process)
     except BaseException as error:
         status = status_of(error)
         raise
     finally:
-        # By now nothing is left of it but the process, and the threads of its code.
-        process.steps.over()
-        report_to = process.log.crash_report()
-        if not leaving.leave_in_time(process.threads_grace, status, report_to):
-            process.handlers.close()
+        if process.replacement is not None:
+            process.replacement.begin()
+        else:
+            _end(process, status)
     return status
+
+
+def _end(process: ServerProcess, status: int) -> None:
+    """Leave, now that nothing is left of it but the process, and the threads of its code."""
+    process.steps.over()
+    report_to = process.log.crash_report()
+    if not leaving.leave_in_time(process.threads_grace, status, report_to):
+        process.handlers.close()
 
 
 def _check(load: Callable[[], Application], given: Mapping[str, Any], descriptor: int) -> int:
     """Look for mistakes only (`dorrit.process.running.check_request`); return the exit status."""
-    found = problems(load, given)
+    found, facts = look(load, given)
     if not found:
-        os.write(descriptor, check_request.PASSED)
+        check_request.pass_on(descriptor, facts)
     return report(found)
 
 

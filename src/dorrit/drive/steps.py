@@ -32,6 +32,10 @@ class Steps:
         """Take what removes that which the process must not leave behind, from now on."""
         self._clean = clean
 
+    def instead(self, function: Callable[[str, str], object]) -> None:
+        """Call this before the process would be ended; see `Overdue.instead`."""
+        self._overdue.instead(function)
+
     def own(self) -> None:
         """Belong to this process from now on: it is the daemon."""
         self._pid = os.getpid()

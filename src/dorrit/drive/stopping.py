@@ -22,6 +22,7 @@ class Stopping:
         requests: How often it was told to stop.
         requested: Is set when it is told to stop the first time.
         hurried: Is set when it is told the second time: then nothing is waited for.
+        suspended: The next image of the process goes on with what is begun no more.
         left: Tasks that go on though they were cancelled; they have been named.
     """
 
@@ -50,6 +51,7 @@ class Stopping:
         self.requests: int = 0
         self.requested: asyncio.Event = asyncio.Event()
         self.hurried: asyncio.Event = asyncio.Event()
+        self.suspended: bool = False
         self.left: set[asyncio.Task[Any]] = set()
         self._hurried_until: float | None = None
         self._emptied = asyncio.Event()
@@ -79,27 +81,46 @@ class Stopping:
         except asyncio.CancelledError:
             self.hurried.set()
             self._engine.end_shutdown()
-            await self._finish_handlers()
+            await self._finish_handlers(self._grace)
             raise
+
+    async def suspend(self, seconds: float) -> None:
+        """Begin no `async` function any more; those that run have so long, and are cancelled then.
+
+        Clients are served on meanwhile, as far as plain handlers do it. A request to stop ends the
+        wait; then nothing is cancelled, and `shut_down` goes on with what waits.
+        """
+        if self.requests:
+            return
+        self.suspended = True
+        self.requested.clear()
+        self._dispatcher.suspend()
+        await self._finish_handlers(seconds, self.requested)
 
     async def _shut_down(self, seconds: float, *, engine_failed: bool) -> None:
         self.requests = max(self.requests, 1)
         self._engine.stop_listening()
         self._dispatcher.stop_reading()
+        if self.suspended:
+            self.suspended = False
+            self._dispatcher.go_on()
         for conn in self._engine.all_connections():
             self._engine.pause(conn)
-        await self._finish_handlers()
+        await self._finish_handlers(self._grace)
         if not engine_failed:
             self._engine.begin_shutdown()
             self._emptied.clear()
             self._turn()
             await self.within(seconds, self._emptied.wait())
         self._engine.end_shutdown()
-        await self._finish_handlers()
+        await self._finish_handlers(self._grace)
 
-    async def within(self, seconds: float, what: Coroutine[Any, Any, Any]) -> None:
-        """Wait for something, for some seconds at most, or until told to hurry."""
-        tasks = {asyncio.ensure_future(what), asyncio.ensure_future(self.hurried.wait())}
+    async def within(
+        self, seconds: float, what: Coroutine[Any, Any, Any], enough: asyncio.Event | None = None
+    ) -> None:
+        """Wait for something, for some seconds at most, or until told to hurry (or `enough`)."""
+        enough = enough or self.hurried
+        tasks = {asyncio.ensure_future(what), asyncio.ensure_future(enough.wait())}
         try:
             await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -129,15 +150,16 @@ class Stopping:
         """Return the tasks of handlers that have not ended."""
         return {*self._dispatcher.unfinished(), *self._tasks.unfinished()}
 
-    async def _finish_handlers(self) -> None:
-        end = time.monotonic() + self._grace
+    async def _finish_handlers(self, seconds: float, enough: asyncio.Event | None = None) -> None:
+        enough = enough or self.hurried
+        end = time.monotonic() + seconds
         # One that ends may be followed by another: the close handler by that of a message.
         while tasks := self.unfinished() - self.left:
             left = end - time.monotonic()
-            if left <= 0 or self.hurried.is_set():
+            if left <= 0 or enough.is_set():
                 break
-            await self.within(left, _wait(tasks))
-        if not tasks:
+            await self.within(left, _wait(tasks), enough)
+        if not tasks or (self.suspended and self.requests):
             return
         await self._cancel(tasks)
 

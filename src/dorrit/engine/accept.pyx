@@ -23,6 +23,7 @@ from dorrit.engine.faults cimport give_up
 from dorrit.engine.frames cimport read
 from dorrit.engine.head cimport refuse
 from dorrit.engine.life cimport close_socket, refuse_request
+from dorrit.engine.record cimport begin_input, end_input, enter_record
 from dorrit.engine.table cimport connection_new
 
 from dorrit.engine.peer import Peer
@@ -86,6 +87,7 @@ cdef Connection take_client(Engine engine, int descriptor):
         close_descriptor(descriptor)
         engine.reports.engine_failed(error)
         return None
+    enter_record(connection)
     try:
         connection.state.deadline = deadline_in(engine, engine.limits.handshake_timeout)
         if len(engine.handshaking) > engine.limits.max_handshakes:
@@ -118,10 +120,13 @@ cdef int read_oldest_handshake(Engine engine) except -1:
     come by now, and wait to be read in this turn."""
     cdef int descriptor = next(iter(engine.handshaking))
     cdef Connection oldest = <Connection>engine.table[descriptor]
+    begin_input(oldest)
     try:
         read(oldest)
     except BaseException as error:
         give_up(engine, oldest, error)
+    finally:
+        end_input(oldest)
     return 0
 
 

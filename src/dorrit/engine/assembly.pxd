@@ -29,7 +29,9 @@ cdef class Assembly:
     cdef bint is_text
     cdef dorrit_utf8 text       # where in a character the bytes so far end
     cdef object inflator        # a `dorrit.protocol.deflate.Inflator`; None: it is not compressed
-    cdef size_t inflating       # bytes that the inflator takes, if it is only for this message
+    cdef size_t inflating       # bytes that it takes to inflate, beside the payload
+    cdef bint is_continued      # the current frame is not its first
+    cdef bytearray compressed   # what has come, as it has come; None: it is not compressed, or can't be carried
 
     cdef void begin_frame(self, const dorrit_frame_header *header) noexcept
     cdef bint is_complete(self) noexcept

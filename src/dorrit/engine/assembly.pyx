@@ -46,7 +46,10 @@ cdef Assembly assembly_new(Engine engine, const dorrit_frame_header *header, obj
         if not deflate.keeps_inflator:
             assembly.inflating = INFLATOR_SIZE
             engine.assembled += INFLATOR_SIZE
+        if engine.carries and not (deflate.keeps_inflator and deflate.window is None):
+            assembly.compressed = bytearray()
     assembly.begin_frame(header)
+    assembly.is_continued = False
     return assembly
 
 
@@ -67,6 +70,7 @@ cdef class Assembly:
         self.frame_rest = header.payload_length
         self.fin = header.fin
         memcpy(self.masking_key, header.masking_key, 4)
+        self.is_continued = True
 
     cdef bint is_complete(self) noexcept:
         """All bytes of its last frame have come."""
@@ -84,6 +88,7 @@ cdef class Assembly:
         """Takes the next bytes of the current frame, which it may change; no more than there are to
         come."""
         cdef uint8_t *place
+        cdef bytes piece
         cdef Fault fault = NO_FAULT
         # Inflating runs Python's code, and with it whatever a signal handler does to the connection:
         # what is still to come must be right by then.
@@ -91,7 +96,12 @@ cdef class Assembly:
         if self.inflator is not None:
             dorrit_mask(masked, masked, length, self.masking_key)
             self.turn_key(length)
-            return self.inflate(PyBytes_FromStringAndSize(<char *>masked, <Py_ssize_t>length))
+            piece = PyBytes_FromStringAndSize(<char *>masked, <Py_ssize_t>length)
+            if self.compressed is not None:
+                self.compressed += piece
+                self.inflating += length
+                self.engine.assembled += length
+            return self.inflate(piece)
         if length > 0:
             place = self.reserve(length)
             dorrit_mask(place, masked, length, self.masking_key)

@@ -16,6 +16,7 @@ from dorrit.engine.message cimport (
     message_release,
     payload_of,
 )
+from dorrit.engine.record cimport commit, commit_all
 from dorrit.engine.send cimport NEVER_FITS, QUEUED, may_send, pass_over, put_message, put_payload
 
 
@@ -29,6 +30,7 @@ cdef int queue_for_one(Connection connection, dorrit_opcode opcode, bytes payloa
     if not may_send(connection):
         return 0
     outcome = put_payload(connection, opcode, payload)
+    commit(connection)
     if outcome == NEVER_FITS:
         pass_over(connection, <size_t>PyBytes_GET_SIZE(payload), True)
     return -1 if outcome < 0 else 0
@@ -52,7 +54,7 @@ cdef int queue_for_many(
     cdef unsigned int variant
     cdef bint compressed
     cdef bytes content
-    cdef Connection connection
+    cdef Connection connection = None
     for variant in range(VARIANTS):
         made[variant] = False
         variants[variant].made = 0
@@ -107,6 +109,8 @@ cdef int queue_for_many(
             elif outcome == QUEUED:
                 queued[0] += 1
     finally:
+        if connection is not None and connection.engine is not None:
+            commit_all(connection.engine)
         for variant in range(VARIANTS):
             message_release(&variants[variant])
     return result

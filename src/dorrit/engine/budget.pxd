@@ -9,7 +9,7 @@ from dorrit.engine.engine cimport Engine
 # Ends connections until what is under way is within the limit.
 cdef int make_room(Engine engine) except -1
 
-# Counts the request, which is kept for longer than the open callback runs. `head_length`: its bytes.
+# Counts what is kept of a request for longer than the open callback runs. `head_length`: its bytes.
 cdef int count_request(Connection connection, size_t head_length) except -1
 
 # Gives memory back to the system, at the end of a turn.

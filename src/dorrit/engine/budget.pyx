@@ -12,6 +12,7 @@ from dorrit.engine.c.connection cimport (
 from dorrit.engine.frame cimport frames_size
 from dorrit.engine.held cimport held_by, is_over_budget, uncount_request
 from dorrit.engine.life cimport close_socket, fail, refuse_request
+from dorrit.engine.record cimport record_now
 from dorrit.engine.write cimport flush
 
 from dorrit.protocol.closing import CloseCode
@@ -39,6 +40,9 @@ cdef enum:
     # its fields two strings and what holds them.
     REQUEST_COST = 1024
     FIELD_COST = 128
+
+    # Bytes that a kept head takes besides its own.
+    HEAD_COST = 48
 
 
 cdef uint16_t TRY_AGAIN_LATER = CloseCode.TRY_AGAIN_LATER
@@ -72,7 +76,7 @@ cdef int make_room(Engine engine) except -1:
         if engine.forget is not None and (
                 largest.state.waiting > 0 or largest.state.admission == DORRIT_AWAITED):
             engine.forget(largest)
-        if largest.state.admission == DORRIT_AWAITED and largest.state.life != DORRIT_LINGERING:
+        if largest.state.admission == DORRIT_AWAITED and largest.state.writing == DORRIT_HELD:
             uncount_request(largest)
             refuse_request(largest, refusal(*OUT_OF_BUDGET).response())
             continue
@@ -80,6 +84,7 @@ cdef int make_room(Engine engine) except -1:
             # Its frames are not followed if that meant keeping a stash of them.
             fail(largest, TRY_AGAIN_LATER, "the server has too much to do", not largest.state.stashed)
             uncount_request(largest)
+            record_now(largest)     # its record would keep what it had in its queue
             if largest.state.queue.bytes <= engine.limits.buffer_size:
                 continue
         # A frame has been begun, behind which the close frame would have to wait, and what it holds
@@ -105,9 +110,15 @@ cdef int write_what_waits(Engine engine) except -1:
 
 
 cdef int count_request(Connection connection, size_t head_length) except -1:
-    connection.state.request_size = <uint32_t>(
-        head_length + REQUEST_COST + len(connection.kept_request.headers.pairs) * FIELD_COST)
-    connection.engine.assembled += connection.state.request_size
+    cdef size_t size = 0
+    uncount_request(connection)
+    if connection.kept_request is not None:
+        size += head_length + REQUEST_COST + (
+            <size_t>len(connection.kept_request.headers.pairs) * FIELD_COST)
+    if connection.head is not None:
+        size += head_length + HEAD_COST
+    connection.state.request_size = <uint32_t>size
+    connection.engine.assembled += size
     if is_over_budget(connection.engine):
         make_room(connection.engine)
     return 0

@@ -11,6 +11,11 @@ from dorrit.engine.c.connection cimport dorrit_connection
 from dorrit.engine.engine cimport Engine
 
 
+cdef enum:
+    # Bytes that a user may keep for the next image.
+    SAVED_MAX = 65536
+
+
 @cython.final
 cdef class Connection:
     cdef public object data         # the user's (R15)
@@ -20,5 +25,7 @@ cdef class Connection:
     cdef object deflate             # a `dorrit.protocol.deflate.Deflate`; None: not negotiated
     cdef Assembly assembly          # a message of which a part has come; None: there is none
     cdef str close_reason
+    cdef bytes head                 # of its request, if it is kept for the process's next image; or None
+    cdef bytes kept                 # what the user has given to `save`; None: nothing
     cdef object about               # for the log: its path, or (address, path); None: not known yet
     cdef dorrit_connection state    # all that is not a Python object

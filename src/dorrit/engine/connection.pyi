@@ -67,6 +67,22 @@ class Connection:
             TypeError: `message` is of another type.
             ValueError: No queue ever has room for it, or a text can't be encoded.
         """
+    def save(self, state: Buffer) -> None:
+        """Keep some bytes for the server's next image: `on_resume` gets them there.
+
+        A server that is reloaded or crashes goes on with its connections, but not with `data` nor
+        with anything else of Python. What was kept before is replaced.
+
+        Args:
+            state: `bytes` or another object with bytes in it, 65,536 at most; none keeps nothing.
+
+        Raises:
+            TypeError: `state` has no bytes in it.
+            ValueError: It has more of them.
+        """
+    @property
+    def saved(self) -> bytes:
+        """What was last given to `save`, in this image or in the one before; b"" if nothing was."""
     def drain(self) -> Awaitable[None]:
         """Wait until there is room in the queue: `await conn.drain()`, in an `async` handler.
 

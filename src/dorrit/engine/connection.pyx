@@ -5,6 +5,8 @@ A handle may be kept for ever: what a closed connection is asked to do, it does 
 """
 
 cimport cython
+from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.bytes cimport PyBytes_FromObject
 from cpython.mem cimport PyMem_Free
 from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stdint cimport uint16_t, uint32_t
@@ -27,7 +29,9 @@ from dorrit.engine.clock cimport hundredths
 from dorrit.engine.life cimport close_in_order, close_socket
 from dorrit.engine.message cimport payload_of
 from dorrit.engine.queue cimport queue_free
+from dorrit.engine.record cimport commit, record_change
 from dorrit.engine.send cimport NEVER_FITS, QUEUED, check_thread, may_send, put_payload
+from dorrit.engine.work cimport to_be_recorded
 
 
 cdef enum:
@@ -177,12 +181,41 @@ cdef class Connection:
         if not may_send(self):
             return False
         outcome = put_payload(self, opcode, payload)
+        commit(self)
         if outcome < 0:
             raise MemoryError
         if outcome == NEVER_FITS:
             raise ValueError(
                 f"a message of {len(payload)} bytes is larger than what may wait for one client")
         return outcome == QUEUED
+
+    def save(self, state) -> None:
+        """Keep some bytes for the server's next image: `on_resume` gets them there.
+
+        A server that is reloaded or crashes goes on with its connections, but not with `data` nor
+        with anything else of Python. What was kept before is replaced.
+
+        Args:
+            state: `bytes` or another object with bytes in it, 65,536 at most; none keeps nothing.
+
+        Raises:
+            TypeError: `state` has no bytes in it.
+            ValueError: It has more of them.
+        """
+        cdef bytes kept
+        if isinstance(state, str) or not PyObject_CheckBuffer(state):
+            raise TypeError(f"what is kept is made of bytes, not {type(state).__name__}")
+        kept = PyBytes_FromObject(state)
+        if len(kept) > SAVED_MAX:
+            raise ValueError(f"{len(kept)} bytes can't be kept: {SAVED_MAX} at most")
+        if self.state.life != DORRIT_CLOSED:
+            self.kept = kept if kept else None
+            record_change(self)
+
+    @property
+    def saved(self) -> bytes:
+        """What was last given to `save`, in this image or in the one before; b"" if nothing was."""
+        return b"" if self.kept is None else self.kept
 
     def drain(self):
         """Wait until there is room in the queue: `await conn.drain()`, in an `async` handler.
@@ -222,6 +255,7 @@ cdef class Connection:
         if self.state.life != DORRIT_CLOSED:
             check_thread(self.engine)
         self.state.closed_here = True
+        to_be_recorded(self)
         close_in_order(self, <uint16_t>code, reason)
 
     def abort(self) -> None:
@@ -229,5 +263,6 @@ cdef class Connection:
         if self.state.life != DORRIT_CLOSED:
             check_thread(self.engine)
         self.state.closed_here = True
+        to_be_recorded(self)
         if self.state.life != DORRIT_LINGERING:
             close_socket(self)

@@ -10,6 +10,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 
 from dorrit.engine.limits cimport CLimits
+from dorrit.engine.recording cimport Recording
 from dorrit.engine.references cimport References
 
 
@@ -27,16 +28,19 @@ cdef class Engine:
     cdef CLimits limits
     cdef object allow_peer                  # a frozenset of uids; empty: anybody's
     cdef object deflate                     # a `dorrit.protocol.deflate.Policy`, or None
+    cdef bint keeps_window                  # what clients may refer to is kept for the next image
     cdef object health                      # the path of the health check; None: there is none
     cdef bint access_log                    # each connection's end is reported
     cdef uint32_t fragment_max              # bytes of the largest payload of a frame that is sent
     cdef bint text_as_str                   # messages are str or bytes, without a flag
     cdef object names                       # a `dorrit.engine.callback_names.CallbackNames`
+    cdef bint carries                       # connections may outlive the process
 
     # What the user wants to hear, see `Engine.__init__`.
     cdef object on_open
     cdef object on_message
     cdef object on_close
+    cdef object on_resume                   # None: connections just go on
     cdef object reports
     # Of the event loop of asyncio, if there is one, see `Engine.join_loop`.
     cdef object drain                       # makes what a handler awaits to have room in a queue
@@ -47,6 +51,8 @@ cdef class Engine:
     cdef uint32_t batch_max                 # of a connection with no handler at work
     cdef object is_busy                     # whether a message of a connection is being handled
     cdef object forget                      # lets messages go that wait for handlers
+    cdef object unhandled                   # what of a connection's messages no handler has done with
+    cdef object due                         # those who are over, and of whose end nobody has heard
 
     # The process that it belongs to (fork.pyx).
     cdef bint stays                         # in that process, whatever that forks
@@ -96,6 +102,12 @@ cdef class Engine:
     cdef References dirty                   # has something to write, and the kernel may take it
     cdef References ended                   # is over, and the user has not heard it yet
     cdef References resumed                 # is read again, from what it has stashed
+    cdef References touched                 # is not any more as its record has it
+
+    cdef Recording recording                # the ledger that is kept up to date; None: there is none
+
+    # What the last image has left (carry_in.pyx, resume.pyx).
+    cdef list resuming                      # connections of which the user has not heard yet; None: no one
 
     # Memory (held.pxd, budget.pyx).
     cdef readonly size_t assembled          # bytes in all assemblies, stashes, and what is kept

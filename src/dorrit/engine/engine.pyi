@@ -1,6 +1,6 @@
 """What Python sees of `dorrit.engine.engine`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, final
 
 from dorrit.engine.callback_names import CallbackNames
@@ -8,6 +8,7 @@ from dorrit.engine.connection import Connection
 from dorrit.engine.limits import Limits
 from dorrit.engine.reports import Reports
 from dorrit.engine.timers import Timer
+from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import Refusal
 
@@ -25,6 +26,11 @@ class Engine:
         reports: Takes what is to be logged.
         text_as_str: Calls `on_message(connection, message)` instead, with a `str` or `bytes`.
         names: What the user calls the callbacks, a `dorrit.engine.callback_names.CallbackNames`.
+        on_resume: Called as `on_resume(connection, request, state, begun)` in the first turns for
+            each connection that was carried in and is open. `state` is what `Connection.save` has
+            kept, or None; `begun` a message whose handler was cut off, or None. Returns None: it
+            goes on; `PENDING`: `answer_resume` follows; or a `Dismissal`.
+        carries: Connections may be carried out: what is needed for that is kept of each.
     """
 
     def __init__(
@@ -37,6 +43,9 @@ class Engine:
         reports: Reports | None = None,
         text_as_str: bool = False,
         names: CallbackNames = ...,
+        on_resume: Callable[[Connection, Request, bytes | None, str | bytes | None], object]
+        | None = None,
+        carries: bool = False,
     ) -> None:
         """Make an engine that has no clients yet.
 
@@ -51,6 +60,8 @@ class Engine:
             reports: Takes what is to be logged.
             text_as_str: Calls `on_message(connection, message)` instead, with a str or bytes.
             names: What the user calls the callbacks.
+            on_resume: Hears of connections that were carried in.
+            carries: Connections may be carried out.
         """
     @property
     def wakeup_descriptor(self) -> int:
@@ -110,6 +121,9 @@ class Engine:
         is_busy: Callable[[Connection], bool] | None = None,
         end_child: Callable[[BaseException], object] | None = None,
         forget: Callable[[Connection | None], object] | None = None,
+        unhandled: Callable[[Connection], tuple[str | bytes | None, list[str | bytes]]]
+        | None = None,
+        due: Callable[[], list[Connection]] | None = None,
     ) -> None:
         """Serve connections whose user awaits.
 
@@ -128,7 +142,68 @@ class Engine:
             forget: `forget(connection)` lets the messages go that wait for handlers of a
                 connection; `forget(None)` those of all connections that are over. There is no room
                 for them.
+            unhandled: `unhandled(connection)` returns the message that is under way in a handler,
+                or None, and a list of those that wait behind it, when connections are carried out.
+            due: `due()` returns connections whose close handler has not begun yet, or whose
+                resumption has not been answered. Of those that are over the next image's user is
+                told.
         """
+    def answer_resume(self, connection: Connection, answer: Dismissal | None) -> None:
+        """Answer for a connection whose `on_resume` has returned `PENDING`.
+
+        Args:
+            connection: The client's.
+            answer: None: it goes on; or a `Dismissal`.
+
+        Raises:
+            RuntimeError: It has been answered.
+        """
+    def carry_out(self, descriptor: int) -> list[int]:
+        """Write all connections into a ledger, and give them up; the engine is closed.
+
+        Whoever has a handle finds it closed; no callback hears of it; and the sockets stay open,
+        for whoever carries them in.
+
+        Args:
+            descriptor: Of an empty file, which the caller keeps.
+
+        Returns:
+            The descriptors of the sockets.
+
+        Raises:
+            RuntimeError: Called from a callback, or the engine is closed.
+            OSError: There is no memory or room for it; then nothing has changed.
+        """
+    def carry_in(self, descriptor: int) -> tuple[int, int]:
+        """Take in what another engine has carried out, before the first client; the file stays so.
+
+        Args:
+            descriptor: Of the file.
+
+        Returns:
+            How many connections there are now, and how many are lost: their records are damaged, or
+            their descriptors something else by now.
+
+        Raises:
+            RuntimeError: The engine has had clients.
+            ValueError: It is not a ledger that this release reads.
+            OSError: It can't be read.
+        """
+    def record(self, descriptor: int) -> None:
+        """Write down from now on what connections need to outlive the process.
+
+        Args:
+            descriptor: Of an empty file, which the caller keeps open as long as the engine lives.
+
+        Raises:
+            RuntimeError: It does already, called from a callback, or the engine is closed.
+            OSError: There is no memory or room for it.
+        """
+    @property
+    def record_place(self) -> tuple[int, int]:
+        """Where in memory connections are written down, and bytes; zeros: nowhere."""
+    def without_connection(self, descriptors: Iterable[int]) -> list[int]:
+        """Return those of some descriptors that are not those of its connections."""
     def has_room(self, connection: Connection) -> bool:
         """Whether at most half of what may wait for a client does, or it is over."""
     def want_room(self, connection: Connection) -> None:

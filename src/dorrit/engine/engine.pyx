@@ -9,6 +9,8 @@ from libc.stdint cimport UINT64_MAX
 from posix.fcntl cimport F_GETFD, fcntl
 
 from dorrit.engine.accept cimport stop_listening, take_client, take_spare
+from dorrit.engine.budget cimport count_request
+from dorrit.engine.c.build cimport DORRIT_INVARIANTS
 from dorrit.engine.c.connection cimport (
     DORRIT_ACCEPTED,
     DORRIT_AWAITED,
@@ -18,19 +20,24 @@ from dorrit.engine.c.connection cimport (
 from dorrit.engine.c.poller cimport dorrit_poller_add, dorrit_poller_open, dorrit_poller_remove
 from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds
 from dorrit.engine.calls cimport open_waker
+from dorrit.engine.carry_in cimport carry_in
+from dorrit.engine.carry_out cimport carry_out
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport SLEEP_MAX, milliseconds_to_sleep
 from dorrit.engine.descriptors cimport take_over
 from dorrit.engine.fork cimport check_process, close_descriptors, note_engine
 from dorrit.engine.head cimport decide
+from dorrit.engine.invariants cimport record_all_along
 from dorrit.engine.life cimport fail, pause_reading, release, resume_reading
 from dorrit.engine.limits cimport limits_take, milliseconds_of
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX
+from dorrit.engine.record cimport start_recording
 from dorrit.engine.references cimport references_free
+from dorrit.engine.resume cimport end_resumption
 from dorrit.engine.shutdown cimport begin_shutdown, close_engine, end_shutdown
 from dorrit.engine.table cimport all_connections
 from dorrit.engine.timers cimport Timer, timer_new
-from dorrit.engine.turn cimport check_usable, turn
+from dorrit.engine.turn cimport check_outside_turn, check_usable, turn
 from dorrit.engine.work cimport wake
 
 from collections import OrderedDict, deque
@@ -54,6 +61,11 @@ cdef class Engine:
         reports: Takes what is to be logged.
         text_as_str: Calls `on_message(connection, message)` instead, with a `str` or `bytes`.
         names: What the user calls the callbacks, a `dorrit.engine.callback_names.CallbackNames`.
+        on_resume: Called as `on_resume(connection, request, state, begun)` in the first turns for
+            each connection that was carried in and is open. `state` is what `Connection.save` has
+            kept, or None; `begun` a message whose handler was cut off, or None. Returns None: it
+            goes on; `PENDING`: `answer_resume` follows; or a `Dismissal`.
+        carries: Connections may be carried out: what is needed for that is kept of each.
     """
 
     def __cinit__(self, *args, **settings):
@@ -84,18 +96,23 @@ cdef class Engine:
         reports=None,
         text_as_str: bool = False,
         names=HANDLERS,
+        on_resume=None,
+        carries: bool = False,
     ):
         if self.poller >= 0:
             raise RuntimeError("an engine is set up once")
         self.on_open = on_open
         self.on_message = on_message
         self.on_close = on_close
+        self.on_resume = on_resume
+        self.carries = carries
         limits_take(&self.limits, limits)
         self.fragment_max = self.limits.buffer_size - 5
         if not limits.rfc:
             self.limits.max_message = self.fragment_max     # R5: one frame, whole in the buffer
         self.allow_peer = limits.allow_peer
         self.deflate = limits.policy
+        self.keeps_window = carries and limits.deflate_keep_window
         self.health = limits.health
         self.reports = Reports(names=names) if reports is None else reports
         self.access_log = self.reports.access_log
@@ -106,6 +123,8 @@ cdef class Engine:
             PyErr_SetFromErrno(OSError)
         open_waker(self)
         take_spare(self)
+        if DORRIT_INVARIANTS:
+            record_all_along(self)
 
     def __dealloc__(self):
         # A connection in the table holds a reference to its engine, and an engine that is closed has
@@ -114,6 +133,7 @@ cdef class Engine:
         references_free(&self.dirty)
         references_free(&self.ended)
         references_free(&self.resumed)
+        references_free(&self.touched)
         PyMem_Free(self.input)
         PyMem_Free(self.output)
         close_descriptors(self)
@@ -259,6 +279,72 @@ cdef class Engine:
         """
         close_engine(self)
 
+    # From one image of the process to the next
+
+    def carry_out(self, descriptor: int) -> list:
+        """Write all connections into a ledger, and give them up; the engine is closed.
+
+        Whoever has a handle finds it closed; no callback hears of it; and the sockets stay open,
+        for whoever carries them in.
+
+        Args:
+            descriptor: Of an empty file, which the caller keeps.
+
+        Returns:
+            The descriptors of the sockets.
+
+        Raises:
+            RuntimeError: Called from a callback, or the engine is closed.
+            OSError: There is no memory or room for it; then nothing has changed.
+        """
+        return carry_out(self, descriptor)
+
+    def carry_in(self, descriptor: int) -> tuple:
+        """Take in what another engine has carried out, before the first client; the file stays so.
+
+        Args:
+            descriptor: Of the file.
+
+        Returns:
+            How many connections there are now, and how many are lost: their records are damaged, or
+            their descriptors something else by now.
+
+        Raises:
+            RuntimeError: The engine has had clients.
+            ValueError: It is not a ledger that this release reads.
+            OSError: It can't be read.
+        """
+        return carry_in(self, descriptor)
+
+    def record(self, descriptor: int) -> None:
+        """Write down from now on what connections need to outlive the process.
+
+        Args:
+            descriptor: Of an empty file, which the caller keeps open as long as the engine lives.
+
+        Raises:
+            RuntimeError: It does already, called from a callback, or the engine is closed.
+            OSError: There is no memory or room for it.
+        """
+        check_usable(self)
+        check_outside_turn(self)
+        if self.recording is not None and self.recording.owned < 0:
+            raise RuntimeError("the connections are written down already")
+        start_recording(self, descriptor)
+
+    @property
+    def record_place(self) -> tuple[int, int]:
+        """Where in memory connections are written down, and bytes; zeros: nowhere."""
+        return (0, 0) if self.recording is None else self.recording.place
+
+    def without_connection(self, descriptors) -> list:
+        """Return those of some descriptors that are not those of its connections."""
+        cdef int descriptor
+        return [
+            descriptor for descriptor in descriptors
+            if not (0 <= descriptor < <Py_ssize_t>self.table_size and self.table[descriptor] != NULL)
+        ]
+
     # Functions that are called in its turns
 
     def every(self, seconds: float, function) -> Timer:
@@ -314,7 +400,7 @@ cdef class Engine:
 
     def join_loop(
             self, drain, on_room, on_messages=None, max_waiting=0, is_busy=None, end_child=None,
-            forget=None) -> None:
+            forget=None, unhandled=None, due=None) -> None:
         """Serve connections whose user awaits.
 
         Args:
@@ -332,6 +418,11 @@ cdef class Engine:
             forget: `forget(connection)` lets the messages go that wait for handlers of a
                 connection; `forget(None)` those of all connections that are over. There is no room
                 for them.
+            unhandled: `unhandled(connection)` returns the message that is under way in a handler,
+                or None, and a list of those that wait behind it, when connections are carried out.
+            due: `due()` returns connections whose close handler has not begun yet, or whose
+                resumption has not been answered. Of those that are over the next image's user is
+                told.
         """
         self.drain = drain
         self.on_room = on_room
@@ -341,6 +432,8 @@ cdef class Engine:
         self.is_busy = is_busy
         self.end_child = end_child
         self.forget = forget
+        self.unhandled = unhandled
+        self.due = due
         self.stay()
 
     def pause(self, Connection connection not None) -> None:
@@ -374,7 +467,21 @@ cdef class Engine:
             if connection.state.descriptor < 0:
                 self.departed -= 1
         decide(connection, answer)
+        if connection.head is not None and connection.state.descriptor >= 0:
+            count_request(connection, <size_t>len(connection.head))
         release(connection)
+
+    def answer_resume(self, Connection connection not None, answer) -> None:
+        """Answer for a connection whose `on_resume` has returned `PENDING`.
+
+        Args:
+            connection: The client's.
+            answer: None: it goes on; or a `Dismissal`.
+
+        Raises:
+            RuntimeError: It has been answered.
+        """
+        end_resumption(connection, answer)
 
     def has_room(self, Connection connection not None) -> bool:
         """Whether at most half of what may wait for a client does, or it is over."""

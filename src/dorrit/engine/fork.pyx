@@ -44,6 +44,9 @@ cdef void let_go(Engine engine) noexcept:
     cdef size_t number
     cdef Connection connection
     engine.forked = True
+    # The ledger's memory is the parent's alone, and not mapped here: nobody must touch it, nor unmap it.
+    Py_INCREF(engine.recording)
+    engine.recording = None
     if not engine.stays and not engine.in_turn:
         return      # it may be taken over: see `Engine.own`
     engine.is_lost = engine.is_interrupted = engine.shutting_down = True
@@ -57,6 +60,7 @@ cdef void let_go(Engine engine) noexcept:
             close_descriptor(<int>number)
     # The references are kept for good: dropping the last one might run the user's code.
     engine.table_size = engine.dirty.length = engine.ended.length = engine.resumed.length = 0
+    engine.touched.length = 0
     engine.connections = 0
     Py_INCREF(engine.calls)
     Py_INCREF(engine.watched)

@@ -1,7 +1,7 @@
 """Frame: one framed piece of output, made once and shared by every queue it stands in."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_PING, DORRIT_OPCODE_PONG, dorrit_opcode
 from dorrit.engine.c.output cimport dorrit_output_frame
@@ -25,6 +25,9 @@ ctypedef dorrit_output_frame Frame
 cdef Frame *frame_new(
     bint fin, dorrit_opcode opcode, bytes owner, size_t offset, size_t length) noexcept
 cdef Frame *frame_raw(bytes content) noexcept
+# What is to be written as it stands, and has been made before: header and payload are copied.
+cdef Frame *frame_carried(
+    const uint8_t *content, size_t length, size_t header_length, bint counted) except? NULL
 
 cdef void frame_free(Frame *frame) noexcept
 

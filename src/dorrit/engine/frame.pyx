@@ -6,11 +6,12 @@ outgoing data points to the same copy of the data. When a connection writes the 
 reference count for the data is decremented." (libdorrit(3))
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
 
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_CLOSE, dorrit_frame_header_encode
 
@@ -60,6 +61,22 @@ cdef Frame *frame_raw(bytes content) noexcept:
     if frame != NULL:
         frame.header_length = 0
         frame.counted = False
+    return frame
+
+
+cdef Frame *frame_carried(
+        const uint8_t *content, size_t length, size_t header_length, bint counted) except? NULL:
+    cdef Frame *frame
+    cdef bytes payload
+    if header_length > sizeof(frame.header) or header_length > length:
+        raise OverflowError("the header of a frame is longer than any is")
+    payload = PyBytes_FromStringAndSize(
+        <const char *>content + header_length, <Py_ssize_t>(length - header_length))
+    frame = allocate(payload, 0, length - header_length)
+    if frame != NULL:
+        memcpy(frame.header, content, header_length)
+        frame.header_length = <uint8_t>header_length
+        frame.counted = counted
     return frame
 
 

@@ -17,6 +17,7 @@ from dorrit.engine.budget cimport make_room
 from dorrit.engine.c.connection cimport (
     DORRIT_AT_FOLLOWED,
     DORRIT_AT_FRAME,
+    DORRIT_AT_HEAD,
     DORRIT_CLOSED,
     DORRIT_CLOSING,
     DORRIT_HANDSHAKING,
@@ -51,7 +52,7 @@ from dorrit.engine.clock cimport quarters
 from dorrit.engine.deliver cimport deliver_assembled, take_message
 from dorrit.engine.engine cimport SCRATCH_SIZE, Engine
 from dorrit.engine.faults cimport fail_client
-from dorrit.engine.head cimport read_head
+from dorrit.engine.head cimport read_head, take_head
 from dorrit.engine.held cimport is_over_budget
 from dorrit.engine.input cimport free_input, take_in
 from dorrit.engine.life cimport answer_close, is_followed, stop_following
@@ -133,6 +134,9 @@ cdef int read_stash(Connection connection) except -1:
     connection.state.input = NULL
     free_input(connection)
     try:
+        if connection.state.parsing == DORRIT_AT_HEAD:
+            length = <size_t>take_head(connection, stash, length)
+            return take_read(connection, connection.engine.input, length)
         return take_read(connection, stash, length)
     finally:
         PyMem_Free(stash)

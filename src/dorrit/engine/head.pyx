@@ -32,7 +32,8 @@ from dorrit.engine.life cimport (
 from dorrit.engine.queue cimport queue_at, queue_replace
 from dorrit.engine.receive cimport receive
 
-from dorrit.protocol.deflate import deflate_of
+from dorrit.engine.kept_head import with_subprotocol
+from dorrit.protocol.deflate import Window, deflate_of
 from dorrit.protocol.diagnosis import diagnose
 from dorrit.protocol.display import target_for_log
 from dorrit.protocol.extensions import parse_extensions
@@ -73,9 +74,8 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
     cdef Engine engine = connection.engine
     cdef uint8_t *start = engine.input
     cdef uint8_t *found
-    cdef size_t length, searched, rest
+    cdef size_t length, searched
     cdef ssize_t count
-    cdef bytes head
 
     if connection.state.input_length == 0:
         count = receive(connection, start, SCRATCH_SIZE)
@@ -113,17 +113,31 @@ cdef Py_ssize_t read_head(Connection connection) except -1:
         connection.state.input_searched = <uint32_t>length
         return 0
 
-    head = PyBytes_FromStringAndSize(<char *>start, found + 4 - start)
+    return take_whole(connection, start, length, <size_t>(found + 4 - start))
+
+
+cdef Py_ssize_t take_whole(
+        Connection connection, uint8_t *start, size_t length, size_t head_length) except -1:
+    """Answers a request whose head is the beginning of start[0 .. length)."""
+    cdef Engine engine = connection.engine
+    cdef bytes head = PyBytes_FromStringAndSize(<char *>start, <Py_ssize_t>head_length)
     # Frames may be right behind the head, in the same read.
-    rest = length - <size_t>PyBytes_GET_SIZE(head)
+    cdef size_t rest = length - head_length
     if rest > SCRATCH_SIZE:
         raise OverflowError("what follows a request is larger than the buffer")
-    memmove(engine.input, found + 4, rest)
+    memmove(engine.input, start + head_length, rest)
     free_input(connection)
-    if <size_t>PyBytes_GET_SIZE(head) > engine.limits.max_head:
+    if head_length > engine.limits.max_head:
         return refuse(connection, head_too_large(engine.limits.max_head))
     upgrade(connection, head)
     return <Py_ssize_t>rest
+
+
+cdef Py_ssize_t take_head(Connection connection, uint8_t *data, size_t length) except -1:
+    cdef uint8_t *found = <uint8_t *>memmem(data, length, b"\r\n\r\n", 4)
+    if found == NULL:
+        return refuse(connection, bad_request("the head of the request is not whole"))
+    return take_whole(connection, data, length, <size_t>(found + 4 - data))
 
 
 cdef int refuse_late(Connection connection) except -1:
@@ -176,8 +190,10 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     begin_opening(connection)
     put_frame(connection, frame_raw(accept_response(request)))
     if terms is not None:
-        connection.deflate = deflate_of(terms)
+        connection.deflate = deflate_of(terms, Window() if engine.keeps_window else None)
     connection.kept_request = request
+    if engine.carries:
+        connection.head = head
     try:
         answer = engine.on_open(connection, request)
     except BaseException as error:
@@ -198,7 +214,8 @@ cdef int upgrade(Connection connection, bytes head) except -1:
     let_write(connection)
     decide(connection, answer)
     # What closes it meanwhile, counts it no more.
-    if connection.kept_request is not None and connection.state.descriptor >= 0:
+    if connection.state.descriptor >= 0 and (
+            connection.kept_request is not None or connection.head is not None):
         return count_request(connection, <size_t>PyBytes_GET_SIZE(head))
     return 0
 
@@ -275,6 +292,10 @@ cdef int do_as_told(Connection connection, object answer) except -1:
             raise MemoryError
         queue_replace(&connection.state.queue, 0, response)
         frame_release(response)
+    if engine.limits.keep_requests:
+        connection.head = None      # the request says it all
+    elif request.subprotocol is not None and connection.head is not None:
+        connection.head = with_subprotocol(connection.head, request.subprotocol)
     request.answered()
     connection.state.opened = hundredths()
     accept_client(connection)

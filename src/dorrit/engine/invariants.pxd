@@ -3,3 +3,6 @@
 from dorrit.engine.engine cimport Engine
 
 cdef int check_invariants(Engine engine) except -1
+
+# When an engine is made.
+cdef int record_all_along(Engine engine) except -1

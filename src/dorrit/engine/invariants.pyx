@@ -2,6 +2,7 @@
 """What must hold of an engine after each turn. Builds with the option `invariants` check it."""
 
 from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from dorrit.engine.assembly cimport Assembly
 from dorrit.engine.c.connection cimport (
@@ -19,12 +20,53 @@ from dorrit.engine.c.connection cimport (
     DORRIT_LINGERING,
     DORRIT_OPEN,
 )
+from dorrit.engine.c.ledger cimport (
+    DORRIT_LEDGER_EMPTY,
+    DORRIT_LEDGER_OK,
+    c_bool,
+    dorrit_carried,
+    dorrit_ledger_copy,
+    dorrit_ledger_get,
+    dorrit_ledger_get_frame,
+    dorrit_ledger_view,
+    dorrit_span,
+)
 from dorrit.engine.connection cimport Connection
+from dorrit.engine.describe cimport Carried, describe, is_asked_again
 from dorrit.engine.frame cimport Frame, frame_is_ping, frame_is_pong, frame_size
 from dorrit.engine.life cimport is_followed, is_watched_for_writing
-from dorrit.engine.ping cimport PONGS_MAX
+from dorrit.engine.ping cimport OTHER_CONTROL_MAX, PONGS_MAX
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_at
+from dorrit.engine.record cimport look_at_for_record, start_recording
 from dorrit.engine.references cimport references_at
+
+
+cdef extern from *:
+    """
+    #include <sys/mman.h>
+    #ifndef MFD_CLOEXEC
+    #define MFD_CLOEXEC 0
+    static int memfd_create(const char *name, unsigned int flags)
+    {
+        (void)name;
+        (void)flags;
+        errno = ENOSYS;
+        return -1;
+    }
+    #endif
+    """
+    int MFD_CLOEXEC
+    int memfd_create(const char *name, unsigned int flags)
+
+
+cdef int record_all_along(Engine engine) except -1:
+    """Has a ledger kept of every engine, so that whatever is tested tests that as well."""
+    cdef int file = memfd_create("invariants", MFD_CLOEXEC)
+    if file < 0:
+        return 0    # there are no descriptors left, or this system has no such files
+    start_recording(engine, file)
+    engine.recording.owned = file
+    return 0
 
 
 cdef int check_invariants(Engine engine) except -1:
@@ -95,12 +137,85 @@ cdef int check_invariants(Engine engine) except -1:
     check(dirty == 0 and engine.dirty.length == 0, "all that was to be written has been")
     check(engine.ended.length == 0, "whoever has ended has heard it")
     check_resumed(engine, resumed)
+    if engine.recording is not None:
+        check_records(engine)
     # Whoever is not in a list may come to be in it, without being asked whether there is room.
     check(connections <= engine.dirty.capacity, "there is room for whoever may be dirty")
     check(connections <= engine.ended.capacity, "there is room for whoever may end")
+    check(engine.touched.length + connections <= engine.touched.capacity,
+          "there is room for whoever may be written down anew")
     check(engine.resumed.length + connections - resumed <= engine.resumed.capacity,
           "there is room for whoever may be read again")
     return 0
+
+
+cdef int check_records(Engine engine) except -1:
+    """The ledger says of each connection what its record would say if it were made now."""
+    cdef dorrit_ledger_copy copy = dorrit_ledger_view(&engine.recording.ledger)
+    cdef dorrit_carried found
+    cdef size_t descriptor
+    cdef uint32_t slot, present = 0
+    cdef Connection connection
+    check(copy.current == 0 and copy.writing == 0, "nobody's input is handled between two turns")
+    for descriptor in range(engine.table_size):
+        if engine.table[descriptor] == NULL:
+            continue
+        connection = <Connection>engine.table[descriptor]
+        if connection.state.slot == 0 or connection.state.is_touched:
+            continue
+        check(dorrit_ledger_get(&copy, connection.state.slot - 1, &found) == DORRIT_LEDGER_OK,
+              "the record of each connection is whole")
+        check_record(engine, connection, &copy, &found)
+    if engine.turns % 16 == 0:      # it takes long
+        for slot in range(engine.recording.slots):
+            present += dorrit_ledger_get(&copy, slot, &found) != DORRIT_LEDGER_EMPTY
+        check(present <= engine.recording.slots - <uint32_t>len(engine.recording.free),
+              "whoever has a record has a slot")
+    return 0
+
+
+cdef int check_record(
+        Engine engine, Connection connection, dorrit_ledger_copy *copy,
+        dorrit_carried *found) except -1:
+    cdef dorrit_carried made
+    cdef Carried one = look_at_for_record(engine.recording, connection)
+    cdef unsigned int index
+    cdef dorrit_span content
+    cdef uint8_t header_length
+    cdef c_bool counted
+    cdef Frame *frame
+    describe(one, &made)
+    check(found.number == made.number and found.descriptor == made.descriptor
+          and found.opened == made.opened, "a record is its connection's")
+    check(found.last_life == made.last_life, "the life of a connection is written down")
+    check(found.admission == made.admission, "what the open callback has said is")
+    check(found.parsing == made.parsing, "what the next byte is is")
+    check(found.flags == made.flags and found.close_code == made.close_code
+          and found.dropped == made.dropped and found.window_bits == made.window_bits, "what else is known is")
+    check(bytes_of(found.about) == bytes_of(made.about), "the request is written down")
+    check(bytes_of(found.saved) == bytes_of(made.saved), "what is kept is")
+    check(bytes_of(found.input) == bytes_of(made.input), "what has come is")
+    check(bytes_of(found.begun) == bytes_of(made.begun), "what is under way is")
+    check(bytes_of(found.window) == bytes_of(made.window), "what was said before is")
+    check(found.reason_length == made.reason_length
+          and found.reason[:found.reason_length] == made.reason[:made.reason_length], "the reason is")
+    if is_asked_again(connection):
+        check(found.frames_length == 0, "who is asked again has no queue")
+        return 0
+    check(found.written == made.written, "what the kernel has taken is written down")
+    check(found.frames_length == connection.state.queue.length, "the queue is written down")
+    for index in range(found.frames_length):
+        frame = queue_at(&connection.state.queue, index)
+        check(dorrit_ledger_get_frame(copy, found.frames[index], &content, &header_length, &counted)
+              == DORRIT_LEDGER_OK, "each frame of it is")
+        check(bytes_of(content) == frame.header[:frame.header_length]
+              + frame.payload[:frame.payload_length], "as it is")
+        check(header_length == frame.header_length and counted == frame.counted, "and what kind it is")
+    return 0
+
+
+cdef bytes bytes_of(dorrit_span span):
+    return span.bytes[:span.length] if span.length > 0 else b""
 
 
 cdef int check_resumed(Engine engine, size_t resumed) except -1:
@@ -135,7 +250,7 @@ cdef int check_assembly(Engine engine, Connection connection) except -1:
           "no message has more than twice the memory that has come")
     check(not assembly.is_complete(), "a complete message has been delivered")
     check((assembly.payload == NULL) == (assembly.capacity == 0), "a payload is there, or is not")
-    check(assembly.inflator is None or engine.deflate is not None,
+    check(assembly.inflator is None or connection.deflate is not None,
           "only what was agreed on is decompressed")
     return 0
 
@@ -154,5 +269,6 @@ cdef int check_queue(Connection connection) except -1:
     check(size - connection.state.queue.written == connection.state.queue.bytes, "queued bytes are counted")
     check(pongs == connection.state.pongs, "pongs are counted")
     check(pongs <= PONGS_MAX and pings <= 1, "control frames are bounded")
-    check(connection.state.queue.length - counted <= PONGS_MAX + 4, "control frames are bounded")
+    check(connection.state.queue.length - counted <= PONGS_MAX + OTHER_CONTROL_MAX,
+          "control frames are bounded")
     return 0

@@ -7,6 +7,7 @@ from dorrit.engine.c.connection cimport (
     DORRIT_AT_FOLLOWED,
     DORRIT_BLOCKED,
     DORRIT_WAITS,
+    dorrit_life,
     dorrit_writing,
 )
 from dorrit.engine.connection cimport Connection
@@ -46,8 +47,13 @@ cdef int stop_following(Connection connection) except -1
 cdef int end_written(Connection connection) except -1
 # the client takes nothing any more;
 cdef int peer_has_gone(Connection connection) except -1
-# its descriptor's number is somebody else's already (any → CLOSED).
+# its descriptor's number is somebody else's already (any → CLOSED);
 cdef void forget_socket(Connection connection) noexcept
+# the next image goes on with its descriptor (any → CLOSED).
+cdef void carry_away(Connection connection) noexcept
+
+# Brings a new connection to where it was in the last image. What that led to has been done there.
+cdef void reach(Connection connection, dorrit_life life) noexcept
 
 # Reading and writing. On failure of the poller the connection is closed.
 cdef int watch_writing(Connection connection, dorrit_writing writing) except -1

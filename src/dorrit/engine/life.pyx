@@ -33,6 +33,7 @@ from dorrit.engine.c.connection cimport (
 )
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_CLOSE
 from dorrit.engine.c.life cimport (
+    DORRIT_CARRIED_OUT,
     DORRIT_CLOSE_RECEIVED,
     DORRIT_CLOSE_WANTED,
     DORRIT_EVENTS,
@@ -69,8 +70,9 @@ from dorrit.engine.queue cimport (
     queue_keep_first,
     queue_reserve,
 )
-from dorrit.engine.table cimport table_leave
-from dorrit.engine.work cimport to_be_flushed, to_be_resumed, to_be_told_of_its_end
+from dorrit.engine.record cimport leave_record
+from dorrit.engine.table cimport CARRIED, ENDED, TAKEN, Fate, table_leave
+from dorrit.engine.work cimport to_be_flushed, to_be_recorded, to_be_resumed, to_be_told_of_its_end
 
 
 cdef enum:
@@ -100,6 +102,7 @@ cdef int put_frame(Connection connection, Frame *frame) except -1:
     queue_append(&connection.state.queue, frame)
     frame_release(frame)
     to_be_flushed(connection)
+    to_be_recorded(connection)
     return 0
 
 
@@ -134,6 +137,7 @@ cdef int accept_client(Connection connection) except -1:
     if connection.state.admission == DORRIT_ACCEPTED:
         return 0    # by an answer within that callback
     connection.state.admission = DORRIT_ACCEPTED
+    to_be_recorded(connection)
     if connection.state.life == DORRIT_LINGERING or connection.state.life == DORRIT_CLOSED:
         to_be_told_of_its_end(connection)
     return 0
@@ -169,6 +173,7 @@ cdef void follow(Connection connection, bint framed) noexcept:
     has come; or all that comes is thrown away, if it is not known where they begin."""
     if connection.state.parsing == DORRIT_AT_END:
         return      # its close frame has come
+    to_be_recorded(connection)
     if not framed:
         connection.state.parsing = DORRIT_AT_END
     elif connection.state.parsing == DORRIT_AT_FRAME:
@@ -195,6 +200,7 @@ cdef int fail_in_order(Connection connection, uint16_t code, str reason, bint fr
 cdef int stop_following(Connection connection) except -1:
     """The close frame of a client that has failed has come, or can't be waited for."""
     connection.state.parsing = DORRIT_AT_END
+    to_be_recorded(connection)
     if connection.state.queue.length == 0:
         finish_closing(connection)
     return 0
@@ -219,6 +225,7 @@ cdef void drop_queue(Connection connection, bint upgraded) noexcept:
         kept = 1
     queue_keep_first(&connection.state.queue, kept)
     connection.state.pongs = 0
+    to_be_recorded(connection)
 
 
 cdef int linger(Connection connection, dorrit_event event, Frame *last) except -1:
@@ -285,16 +292,17 @@ cdef int peer_has_gone(Connection connection) except -1:
         return 0
     connection.state.pongs = 0
     queue_free(&connection.state.queue)
+    to_be_recorded(connection)
     return watch_writing(connection, DORRIT_GONE)
 
 
 cdef void close_socket(Connection connection) noexcept:
     """→ CLOSED, from any state: the descriptor is closed, all memory is given back."""
-    leave_table(connection, False)
+    leave_table(connection, DORRIT_LOST, ENDED)
 
 
-cdef void leave_table(Connection connection, bint is_taken) noexcept:
-    """→ CLOSED. `is_taken`: the descriptor's number is somebody else's already."""
+cdef void leave_table(Connection connection, dorrit_event event, Fate fate) noexcept:
+    """→ CLOSED."""
     cdef int descriptor = connection.state.descriptor
     if descriptor < 0:
         return
@@ -304,7 +312,9 @@ cdef void leave_table(Connection connection, bint is_taken) noexcept:
     leave_handshake(connection)
     if connection.state.life == DORRIT_LINGERING:
         connection.engine.lingerers.pop(descriptor, None)
-    happen(connection, DORRIT_LOST)
+    happen(connection, event)
+    if fate != CARRIED:
+        leave_record(connection)
     connection.state.descriptor = -1
     connection.state.deadline = 0
     connection.state.parsing = DORRIT_AT_END
@@ -312,10 +322,11 @@ cdef void leave_table(Connection connection, bint is_taken) noexcept:
     connection.state.paused = False
     connection.state.pongs = 0
     connection.deflate = None
+    connection.head = None
     drop_assembly(connection)
     queue_free(&connection.state.queue)
     free_input(connection)
-    table_leave(connection.engine, descriptor, is_taken)
+    table_leave(connection.engine, descriptor, fate)
 
 
 cdef dorrit_action happen(Connection connection, dorrit_event event) noexcept:
@@ -324,6 +335,7 @@ cdef dorrit_action happen(Connection connection, dorrit_event event) noexcept:
     cdef dorrit_action action = dorrit_life_happen(&connection.state, event)
     if action == DORRIT_TELL_END and connection.state.admission == DORRIT_ACCEPTED:
         to_be_told_of_its_end(connection)
+    to_be_recorded(connection)
     return action
 
 
@@ -384,6 +396,7 @@ cdef int release(Connection connection) except -1:
 cdef void let_write(Connection connection) noexcept:
     if connection.state.writing == DORRIT_HELD:
         connection.state.writing = DORRIT_WRITES
+        to_be_recorded(connection)
         if connection.state.queue.length > 0:
             to_be_flushed(connection)
 
@@ -408,7 +421,26 @@ cdef int cut_oldest_lingerer(Engine engine) except -1:
 
 
 cdef void forget_socket(Connection connection) noexcept:
-    leave_table(connection, True)
+    leave_table(connection, DORRIT_LOST, TAKEN)
+
+
+cdef void carry_away(Connection connection) noexcept:
+    leave_table(connection, DORRIT_CARRIED_OUT, CARRIED)
+
+
+cdef void reach(Connection connection, dorrit_life life) noexcept:
+    if life == DORRIT_HANDSHAKING:
+        return
+    leave_handshake(connection)
+    if life == DORRIT_LINGERING:
+        dorrit_life_happen(&connection.state, DORRIT_REQUEST_REFUSED)
+        connection.engine.lingerers[connection.state.descriptor] = None
+        return
+    dorrit_life_happen(&connection.state, DORRIT_REQUEST_VALID)
+    if life == DORRIT_CLOSING:
+        dorrit_life_happen(&connection.state, DORRIT_CLOSE_WANTED)
+    elif life == DORRIT_ANSWERING:
+        dorrit_life_happen(&connection.state, DORRIT_CLOSE_RECEIVED)
 
 
 def transitions() -> list:

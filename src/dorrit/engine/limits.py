@@ -37,6 +37,7 @@ class Limits:
     deflate_takeover: str = field(
         default="none", metadata=_words("none", "server", "client", "both")
     )
+    deflate_keep_window: bool = False
     deflate_window_bits: int = field(default=15, metadata=_range(9, 15))
     deflate_from: int = field(default=128, metadata=_range(0, 1073741824))
     handshake_timeout: float = field(default=10.0, metadata=_range(0, 3600))

@@ -16,6 +16,8 @@ cdef struct Message:
     size_t size                         # bytes of those that are there, with their headers
     unsigned int made                   # of frames that are there: `count` of them, or none
     Frame *frames[QUEUE_FRAMES_MAX]     # owns one reference for each
+    void *recording                     # in whose journal they stand; NULL: in none
+    uint32_t places[QUEUE_FRAMES_MAX]   # where they do there
 
 
 cdef bytes payload_of(bint binary, object data)
@@ -34,6 +36,7 @@ cdef inline int message_make(
     if <size_t>PyBytes_GET_SIZE(payload) > fragment_max:
         return message_fragment(message, opcode, payload, fragment_max, compressed)
     message.made = 0
+    message.recording = NULL
     frame = frame_whole(opcode, payload)
     if frame == NULL:
         return -1

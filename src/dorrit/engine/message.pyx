@@ -59,6 +59,7 @@ cdef int message_fragment(
     cdef size_t offset = 0
     cdef size_t size
     message.made = 0
+    message.recording = NULL
     message.size = 0
     message.count = (length - 1) // fragment_max + 1
     if message.count > QUEUE_FRAMES_MAX:

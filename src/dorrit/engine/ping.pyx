@@ -4,7 +4,7 @@
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_PING, DORRIT_OPCODE_PONG
 from dorrit.engine.frame cimport Frame, frame_is_ping, frame_is_raw, frame_release, frame_whole
 from dorrit.engine.queue cimport queue_at, queue_insert, queue_replace, queue_reserve
-from dorrit.engine.work cimport to_be_flushed
+from dorrit.engine.work cimport to_be_flushed, to_be_recorded
 
 
 cdef int put_pong(Connection connection, bytes payload) except -1:
@@ -32,6 +32,7 @@ cdef int put_pong(Connection connection, bytes payload) except -1:
         connection.state.pongs += 1
     frame_release(pong)
     to_be_flushed(connection)
+    to_be_recorded(connection)
     return 0
 
 
@@ -53,6 +54,7 @@ cdef int put_ping(Connection connection) except -1:
     queue_insert(&connection.state.queue, position, ping)
     frame_release(ping)
     to_be_flushed(connection)
+    to_be_recorded(connection)
     return 0
 
 

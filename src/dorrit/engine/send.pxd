@@ -17,6 +17,7 @@ from dorrit.engine.engine cimport Engine
 from dorrit.engine.held cimport is_over_budget
 from dorrit.engine.message cimport Message, fragment_size, message_make, message_release
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_append, queue_reserve
+from dorrit.engine.record cimport commit, record_message
 from dorrit.engine.work cimport to_be_flushed
 
 
@@ -103,6 +104,7 @@ cdef inline int put_message(Connection connection, Engine engine, Message *messa
         return -1
     for index in range(message.made):
         queue_append(&connection.state.queue, message.frames[index])
+    record_message(connection, message)
     if engine.limits.idle_timeout > 0:
         connection.state.active = quarters()
     to_be_flushed(connection)

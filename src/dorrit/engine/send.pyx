@@ -7,6 +7,7 @@ from dorrit.engine.c.connection cimport DORRIT_BLOCKED, DORRIT_HELD
 from dorrit.engine.life cimport close_socket, fail
 from dorrit.engine.limits cimport SLOW_CLIENTS_CLOSE, CLimits
 from dorrit.engine.message cimport message_compress
+from dorrit.engine.work cimport to_be_recorded
 from dorrit.engine.write cimport flush
 
 from dorrit.protocol.closing import CloseCode
@@ -72,6 +73,7 @@ cdef bint make_place(Connection connection, size_t count, size_t size) except -1
 cdef int refuse_message(Connection connection) except -1:
     """R20: "the refusal is counted, logged once for each spell"."""
     connection.state.dropped += connection.state.dropped < UINT32_MAX
+    to_be_recorded(connection)
     if connection.engine.limits.slow_clients == SLOW_CLIENTS_CLOSE:
         # "The object API lets the server choose instead to close such a connection (1008)."
         connection.engine.reports.slow_client_closed(connection)
@@ -85,6 +87,7 @@ cdef int refuse_message(Connection connection) except -1:
 cdef int pass_over(Connection connection, size_t size, bint reported) except -1:
     """A message is too large for any queue: that says nothing about this client."""
     connection.state.dropped += connection.state.dropped < UINT32_MAX
+    to_be_recorded(connection)
     if reported:
         connection.engine.reports.never_fits(size)
     return 0

@@ -51,6 +51,9 @@ cdef int close_engine(Engine engine) except -1:
     references_drop(&engine.dirty)
     references_drop(&engine.ended)
     references_drop(&engine.resumed)
+    references_drop(&engine.touched)
+    if engine.recording is not None:
+        engine.recording.let_go()
     engine.on_open = engine.on_message = engine.on_close = engine.drain = engine.on_room = None
     engine.on_messages = None
     engine.calls.clear()

@@ -51,21 +51,23 @@ cdef int table_enter(Engine engine, int descriptor, Connection connection) excep
     references_reserve(&engine.dirty, engine.dirty.length + <size_t>engine.connections + 1)
     references_reserve(&engine.ended, engine.ended.length + <size_t>engine.connections + 1)
     references_reserve(&engine.resumed, engine.resumed.length + <size_t>engine.connections + 1)
+    references_reserve(&engine.touched, engine.touched.length + <size_t>engine.connections + 1)
     Py_INCREF(connection)
     engine.table[descriptor] = <PyObject *>connection
     engine.connections += 1
     return 0
 
 
-cdef void table_leave(Engine engine, int descriptor, bint is_taken) noexcept:
+cdef void table_leave(Engine engine, int descriptor, Fate fate) noexcept:
     """Closes the descriptor, unless it is known to be somebody else's, and drops the reference."""
+    cdef bint is_taken = fate == TAKEN
     cdef PyObject *connection = engine.table[descriptor]
     engine.table[descriptor] = NULL
     engine.connections -= 1
     # Closing takes it out of the poller and tells the client, but not while a process that was
     # forked holds a copy: then it would be reported for ever, and the client wait as long.
     # Such a process lets its parent's poller alone, which is the same one, and its sockets.
-    if not is_taken and not engine.forked:
+    if fate == ENDED and not engine.forked:
         # What is not in the poller, or can't be, is another file: somebody has closed the
         # connection's, and got its number.
         is_taken = dorrit_poller_remove(engine.poller, descriptor) < 0 and (
@@ -77,7 +79,7 @@ cdef void table_leave(Engine engine, int descriptor, bint is_taken) noexcept:
             is_taken = close(descriptor) < 0 and errno == EBADF
         if is_taken:
             engine.reports.descriptor_lost(descriptor, "a client's connection")
-    elif not is_taken:
+    elif fate == ENDED:
         close(descriptor)
     Py_DECREF(<object>connection)
 

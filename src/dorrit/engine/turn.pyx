@@ -26,8 +26,10 @@ from dorrit.engine.fork cimport check_process
 from dorrit.engine.frames cimport read, read_stash
 from dorrit.engine.invariants cimport check_invariants
 from dorrit.engine.life cimport is_watched_for_writing
+from dorrit.engine.record cimport begin_input, end_input, end_of_turn, forget_end, record_touched
 from dorrit.engine.references cimport References, references_take
 from dorrit.engine.results cimport check_result
+from dorrit.engine.resume cimport resume_carried
 from dorrit.engine.timers cimport run_timers
 from dorrit.engine.work cimport wake
 from dorrit.engine.write cimport flush
@@ -62,6 +64,8 @@ cdef int turn(Engine engine, int milliseconds) except -1:
     try:
         if engine.at_turn is not None and count > 0:
             tell_turn(engine)
+        if engine.resuming is not None:
+            resume_carried(engine)
         # What is stashed by these reads has its turn next time, after the others.
         if engine.resumed.length > 0:
             take_resumed(engine)
@@ -72,6 +76,7 @@ cdef int turn(Engine engine, int milliseconds) except -1:
         if has_deadline(engine):
             end_what_is_late(engine)
         settle(engine)
+        end_of_turn(engine)
         give_back_memory(engine)
     finally:
         engine.in_turn = False
@@ -88,7 +93,9 @@ cdef int turn(Engine engine, int milliseconds) except -1:
 cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
     cdef Connection connection
     if event.descriptor == engine.listener:
-        return take_clients(engine)
+        take_clients(engine)
+        record_touched(engine)
+        return 0
     if event.descriptor == engine.woken_end:
         return wake_up(engine)
     # A connection that an earlier event of this turn has closed is not in the table any more. If
@@ -96,6 +103,7 @@ cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
     if <size_t>event.descriptor >= engine.table_size or engine.table[event.descriptor] == NULL:
         return call_watcher(engine, event.descriptor)
     connection = <Connection>engine.table[event.descriptor]
+    begin_input(connection)
     try:
         if event.readable:
             read(connection)
@@ -105,6 +113,8 @@ cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
             flush(connection)
     except BaseException as error:
         give_up(engine, connection, error)
+    finally:
+        end_input(connection)
     return 0
 
 
@@ -117,11 +127,14 @@ cdef int take_resumed(Engine engine) except -1:
         count -= 1
         connection = take_first(&engine.resumed)
         connection.state.is_resumed = False
+        begin_input(connection)
         try:
             if connection.state.stashed and not connection.state.paused:
                 read_stash(connection)
         except BaseException as error:
             give_up(engine, connection, error)
+        finally:
+            end_input(connection)
     return 0
 
 
@@ -170,12 +183,16 @@ cdef int call_ended(Engine engine) except -1:
         connection = take_first(&engine.ended)
         if engine.access_log:
             engine.reports.ended(connection, connection.state.close_code)
+        if engine.is_busy is None:
+            forget_end(connection)  # an event loop's workers do it when they get to it
         try:
             result = engine.on_close(connection, connection.state.close_code, connection.close_reason)
             if result is not None:
                 check_result(engine.names.close, result, engine.names.may_be_async)
         except BaseException as error:
             callback_raised(engine, "close", error, connection)
+        if connection.state.end_slot != 0 and not engine.is_busy(connection):
+            forget_end(connection)
     return 0
 
 

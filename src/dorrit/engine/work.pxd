@@ -41,8 +41,18 @@ cdef inline void to_be_resumed(Connection connection) noexcept:
         add_work(&connection.engine.resumed, connection)
 
 
+cdef inline void to_be_recorded(Connection connection) noexcept:
+    """Lets the connection's record say how it is now, before any function of the user's is called that
+    has nothing to do with that."""
+    if connection.state.slot != 0 and not connection.state.is_touched:
+        connection.state.is_touched = True
+        add_work(&connection.engine.touched, connection)
+
+
 cdef inline void to_be_told_of_its_end(Connection connection) noexcept:
     """Lets the close callback run at the end of the turn (R11); not in a process that was forked, whose
     clients are its parent's."""
     if not connection.engine.is_lost:
         add_work(&connection.engine.ended, connection)
+        connection.state.end_is_due = True
+        to_be_recorded(connection)

@@ -21,6 +21,8 @@ from dorrit.engine.engine cimport Engine
 from dorrit.engine.frame cimport Frame, frame_is_pong, frame_is_raw, frame_size
 from dorrit.engine.life cimport close_socket, end_written, peer_has_gone, watch_writing
 from dorrit.engine.queue cimport OutputQueue, queue_at, queue_drop_first
+from dorrit.engine.record cimport begin_write, end_write
+from dorrit.engine.work cimport to_be_recorded
 
 
 cdef enum:
@@ -36,21 +38,28 @@ cdef int flush(Connection connection) except -1:
     Small frames are copied together, large payloads are gathered from where they are.
     """
     cdef Engine engine = connection.engine
-    # A copy, which the compiler knows that nothing below changes.
-    cdef OutputQueue queue = connection.state.queue
+    cdef OutputQueue queue
     cdef iovec vectors[VECTORS_MAX]
     cdef int count = 0
     cdef uint8_t *end = engine.output       # of what was copied
     cdef uint8_t *vector_end = NULL         # of the last vector, if it lies in engine.output
     cdef size_t total = 0
-    cdef size_t skip = queue.written        # of the first frame
+    cdef size_t skip
     cdef size_t header_rest, payload_rest, start, room
     cdef unsigned int index
     cdef ssize_t sent
     cdef Frame *frame
 
-    if connection.state.descriptor < 0 or queue.length == 0 or connection.state.writing == DORRIT_HELD:
+    if not has_something_to_write(connection):
         return 0
+    # To write down how it is, memory may be needed, and with that anything be finalized.
+    begin_write(connection)
+    if not has_something_to_write(connection):
+        end_write(connection, False)
+        return 0
+    # A copy, which the compiler knows that nothing below changes.
+    queue = connection.state.queue
+    skip = queue.written                    # of the first frame
     for index in range(queue.length):
         frame = queue_at(&queue, index)
         if skip < frame.header_length:
@@ -97,6 +106,8 @@ cdef int flush(Connection connection) except -1:
             vector_end = NULL
 
     sent = dorrit_send(connection.state.descriptor, vectors, count)
+    if sent <= 0:
+        end_write(connection, False)
     if sent < 0:
         if errno == EBADF or errno == ENOTSOCK:
             close_socket(connection)   # somebody has closed it, and nothing would ever come of it
@@ -105,8 +116,14 @@ cdef int flush(Connection connection) except -1:
             peer_has_gone(connection)
             return tell_of_room(connection)
         sent = 0
-    take_written(connection, <size_t>sent)
+    if sent > 0:
+        take_written(connection, <size_t>sent)
+        end_write(connection, True)
+        if connection.state.descriptor < 0:
+            return 0
     if connection.state.queue.length > 0:
+        if sent == 0:
+            to_be_recorded(connection)
         if sent > 0 and (connection.state.life == DORRIT_CLOSING
                          or connection.state.life == DORRIT_ANSWERING):
             connection.state.deadline = deadline_in(engine, engine.limits.close_timeout)  # it does read
@@ -119,6 +136,11 @@ cdef int flush(Connection connection) except -1:
     if connection.state.life != DORRIT_OPEN:
         end_written(connection)
     return 0
+
+
+cdef inline bint has_something_to_write(Connection connection) noexcept:
+    return connection.state.descriptor >= 0 and connection.state.queue.length > 0 and (
+        connection.state.writing != DORRIT_HELD)
 
 
 cdef int tell_of_room(Connection connection) except -1:

@@ -1,7 +1,7 @@
 """The close codes of RFC 6455 section 7.4.1 and of the IANA registry (section 11.7)."""
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class CloseCode(IntEnum):
@@ -58,3 +58,17 @@ _MEANINGS: Final = {
     CloseCode.FORBIDDEN: "the client may not do this",
     CloseCode.TIMEOUT: "the client took too long",
 }
+
+
+class Dismissal(NamedTuple):
+    """Why a connection that an earlier image of the process has left to this one does not go on.
+
+    Attributes:
+        code: What the client is told.
+        reason: Likewise.
+        is_told: Whether the server's own code hears of the end.
+    """
+
+    code: int
+    reason: str
+    is_told: bool

@@ -8,7 +8,6 @@ import functools
 import importlib
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from dorrit.protocol.extensions import Extension
@@ -22,6 +21,9 @@ WINDOW_BITS_MAX: Final = 15
 
 LEVEL: Final = 1
 """How hard to try. Everybody waits while one message is compressed; see docs/design.md."""
+
+WINDOW_SIZE: Final = 1 << WINDOW_BITS_MAX
+"""Bytes that compressed data may refer to before itself."""
 
 RESTARTS_MAX: Final = 64
 """Final blocks in one message. One is rare, and each costs a new decompressor."""
@@ -70,8 +72,7 @@ class Terms(NamedTuple):
         return "; ".join(words)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What the server wants.
 
     Attributes:
@@ -128,6 +129,38 @@ _PARAMETERS: Final = _WITHOUT_VALUE | {"server_max_window_bits", "client_max_win
 _WINDOW_BITS: Final = {str(bits): bits for bits in range(8, WINDOW_BITS_MAX + 1)}
 
 
+class Window:
+    """The end of what the earlier messages of a client have said.
+
+    What it compresses may refer to that, so that another inflator can go on from there.
+    """
+
+    __slots__ = ("_message", "_past")
+
+    def __init__(self, past: bytes = b"") -> None:
+        """Begin with what another one has had."""
+        self._past = bytearray(past)
+        self._message = bytearray()
+
+    def add(self, inflated: bytes) -> None:
+        """Take what a piece of the message under way has become."""
+        self._message += inflated[-WINDOW_SIZE:]
+        if len(self._message) > 2 * WINDOW_SIZE:
+            del self._message[:-WINDOW_SIZE]
+
+    def end_message(self) -> None:
+        """Count the message among the earlier ones."""
+        self._past += self._message
+        self._message.clear()
+        if len(self._past) > 2 * WINDOW_SIZE:
+            del self._past[:-WINDOW_SIZE]
+
+    @property
+    def past(self) -> bytes:
+        """What has been said before the message that is under way."""
+        return bytes(self._past[-WINDOW_SIZE:])
+
+
 class Inflator:
     """Decompresses messages, in pieces: of one client, or of one message.
 
@@ -135,11 +168,18 @@ class Inflator:
         restarts: Final blocks that it has gone on after, in all of its life.
     """
 
-    __slots__ = ("_most_restarts", "_stream", "restarts")
+    __slots__ = ("_most_restarts", "_stream", "_window", "restarts")
 
-    def __init__(self) -> None:
-        """Begin without a past."""
-        self._stream = zlib.decompressobj(-WINDOW_BITS_MAX)
+    def __init__(self, window: Window | None = None) -> None:
+        """Begin without a past, or with one.
+
+        Args:
+            window: What has been said before, which is gone on with; None: that is not kept.
+        """
+        self._stream = zlib.decompressobj(
+            -WINDOW_BITS_MAX, zdict=b"" if window is None else window.past
+        )
+        self._window = window
         self.restarts: int = 0
         self._most_restarts = RESTARTS_MAX
 
@@ -167,6 +207,8 @@ class Inflator:
                 inflated += self._stream.decompress(rest, room - len(inflated) + 1)
         except zlib.error as error:
             raise ValueError(str(error)) from None
+        if self._window is not None:
+            self._window.add(inflated)
         return inflated
 
     def finish(self, room: int) -> bytes:
@@ -176,6 +218,8 @@ class Inflator:
         """
         inflated = self.inflate(_TAIL, room)
         self._most_restarts = self.restarts + RESTARTS_MAX
+        if self._window is not None:
+            self._window.end_message()
         return inflated
 
 
@@ -186,17 +230,21 @@ class Deflate:
         window_bits: The server's window.
         keeps_state: What it compresses is for this client only, and in this order.
         keeps_inflator: So is what it decompresses with.
+        window: What the client's messages may refer to; None: that is not kept.
     """
 
-    __slots__ = ("_compressor", "_inflator", "keeps_inflator", "keeps_state", "window_bits")
+    __slots__ = (
+        "_compressor", "_inflator", "keeps_inflator", "keeps_state", "window", "window_bits",
+    )  # fmt: skip
 
-    def __init__(self, terms: Terms) -> None:
-        """Begin without a past; `deflate_of` makes it."""
+    def __init__(self, terms: Terms, window: Window | None = None) -> None:
+        """Begin without a past, or with that of the client; `deflate_of` makes it."""
         self.window_bits: int = terms.server_max_window_bits
         self.keeps_state: bool = terms.server_takeover
         self.keeps_inflator: bool = terms.client_takeover
         self._compressor = new_compressor(self.window_bits) if terms.server_takeover else None
-        self._inflator = Inflator() if terms.client_takeover else None
+        self.window: Window | None = window if terms.client_takeover else None
+        self._inflator = Inflator(self.window) if terms.client_takeover else None
 
     def inflator(self) -> Inflator:
         """Return what decompresses the next message of the client."""
@@ -211,10 +259,15 @@ class Deflate:
         return flushed.removesuffix(_TAIL) or b"\x00"
 
 
-def deflate_of(terms: Terms) -> Deflate:
-    """Return what compresses for a client: one object for all with the same terms and no state."""
+def deflate_of(terms: Terms, window: Window | None = None) -> Deflate:
+    """Return what compresses for a client: one object for all with the same terms and no state.
+
+    Args:
+        terms: What was agreed on.
+        window: What the client has said before, which is gone on with; None: that is not kept.
+    """
     if terms.server_takeover or terms.client_takeover:
-        return Deflate(terms)
+        return Deflate(terms, window)
     return _stateless(terms)
 
 

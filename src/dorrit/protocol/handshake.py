@@ -7,7 +7,7 @@ of the two.
 """
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from hashlib import sha1
 from typing import Final
 
@@ -383,7 +383,7 @@ def accept_response(request: Request) -> bytes:
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + b64encode(digest) + b"\r\n"
+        b"Sec-WebSocket-Accept: " + b2a_base64(digest, newline=False) + b"\r\n"
     )
     if request.subprotocol is not None:
         response += f"Sec-WebSocket-Protocol: {request.subprotocol}\r\n".encode("ascii")

@@ -22,8 +22,8 @@ class Request:
         key: The ``Sec-WebSocket-Key``.
     """
 
-    __slots__ = ("_extensions", "_is_answered", "_query", "_subprotocol", "_trusted", "headers",
-                 "key", "method", "target")  # fmt: skip
+    __slots__ = ("_extensions", "_is_answered", "_is_resumed", "_query", "_subprotocol", "_trusted",
+                 "headers", "key", "method", "target")  # fmt: skip
 
     def __init__(self, method: str, target: str, headers: Headers, key: str) -> None:
         """Take the parts, which have been checked."""
@@ -37,6 +37,7 @@ class Request:
         self._query: Query | None = None
         self._trusted: str | None = None
         self._is_answered = False
+        self._is_resumed = False
 
     def __repr__(self) -> str:
         """Return method and path; the query may hold secrets."""
@@ -128,11 +129,14 @@ class Request:
 
         Returns:
             What was chosen, which is now `subprotocol`; None if nothing fits. Then the client gets
-            no subprotocol, and may go.
+            no subprotocol, and may go. After a reload the client speaks what was chosen before:
+            that is returned if it is among those, else None.
 
         Raises:
             RuntimeError: The request has been answered.
         """
+        if self._is_resumed:
+            return self._subprotocol if self._subprotocol in supported else None
         if self._is_answered:
             raise RuntimeError("a subprotocol can be chosen in the open handler only")
         offered = self.subprotocols
@@ -173,3 +177,17 @@ class Request:
     def answered(self) -> None:
         """The response is made: nothing can be chosen any more; for the server."""
         self._is_answered = True
+
+    def resumed(self, subprotocol: str | None) -> None:
+        """An earlier image of the process has made the response, with this; for the server."""
+        self._subprotocol = subprotocol
+        self._is_resumed = True
+
+    def head(self) -> bytes:
+        """Return what `parse_request` reads as this request; for the server.
+
+        No line of it is longer than it was when it came.
+        """
+        lines = [f"{self.method} {self.target} HTTP/1.1"]
+        lines += [f"{name}:{value}" for name, value in self.headers.pairs]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -1,11 +1,10 @@
 """The settings as options of the command line, and as such again."""
 
 import argparse
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from dorrit.errors import StartError
+from dorrit.errors import StartError, closest
 from dorrit.settings.readers import NO_TCP, text_of
 from dorrit.settings.setting import Setting
 from dorrit.settings.table import SETTINGS
@@ -37,9 +36,9 @@ class CommandLine(argparse.ArgumentParser):
             option = word.partition("=")[0]
             if option in TCP_OPTIONS:
                 return f"; {NO_TCP}"
-            close = difflib.get_close_matches(option, self._option_string_actions, n=1, cutoff=0.75)
-            if option.startswith("--") and close:
-                return f"; did you mean {close[0]}?"
+            similar = closest(option, self._option_string_actions, cutoff=0.75)
+            if option.startswith("--") and similar:
+                return f"; did you mean {similar}?"
         return ""
 
     def error(self, message: str) -> NoReturn:

@@ -1,11 +1,11 @@
 """What code gives as settings, as the command line would give it."""
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, cast
 
+from dorrit.errors import closest
 from dorrit.settings.readers import text_of
 from dorrit.settings.setting import Setting
 from dorrit.settings.table import SETTINGS
@@ -33,8 +33,8 @@ def check(settings: Mapping[str, object]) -> dict[str, Any]:
                 "subclass"
             )
         if name not in by_name:
-            similar = difflib.get_close_matches(name, by_name, n=1)
-            hint = f": did you mean {similar[0]}?" if similar else ""
+            similar = closest(name, by_name)
+            hint = f": did you mean {similar}?" if similar else ""
             raise TypeError(f"Server() has no setting {name!r}{hint}")
         checked[name] = _checked(by_name[name], value)
     return checked

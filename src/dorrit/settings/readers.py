@@ -4,7 +4,6 @@ A reader returns the value, and raises ValueError with the reason, in one line, 
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 NO_TCP: Final = (
@@ -16,7 +15,6 @@ ADDRESS: Final = re.compile(r"(?:[\w.-]*|\[[0-9A-Fa-f:]*\]):?[0-9]+")
 """A TCP port, or a host with one."""
 
 
-@dataclass(frozen=True, slots=True)
 class WholeNumber:
     """Reads whole numbers.
 
@@ -26,9 +24,11 @@ class WholeNumber:
         zero: 0 is allowed besides.
     """
 
-    least: int
-    most: int
-    zero: bool = False
+    def __init__(self, least: int, most: int, *, zero: bool = False) -> None:
+        """Read those from the least to the most."""
+        self.least = least
+        self.most = most
+        self.zero = zero
 
     def __call__(self, text: str) -> int:
         """Read one."""
@@ -48,7 +48,6 @@ class WholeNumber:
         return int(digits)
 
 
-@dataclass(frozen=True, slots=True)
 class Seconds:
     """Reads seconds, with or without a fraction.
 
@@ -58,9 +57,11 @@ class Seconds:
         zero: 0 is allowed besides.
     """
 
-    least: float
-    most: float
-    zero: bool = False
+    def __init__(self, least: float, most: float, *, zero: bool = False) -> None:
+        """Read those from the least to the most."""
+        self.least = least
+        self.most = most
+        self.zero = zero
 
     def __call__(self, text: str) -> float:
         """Read some."""
@@ -114,7 +115,6 @@ def user_name(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
 class OneOf:
     """Reads one of some words.
 
@@ -122,7 +122,9 @@ class OneOf:
         words: All of them.
     """
 
-    words: tuple[str, ...]
+    def __init__(self, words: tuple[str, ...]) -> None:
+        """Read one of these."""
+        self.words = words
 
     def __call__(self, text: str) -> str:
         """Read one."""
@@ -131,7 +133,6 @@ class OneOf:
         return text
 
 
-@dataclass(frozen=True, slots=True)
 class OneOfInAnyCase:
     """Reads one of some words, however it is capitalised.
 
@@ -139,7 +140,9 @@ class OneOfInAnyCase:
         words: All of them, as they are meant.
     """
 
-    words: tuple[str, ...]
+    def __init__(self, words: tuple[str, ...]) -> None:
+        """Read one of these."""
+        self.words = words
 
     def __call__(self, text: str) -> str:
         """Read one."""

@@ -1,13 +1,11 @@
 """Setting: what one row of the table says."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """What docs/security.md says of a setting that keeps clients from something.
 
     Attributes:
@@ -21,8 +19,7 @@ class Limit:
     proved_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting.
 
     Attributes:

@@ -351,6 +351,16 @@ SETTINGS: Final = (
             and has a broadcast compressed for each of them.""",
     ),
     Setting(
+        "deflate_keep_window", None, None, default=False, accepts=bool, read=bool,
+        help="keep the last 32 KiB that each client's compressed messages may refer to, so that a "
+        "reload does not close it",
+        opposite="--no-deflate-keep-window",
+        engine="Limits",
+        manual="""
+            Keep the last 32 KiB that the messages of each client have said, if they may refer
+            to earlier ones: so a reload does not close it.""",
+    ),
+    Setting(
         "deflate_window_bits", None, "N", 15, int, WholeNumber(9, 15),
         "size of the window of what the server compresses, 2^N bytes, 9 to 15",
         engine="Limits", engine_least=9,
@@ -596,6 +606,23 @@ SETTINGS: Final = (
             Threads, processes of Python's module multiprocessing, and what holds up the
             end of the interpreter, have as long when all else is over; then the processes
             are terminated, and the server's ends without the rest.""",
+    ),
+    Setting(
+        "resume_timeout", None, "SECONDS", 60.0, float | int, Seconds(0, 86400),
+        "seconds for which the server's new code is tried again after a reload if it can't be "
+        "started, 0 to 86400; meanwhile clients wait, and then they are told to connect again "
+        "later (1012)",
+        limit=Limit(
+            "1012, then the end", "new code that does not come to serve",
+            "`tests/drive/test_start_timeout.py`",
+        ),
+        manual="""
+            Try for this long, 0 to 86400, to start the server's new code after a reload if that
+            raises or does not end:
+            at once, and then after waits that grow.
+            Meanwhile clients wait.
+            Then they are closed with 1012, and the process ends with status 1.
+            The next reload begins that time anew.""",
     ),
     Setting(
         "event_loop", None, "WHICH", "auto", str, OneOf(EVENT_LOOPS),

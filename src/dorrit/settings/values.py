@@ -2,12 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """The values of one run; each is described in `SETTINGS`."""
 
     # made from the settings: values
@@ -32,6 +30,7 @@ class Settings:
     max_message: int = 1048576
     deflate: bool = False
     deflate_takeover: str = "none"
+    deflate_keep_window: bool = False
     deflate_window_bits: int = 15
     deflate_from: int = 128
     handshake_timeout: float = 10.0
@@ -50,6 +49,7 @@ class Settings:
     max_lifetime: float = 0.0
     max_waiting: int = 16
     stop_grace: float = 5.0
+    resume_timeout: float = 60.0
     event_loop: str = "auto"
     keep_requests: bool = False
     # end of values
@@ -80,6 +80,7 @@ class ServerSettings(TypedDict, total=False):
     max_message: int
     deflate: bool
     deflate_takeover: str
+    deflate_keep_window: bool
     deflate_window_bits: int
     deflate_from: int
     handshake_timeout: float
@@ -98,6 +99,7 @@ class ServerSettings(TypedDict, total=False):
     max_lifetime: float
     max_waiting: int
     stop_grace: float
+    resume_timeout: float
     event_loop: str
     keep_requests: bool
     # end of what code may give

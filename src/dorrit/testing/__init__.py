@@ -19,11 +19,12 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
 
+from dorrit.api.application import Application
 from dorrit.api.server import Server, application_of
 from dorrit.drive.asyncio_driver import RunningServer
 from dorrit.engine import Connection
 from dorrit.errors import DorritError
-from dorrit.settings import ServerSettings, check, check_together, merge
+from dorrit.settings import ServerSettings, Settings, check, check_together, merge
 from dorrit.testing.waiting import CONNECT_ASYNC, SERVE_ASYNC, connected, run_async, within
 
 try:
@@ -323,11 +324,16 @@ class AsyncServing:
 
     def __init__(self, server: Server, settings: Mapping[str, Any]) -> None:
         """Describe it; ``async with`` starts it."""
-        application = application_of(server)
         # Who runs the tests connects, and nobody else can.
-        merged = merge({**settings, "allow_peer": ()}, application.defaults)
+        self._settings = {**settings, "allow_peer": ()}
+        self._application = application_of(server)
+        merged = self._merged(self._application)
+        self._server = RunningServer(self._application, merged, 0, carries=True)
+
+    def _merged(self, application: Application) -> Settings:
+        merged = merge(self._settings, application.defaults)
         check_together(merged)
-        self._server = RunningServer(application, merged, 0)
+        return merged
 
     async def __aenter__(self) -> Self:
         """Start it: the start handler runs.
@@ -341,6 +347,31 @@ class AsyncServing:
     async def __aexit__(self, *exception: object) -> None:
         """Stop it in order; clients that do not read any more are cut off."""
         await self._server.__aexit__(*exception)
+
+    async def reload(self, server: Server | None = None) -> None:
+        """Do as ``dorrit reload`` does: all clients stay, and everything else begins anew.
+
+        The stop handler runs, then the start handler, then `Server.on_resume` for each connection,
+        or the open handler again. Connections have new objects, without `Connection.data`, and with
+        what `Connection.save` has kept. The functions are the same ones: what they keep in
+        variables is there still, other than in a real reload, unless the start handler clears it.
+
+        Args:
+            server: The new code; None: that of before.
+
+        Raises:
+            TypeError: It is not a server.
+            StartError: Its settings do not fit each other.
+            RuntimeError: The server does not run, or that one runs already.
+            BaseException: The start or the stop handler has raised it: the server does not run any
+                more, and its clients are cut off.
+        """
+        application = self._application if server is None else application_of(server)
+        if application.driver is not None and application is not self._application:
+            raise RuntimeError("the server runs already")
+        settings = self._merged(application)
+        self._application = application
+        await self._server.reload(application, settings)
 
     def connect(self, target: str = "/", **options: Unpack[ClientOptions]) -> AsyncClient:
         """Return a client of the server, for ``async with``.
@@ -489,6 +520,10 @@ class Serving:
     def connect(self, target: str = "/", **options: Unpack[ClientOptions]) -> Client:
         """Return a client of the server, for ``with``; see `AsyncServing.connect`."""
         return Client(self._serving.connect(target, **options), self._runner, own=False)
+
+    def reload(self, server: Server | None = None) -> None:
+        """Do as ``dorrit reload`` does: all clients stay; see `AsyncServing.reload`."""
+        run_async(self._runner, self._serving.reload, server, instead=SERVE_ASYNC)
 
     def run(self, seconds: float) -> None:
         """Let the server run for some time though no client does anything."""

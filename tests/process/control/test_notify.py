@@ -44,6 +44,11 @@ def test_each_state_is_one_datagram_of_the_protocol(
     assert manager.recv(4096) == b"STATUS=5 connections"
     notifier.alive()
     assert manager.recv(4096) == b"WATCHDOG=1"
+    notifier.reloading()
+    state, microseconds = manager.recv(4096).split(b"\n")
+    assert state == b"RELOADING=1"
+    now = time.clock_gettime(time.CLOCK_MONOTONIC)
+    assert 0 <= now - int(microseconds.removeprefix(b"MONOTONIC_USEC=")) / 1e6 < now
     notifier.stopping()
     assert manager.recv(4096) == b"STOPPING=1"
 

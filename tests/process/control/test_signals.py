@@ -5,6 +5,8 @@ import os
 import pty
 import signal
 import sys
+import textwrap
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from dorrit.process.control.signals import HANDLED, SignalHandlers
 from tests.support.children import run_python
+from tests.support.servers import Servers
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_R27_a_daemon_has_no_terminal(handlers: SignalHandlers, calls: Calls) ->
 
 
 def test_R27_other_signals_are_left_alone(handlers: SignalHandlers) -> None:
-    others = set(signal.valid_signals()) - set(HANDLED)
+    others = set(signal.valid_signals()) - {*HANDLED, signal.SIGURG}
     before = {number: signal.getsignal(number) for number in others}
     handlers.install(daemon=False)
     handlers.install(daemon=True)
@@ -215,3 +218,63 @@ with handlers.connected(lambda: say("stop "), writing):
     select.select([reading], [], [], 60)
 say(handlers.received.name + "\\n")
 """
+
+
+# In a call that waits
+
+ANOTHER_THREAD = """
+    def signal_comes():
+        time.sleep(0.2)
+        # Here, so that it does not interrupt the main thread, as it does not just before a call.
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    def waits(*_):
+        threading.Thread(target=signal_comes).start()
+        time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("loop", ["own", "asyncio"])
+def test_R27_a_stop_that_does_not_interrupt_a_handler_is_heard_all_the_same(
+    servers: Servers, loop: str
+) -> None:
+    file = servers.write(
+        "import signal, threading, time\nfrom dorrit import Server\n"
+        + textwrap.dedent(ANOTHER_THREAD)
+        + "app = Server('waits')\napp.on_message(waits)\n"
+    )
+    options = [] if loop == "own" else ["--event-loop", loop]
+    run = servers.start(*servers.command(f"{file}:app", "--stop-grace=0.1", *options))
+    run.until_listening()
+    servers.connect().send("x")
+    assert run.wait() == 1
+    assert "a handler does not end, and the process does not wait for it" in run.err
+
+
+def test_R27_nothing_interrupts_what_waits_once_the_stop_is_heard(calls: Calls) -> None:
+    interruptions: list[int] = []
+    with SignalHandlers(calls.reopen) as handlers:
+        handlers.install(daemon=False)
+        before = signal.signal(signal.SIGURG, lambda number, _: interruptions.append(number))
+        signal.raise_signal(signal.SIGTERM)
+        assert handlers.received == signal.SIGTERM
+        time.sleep(0.2)
+        signal.signal(signal.SIGURG, before)
+    assert interruptions == []
+    assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL
+
+
+def test_R27_a_handler_of_the_servers_own_for_SIGURG_is_kept(calls: Calls) -> None:
+    def mine(number: int, frame: object) -> None:
+        raise AssertionError
+
+    signal.signal(signal.SIGURG, mine)
+    try:
+        with SignalHandlers(calls.reopen) as handlers:
+            handlers.install(daemon=False)
+            assert signal.getsignal(signal.SIGURG) is mine
+            signal.raise_signal(signal.SIGTERM)
+            assert handlers.received == signal.SIGTERM
+        assert signal.getsignal(signal.SIGURG) is mine
+    finally:
+        signal.signal(signal.SIGURG, signal.SIG_DFL)

@@ -11,14 +11,13 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dorrit.errors import StartError
-from dorrit.process.control.status import ANSWER_MAX, Status, decoded, encoded
+from dorrit.process.control.status import ANSWER_MAX, Status, decoded, encoded, shortened
 from dorrit.process.control.status_socket import ANSWERS_AT_ONCE, StatusSocket
 from dorrit.process.files.paths import PATH_MAX, status_path
 from dorrit.process.running import status_client
@@ -29,6 +28,7 @@ from dorrit.process.running.status_client import (
     ask,
     query,
 )
+from tests.support import proc
 from tests.support.children import NOBODY, run_python
 from tests.support.descriptors import descriptors
 from tests.support.harness import LogRecords
@@ -112,16 +112,13 @@ def test_it_is_one_line_of_json_with_these_keys(status: Status) -> None:
     assert line.count(b"\n") == 1
     assert list(json.loads(line)) == [
         "name", "pid", "user", "group", "socket", "started", "connections", "restarts", "version",
+        "reload_attempts", "reload_state", "reload_reason", "reloads", "carried", "carried_in",
     ]  # fmt: skip
     assert decoded(line) == status
 
 
 def test_the_longest_names_and_paths_fit(status: Status) -> None:
-    import dataclasses
-
-    longest = dataclasses.replace(
-        status, name="\U0001f600" * 63, socket="/" + "\U0001f600" * 26, user="u" * 32
-    )
+    longest = status._replace(name="\U0001f600" * 63, socket="/" + "\U0001f600" * 26, user="u" * 32)
     assert decoded(encoded(longest)) == longest
 
 
@@ -142,6 +139,8 @@ def altered(status: Status, **values: Any) -> bytes:
         {"started": float("nan")}, {"started": float("inf")}, {"started": -1}, {"started": 1e12},
         {"connections": -1}, {"connections": 1.5}, {"connections": 2**60}, {"restarts": {}},
         {"version": "gone"},
+        {"reload_attempts": -1}, {"reload_attempts": "1"}, {"reload_state": "a\n"},
+        {"reload_reason": "x" * 256}, {"reload_reason": 5}, {"carried_in": float("nan")},
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_no_status(status: Status, values: dict[str, Any]) -> None:
@@ -171,6 +170,42 @@ def test_what_is_no_line_of_json_is_no_status(data: bytes, reason: str) -> None:
 
 def test_what_a_newer_server_says_besides_is_ignored(status: Status) -> None:
     assert decoded(altered(status, more=["of", "this"]) + b"\n") == status
+
+
+def test_L1_an_older_server_says_nothing_of_reloads(status: Status) -> None:
+    keys = ("reload_attempts", "reload_state", "reload_reason", "reloads", "carried", "carried_in")
+    older = altered(status, **dict.fromkeys(keys, "gone")) + b"\n"
+    assert decoded(older) == status
+    assert status.reload_attempts is None
+
+
+def test_L1_what_has_come_of_reloads_is_told(status: Status) -> None:
+    told = status._replace(
+        reload_attempts=3, reload_state="refused", reload_reason="SyntaxError: '('", reloads=2,
+        carried=1000, carried_in=0.125,
+    )  # fmt: skip
+    assert decoded(encoded(told)) == told
+
+
+def test_L1_a_reason_that_does_not_fit_is_left_to_the_log(status: Status) -> None:
+    longest = status._replace(
+        name="\U0001f600" * 63, socket="/" + "\U0001f600" * 26, reload_attempts=1,
+        reload_reason="\U0001f600" * 255,
+    )  # fmt: skip
+    assert decoded(encoded(longest)) == longest._replace(reload_reason="see the log")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("two\nlines\tand a\x1b[2J", "two lines and a [2J"),
+        ("x" * 255, "x" * 255),
+        ("x" * 256, "x" * 252 + "..."),
+        ("\ud800", ""),
+    ],
+)
+def test_L1_a_text_is_one_printable_line_of_bounded_length(text: str, line: str) -> None:
+    assert shortened(text) == line
 
 
 # The socket
@@ -312,8 +347,10 @@ def test_without_descriptors_a_caller_is_closed_and_the_next_one_answered(
 ) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     clients = [connected(server.path) for _ in range(3)]
+    # What other tests have left open, until it is collected, is not to be in the way.
+    highest = max(proc.descriptors(os.getpid()))
     taken: list[int] = []
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 5, before[1]))
     try:
         with contextlib.suppress(OSError):  # until there is none left
             while True:
@@ -570,7 +607,7 @@ def test_something_else_that_answers_there_is_no_server(path: str, status: Statu
 
 def test_a_status_that_is_too_long_is_not_sent(status: Status) -> None:
     with pytest.raises(ValueError, match="more than"):
-        encoded(replace(status, user="x" * ANSWER_MAX))
+        encoded(status._replace(user="x" * ANSWER_MAX))
 
 
 def test_a_query_that_has_no_time_ends_at_once(server: StatusSocket, path: str) -> None:
@@ -594,7 +631,7 @@ def test_a_server_that_ends_after_its_answer_does_not_run(
 ) -> None:
     # As where the kernel tells nothing of who is at the other end.
     monkeypatch.setattr(status_client, "peer_credentials", lambda _: None)
-    gone = encoded(replace(status, pid=2**22 + 5))  # more than Linux gives
+    gone = encoded(status._replace(pid=2**22 + 5))  # more than Linux gives
     with (
         impostor(path, gone),
         pytest.raises(StatusError, match="has ended, and something of it still answers"),

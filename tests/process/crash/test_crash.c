@@ -65,6 +65,13 @@ static bool is_ignored(int number)
     return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
+static bool is_pending(int number)
+{
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, number) == 1;
+}
+
 /* The next image. */
 static int say(char **arguments)
 {
@@ -81,6 +88,7 @@ static int say(char **arguments)
     }
     printf("\n");
     say_signals("blocked", is_blocked);
+    say_signals("pending", is_pending);
     say_signals("ignored", is_ignored);
     struct itimerval timer;
     getitimer(ITIMER_REAL, &timer);
@@ -160,6 +168,71 @@ static void crash_in_child(void)
     require(waitpid(child, &status, 0) == child, "waitpid");
     printf("child ended by signal %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
     fflush(stdout);
+}
+
+static void *replace_in_thread(void *unused)
+{
+    dorrit_crash_replace();
+    return unused;
+}
+
+/* Has the next image run without a crash, in one of several ways; returns if it is not run. */
+static void replace(const char *way)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGUSR2);
+    if (strcmp(way, "replace-noted") == 0) {
+        require(dorrit_crash_note_signals() == 0, "note");
+        sigprocmask(SIG_UNBLOCK, &signals, NULL);
+        raise(SIGUSR2); /* is ignored */
+        raise(SIGTERM);
+    } else if (strcmp(way, "replace-ignored") == 0) {
+        signal(SIGTERM, SIG_IGN);
+        require(dorrit_crash_note_signals() == 0, "note");
+        sigprocmask(SIG_UNBLOCK, &signals, NULL);
+        raise(SIGTERM);
+        signal(SIGTERM, SIG_DFL);
+    } else if (strcmp(way, "replace-disarmed") == 0) {
+        dorrit_crash_disarm();
+    } else if (strcmp(way, "replace-in-child") == 0) {
+        const pid_t child = fork();
+        if (child == 0) {
+            dorrit_crash_replace();
+            _exit(7);
+        }
+        int status;
+        require(waitpid(child, &status, 0) == child, "waitpid");
+        printf("child %d\n", WEXITSTATUS(status));
+        return;
+    }
+    if (strcmp(way, "replace-in-thread") == 0) {
+        pthread_t thread;
+        require(pthread_create(&thread, NULL, replace_in_thread, NULL) == 0, "thread");
+        pthread_join(thread, NULL);
+    } else {
+        dorrit_crash_replace();
+    }
+}
+
+/* Says which descriptors an image that is run now would have. */
+static void say_descriptors(void)
+{
+    const int kept[] = {INHERITED, STRAY};
+    for (int number = RECORD; number <= GONE; number++) {
+        const int flags = fcntl(number, F_GETFD);
+        fcntl(number, F_SETFD, flags & ~FD_CLOEXEC);
+    }
+    dorrit_crash_close_on_exec(kept, sizeof kept / sizeof kept[0]);
+    printf("inheritable");
+    for (int number = 0; number <= GONE; number++) {
+        const int flags = fcntl(number, F_GETFD);
+        if (flags != -1 && (flags & FD_CLOEXEC) == 0) {
+            printf(" %d", number);
+        }
+    }
+    printf("\n");
 }
 
 static void arrange(void)
@@ -267,6 +340,14 @@ int main(int count, char **arguments)
         arm(program, directory, file, way);
     } else if (strcmp(way, "inherited-gone") == 0) {
         close(INHERITED);
+    }
+    if (strncmp(way, "replace", 7) == 0) {
+        replace(way);
+        return 97;
+    }
+    if (strcmp(way, "close-on-exec") == 0) {
+        say_descriptors();
+        return 0;
     }
     if (strcmp(way, "abort") == 0) {
         abort();

@@ -8,9 +8,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 BUILD = ROOT / "build" / "core-tests"
-SOURCES = [ROOT / "tests/process/crash/test_crash.c", ROOT / "src/dorrit/process/crash/crash.c"]
+CORE = ROOT / "src/dorrit/engine/core"
+SOURCES = [
+    ROOT / "tests/process/crash/test_crash.c",
+    ROOT / "src/dorrit/process/crash/crash.c",
+    CORE / "ledger_descriptors.c",
+    CORE / "checksum.c",
+]
 FLAGS = [
-    "-std=c11", "-D_GNU_SOURCE", "-pthread", f"-I{SOURCES[1].parent}", "-Wall", "-Wextra",
+    "-std=c11", "-D_GNU_SOURCE", "-pthread", f"-I{SOURCES[1].parent}", f"-I{CORE}",
+    "-Wall", "-Wextra",
     "-Werror", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wstrict-prototypes",
     "-Wmissing-prototypes", "-Wno-infinite-recursion",
 ]  # fmt: skip
@@ -27,11 +34,11 @@ argument\x20
 variable yes
 descriptors 20 21 22
 blocked 15
+pending{pending}
 ignored 12
 timer 0
 umask 027
 directory {directory}
-record {number} lately
 """
 """What the next image says, after its pid."""
 
@@ -63,12 +70,18 @@ def run(program: str, way: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def expect_next(program: str, way: str, number: int, directory: str = "/etc") -> str:
-    """Have it crash, see that the next image is as it must be, and return what was reported."""
+def expect_next(
+    program: str, way: str, number: int, directory: str = "/etc", pending: str = ""
+) -> str:
+    """Have it crash, see that the next image is as it must be, and return what was reported.
+
+    With 0 for the number of a signal it is to be replaced without a crash.
+    """
     status, out, err = run(program, way)
     first, second, rest = out.split("\n", 2)
     assert first == second  # the same pid
-    assert rest == NEXT.format(number=number, directory=directory)
+    record = f"record {number} lately\n" if number else ""
+    assert rest == NEXT.format(directory=directory, pending=pending) + record
     assert status == 0
     return err
 
@@ -204,6 +217,31 @@ def test_R29_the_next_image_has_those_that_there_are(
 
 def test_R28_a_plan_that_is_armed_again_is_the_one_that_counts(program: str) -> None:
     assert expect_next(program, "armed-again", signal.SIGSEGV) == ""
+
+
+@pytest.mark.parametrize("way", ["replace", "replace-in-thread", "replace-ignored"])
+def test_L1_the_command_is_run_again_without_a_crash(program: str, way: str) -> None:
+    assert expect_next(program, way, 0) == ""
+
+
+def test_L1_a_signal_that_has_come_meanwhile_waits_for_the_next_image(program: str) -> None:
+    assert expect_next(program, "replace-noted", 0, pending=" 15") == ""
+
+
+def test_L1_a_process_without_a_plan_goes_on(program: str) -> None:
+    status, out, err = run(program, "replace-disarmed")
+    assert (status, err) == (97, "")
+    assert len(out.splitlines()) == 1
+
+
+def test_L1_a_forked_child_runs_nothing(program: str) -> None:
+    status, out, _ = run(program, "replace-in-child")
+    assert (status, out.splitlines()[1:]) == (97, ["child 7"])
+
+
+def test_all_but_some_descriptors_are_closed_on_exec(program: str) -> None:
+    _, out, _ = run(program, "close-on-exec")
+    assert out.splitlines()[1:] == ["inheritable 0 1 2 21 23"]
 
 
 def test_R28_a_fault_inside_the_handler_ends_the_process() -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -241,12 +240,12 @@ def test_R28_each_obstacle_is_a_line(tmp_path: Path) -> None:
     assert command.obstacles() == []
     program = tmp_path / "program"
     program.touch(mode=0o644)
-    stuck = replace(command, program=str(program), directory=str(tmp_path / "gone"))
+    stuck = command._replace(program=str(program), directory=str(tmp_path / "gone"))
     assert stuck.obstacles()[:2] == [
         f"{tmp_path}/gone, where it was started, can't be entered by its user",
         f"{program} can't be executed by its user",
     ]
-    (line,) = replace(command, program="").obstacles()
+    (line,) = command._replace(program="").obstacles()
     assert line.startswith("its program was read from standard input")
 
 

@@ -155,7 +155,7 @@ def test_R28_what_cannot_be_run_again_is_not_prepared(directory: Path) -> None:
     told = restarter(
         directory,
         """
-        made = restart.prepare(handover, replace(command, program=""))
+        made = restart.prepare(handover, command._replace(program=""))
         print(len(made.warnings), is_caught())
         made.disarm()
         """,
@@ -249,8 +249,8 @@ def test_R28_what_the_system_refuses_is_raised(directory: Path) -> None:
         refused(_crash.set_disposition, signal.SIGKILL, _crash.disposition(signal.SIGTERM))
         refused(
             _crash.arm, program=b"/bin/true", arguments=[], environment=[], directory=b"/",
-            umask=0, files=[], inherited=[], untouched=[], ignored=[], held=[], record=999,
-            report=2, prefix=b"",
+            umask=0, files=[], inherited=[], untouched=[], ignored=[], held=[], ledger=(0, 0),
+            record=999, report=2, prefix=b"",
         )
         """,
     )

@@ -28,7 +28,6 @@ NOBODY = 65534
 
 BEGINNING = f"""\
 import json, os, sys, threading
-from dataclasses import replace
 from dorrit.errors import StartError
 from dorrit.process.credentials import privileges
 from dorrit.process.credentials.privileges import Identity, drop, resolve
@@ -287,7 +286,7 @@ def test_R26_naming_another_user_or_group_needs_root() -> None:
         me = resolve(None, None)
         print(me.uid, me.gid, me.groups, me.user)
         assert me == resolve("nobody", None)
-        assert me == replace(resolve(str(NOBODY), str(NOBODY)), socket_group=None)
+        assert me == resolve(str(NOBODY), str(NOBODY))._replace(socket_group=None)
         print(refused(resolve, "daemon", None))
         print(refused(resolve, "0", None))
         print(refused(resolve, None, "daemon"))

@@ -21,10 +21,14 @@ from dorrit.process.crash import _crash
 from dorrit.process.exec import backoff
 from dorrit.process.exec import handover as module
 from dorrit.process.exec.handover import (
+    FAILED,
     MARK,
     RECORD,
+    SIZE_MAX,
     Handover,
     NoHandoverError,
+    Reload,
+    Reloads,
     leave,
     shortened,
     take_over,
@@ -123,6 +127,67 @@ def test_R29_the_next_image_has_what_was_left_and_what_the_crash_tells(left: Lef
     assert not any(os.get_inheritable(number) for number in left.handover.descriptors)
 
 
+def test_L1_a_reload_leaves_the_connections_and_is_no_crash(left: Left) -> None:
+    ledger = nameless_file("connections")
+    os.set_inheritable(ledger, True)
+    told = replace(
+        left.handover.carrying(ledger, [7, 8, 9]),
+        reload=Reload(began=100, until=160.5, timeout=60.5, failures=2, failed_at=110.0),
+        reloads=Reloads(attempts=3, state=FAILED, reason="it raised", count=1),
+        untouched=frozenset({50}),
+    )
+    leave(told, left.state, left.traceback)
+    try:
+        taken = left.take_over()
+        assert taken == told
+        assert (taken.ledger, taken.report()) == (ledger, [])
+        assert not os.get_inheritable(ledger)
+        without = taken.without_connections()
+        assert (without.ledger, without.carried, without.reload) == (None, (), None)
+        assert without.reloads == told.reloads
+    finally:
+        os.close(ledger)
+
+
+def test_L2_a_crash_of_the_new_code_keeps_the_connections(left: Left) -> None:
+    told = replace(left.handover, reload=Reload.begun(60), carried=(7, 8))
+    leave(told, left.state, left.traceback)
+    os.pwrite(left.state, RECORD.pack(SIGSEGV, 100, 0), 0)
+    taken = left.take_over()
+    assert (taken.signal, taken.reload, taken.carried) == (SIGSEGV, told.reload, (7, 8))
+
+
+def test_L2_what_a_newer_release_says_of_a_reload_is_left_out(left: Left) -> None:
+    leave(replace(left.handover, reload=Reload.begun(60)), left.state, left.traceback)
+    left.change(lambda content: content["reload"].update(more=1))
+    left.change(lambda content: content["reloads"].update(more=1))
+    assert left.take_over().reload is not None
+
+
+def test_what_an_older_release_has_left_tells_of_no_reload(left: Left) -> None:
+    for name in ("untouched", "carried", "reload", "reloads"):
+        left.change(lambda content, name=name: content.pop(name))
+    taken = left.take_over()
+    assert (taken.reload, taken.carried, taken.reloads) == (None, (), Reloads())
+
+
+def test_L2_the_new_code_is_tried_again_after_waits_that_grow_within_its_time() -> None:
+    reload = Reload.begun(60)
+    assert reload.delay() == 0
+    delays = []
+    for _ in range(12):
+        reload = reload.failed()
+        delays.append(reload.delay())
+    assert delays[0] == 0
+    assert delays[:8] == sorted(delays[:8])
+    assert 59 < delays[-1] <= 60
+    assert all(delay <= reload.left() + 1 for delay in delays)
+    over = replace(reload, until=reload.began)
+    assert over.delay() == 0
+    assert over.left() <= 0
+    assert over.again().left() > 59
+
+
 def test_R29_a_handover_needs_no_pid_file_and_no_lock(left: Left) -> None:
     bare = Handover(name="", socket="/s", listener=left.listener.fileno())
     leave(bare, left.state, left.traceback)
@@ -203,7 +268,7 @@ def test_R29_a_file_that_cannot_be_read_is_ignored(left: Left) -> None:
         b"\0" * 10,
         RECORD.pack(SIGSEGV, 1, 0),
         RECORD.pack(SIGSEGV, 1, 0) + b"dorrit 2{}",
-        RECORD.pack(SIGSEGV, 1, 0) + MARK + b"{}" + b" " * (1 << 20),
+        RECORD.pack(SIGSEGV, 1, 0) + MARK + b"{}" + b" " * SIZE_MAX,
     ],
     ids=["empty", "short", "no mark", "other version", "too long"],
 )
@@ -243,6 +308,10 @@ WRONG: dict[str, list[object]] = {
     "restarts": [None, "1"],
     "crash_times": [None, ["x"], 3],
     "crash_score": [None, []],
+    "untouched": [None, ["x"]],
+    "carried": [None, ["x"], 3],
+    "reload": [3, {"began": "x"}, {}],
+    "reloads": [3, {"count": "x"}, None],
     "identities": [None, [], {"x": [1, 2]}, {"3": 1}],
 }
 
@@ -253,7 +322,11 @@ def test_R29_a_part_of_another_type_is_ignored(left: Left, name: str, value: obj
     expect_ignored(left, "missing or wrong")
 
 
-@pytest.mark.parametrize("name", [*WRONG, "traceback"])
+NEWER = ("untouched", "carried", "reload", "reloads")
+"""What a release has not had that has left it."""
+
+
+@pytest.mark.parametrize("name", [*(name for name in WRONG if name not in NEWER), "traceback"])
 def test_R29_a_part_that_is_missing_is_ignored(left: Left, name: str) -> None:
     left.change(lambda content: content.pop(name))
     expect_ignored(left, "missing or wrong")

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from dorrit.process.exit.overdue import Overdue
+from tests.support import proc
 from tests.support.daemons import Daemons, reaper
 from tests.support.frames import REQUEST, TEXT, close_frame, frame
-from tests.support.servers import TIMEOUT, Run, Servers
+from tests.support.servers import TIMEOUT, Run, Servers, until
 
 STUCK = """
 from dorrit import Server
@@ -118,6 +119,7 @@ def test_R27_nor_does_a_daemon_wait_and_its_files_are_gone(directory: Path) -> N
             daemon.start("--stop-grace=0.1")
             client = daemon.connect()
             client.send("x")
+            until(lambda: proc.waits_in(daemon.pid) == "clock_nanosleep", "the handler")
             daemon.kill(signal.SIGTERM)
             assert daemon.wait() == 1
             assert daemon.files == set()

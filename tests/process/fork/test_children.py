@@ -251,12 +251,17 @@ def test_it_ends_by_a_signal_and_the_server_goes_on(
 ) -> None:
     pid = maker.make(way)
     until_it_sleeps(pid)
+    before = proc.children(maker.run.pid)
     os.kill(pid, number)
     if way == "ProcessPoolExecutor" and number == signal.SIGINT:
         # It hands the KeyboardInterrupt to who waits for the result, and takes more work.
         until(lambda: not sleeps(pid), "its interruption")
     else:
         until(lambda: proc.is_gone(pid), "its end")
+    if way == "Pool":
+        # A thread of the pool forks another worker. While it does, the program must start nothing:
+        # the worker would inherit a pipe of whose end subprocess.Popen waits to hear.
+        until(lambda: len(proc.children(maker.run.pid)) == len(before), "another worker")
     maker.make("Popen")
     assert "stopping" not in maker.run.err
 

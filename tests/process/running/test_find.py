@@ -9,7 +9,6 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -469,7 +468,7 @@ def make_link(path: str) -> None:
 
 def test_a_record_that_was_left_is_replaced(directory: Path, record: Record) -> None:
     file = Path(command_path("chat", directory))
-    with RecordFile(str(file), replace(record, directory="/elsewhere")):
+    with RecordFile(str(file), record._replace(directory="/elsewhere")):
         left = file.read_text()
     file.write_text(left)
     with RecordFile(str(file), record):

@@ -420,7 +420,8 @@ def test_R29_the_next_image_goes_on_with_them(
             handover = resources.handover()
             for number in (*handover.descriptors, client.fileno()):
                 os.set_inheritable(number, True)
-            content = json.dumps(asdict(handover))
+            plain = {{n: of for n, of in asdict(handover).items() if n != "untouched"}}
+            content = json.dumps({{n: of for n, of in plain.items() if "reload" not in n}})
             sys.stdout.flush()
             os.execv(sys.executable, [sys.executable, "-c", sys.argv[3], *sys.argv[1:3], content])
             """

@@ -55,6 +55,8 @@ cdef extern from "connection.h" nogil:
         uint32_t opened
         uint32_t dropped
         uint32_t room
+        uint32_t slot
+        uint32_t end_slot
         int descriptor
         uint16_t close_code
         uint8_t life
@@ -70,3 +72,8 @@ cdef extern from "connection.h" nogil:
         bint refusing
         bint pinged
         bint room_wanted
+        bint is_touched
+        bint end_is_due
+        bint has_record_of_queue
+        bint has_record_of_input
+        bint is_incomplete

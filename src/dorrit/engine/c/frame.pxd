@@ -26,6 +26,7 @@ cdef extern from "frame.h" nogil:
 
     enum:
         DORRIT_FRAME_HEADER_MAX
+        DORRIT_FRAME_SERVER_HEADER_MAX
 
     struct dorrit_frame_header:
         uint64_t payload_length

@@ -14,6 +14,7 @@ cdef extern from "life.h" nogil:
         DORRIT_CLOSE_RECEIVED
         DORRIT_FAILED
         DORRIT_UNREAD
+        DORRIT_CARRIED_OUT
         DORRIT_LOST
 
     enum dorrit_action:

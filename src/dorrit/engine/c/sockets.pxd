@@ -20,4 +20,5 @@ cdef extern from "sockets.h" nogil:
     int dorrit_shutdown(int descriptor)
     int dorrit_shutdown_writing(int descriptor)
     int dorrit_peer_credentials(int descriptor, int64_t *pid, int64_t *uid, int64_t *gid)
+    int dorrit_socket_identity(int descriptor, uint64_t *identity)
     uint64_t dorrit_monotonic_milliseconds()

@@ -65,6 +65,8 @@ struct dorrit_connection {
     uint32_t opened;           /* hundredths of a second: when it was accepted */
     uint32_t dropped;          /* messages that did not fit (R20) */
     uint32_t room;             /* messages that its handlers take before reading is paused */
+    uint32_t slot;             /* + 1, of its record in the ledger; 0: there is none */
+    uint32_t end_slot;         /* + 1, of the record that says that it is over */
     int descriptor;            /* -1: closed */
     uint16_t close_code;
 
@@ -82,6 +84,11 @@ struct dorrit_connection {
     bool refusing;             /* a message did not fit, and the queue has not been empty since */
     bool pinged;               /* our ping has not been followed by anything yet */
     bool room_wanted;          /* somebody waits for room in the queue */
+    bool is_touched;           /* in the engine's list of those that have changed since their record */
+    bool end_is_due;           /* the user is to hear that it is over, and has not yet */
+    bool has_record_of_queue;  /* in its record there are frames, */
+    bool has_record_of_input;  /* and there is input, */
+    bool is_incomplete;        /* but not all of it */
 };
 
 #endif

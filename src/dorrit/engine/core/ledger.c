@@ -1,88 +1,28 @@
 #include "ledger.h"
 
-#include "ledger_format.h"
+#include "ledger_write.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 enum {
     RECORDS_STEP = 1024, /* records that get memory at a time: 64 KiB */
-    UNITS_STEP = 4096    /* units of chunks: 256 KiB */
+    UNITS_STEP = 4096,   /* units of chunks: 256 KiB */
+    GIVEN_BACK_FROM = 8  /* the size of chunks, 16 KiB, whose memory is given back when they are free */
 };
 
 #ifdef DORRIT_LEDGER_STEPS
-/* The tests' build: called before each store, from where it need not return, and in the middle of
- * those that are more than one for a processor. */
 void (*dorrit_ledger_step)(void);
-
-static void step(void)
-{
-    if (dorrit_ledger_step != NULL) {
-        dorrit_ledger_step();
-    }
-}
-
-static void copy(uint8_t *to, const uint8_t *from, size_t length)
-{
-    const size_t half = length / 2;
-    memcpy(to, from, half);
-    step();
-    memcpy(to + half, from + half, length - half);
-}
-#else
-static void step(void)
-{
-}
-
-static void copy(uint8_t *to, const uint8_t *from, size_t length)
-{
-    memcpy(to, from, length);
-}
 #endif
-
-/* All that is written into the file is written here, in the order of the calls: the compiler must
- * not change it, since the process may end between any two of them. */
-static void store(void *to, const void *from, size_t length)
-{
-    if (length == 0) {
-        return;
-    }
-    step();
-    atomic_signal_fence(memory_order_seq_cst);
-    copy(to, from, length);
-    atomic_signal_fence(memory_order_seq_cst);
-}
-
-static void store_number(uint32_t *to, uint32_t number)
-{
-    step();
-    atomic_signal_fence(memory_order_seq_cst);
-    *(volatile uint32_t *)to = number;
-    atomic_signal_fence(memory_order_seq_cst);
-}
-
-static struct header *header_of(const struct dorrit_ledger *ledger)
-{
-    return (struct header *)(void *)ledger->memory;
-}
-
-static struct record *record_of(const struct dorrit_ledger *ledger, uint32_t slot)
-{
-    return (struct record *)(void *)(ledger->memory + record_place(slot));
-}
 
 static uint8_t *unit_of(const struct dorrit_ledger *ledger, uint32_t unit)
 {
     return ledger->memory + chunks_place(ledger->slots) + (size_t)unit * DORRIT_LEDGER_UNIT;
 }
 
-/* Gives the file memory for length bytes from `offset`: what is written there can't fail any more, as
- * it would by SIGBUS. */
-static int allocate(int descriptor, size_t offset, size_t length)
+int ledger_allocate(int descriptor, size_t offset, size_t length)
 {
 #ifdef __APPLE__
     static const uint8_t zeros[HEADER_SIZE];
@@ -106,7 +46,8 @@ static int allocate(int descriptor, size_t offset, size_t length)
 #endif
 }
 
-int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t slots, uint64_t most)
+int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t slots,
+    uint64_t most, uint32_t journal_most)
 {
     memset(ledger, 0, sizeof *ledger);
     ledger->descriptor = descriptor;
@@ -117,9 +58,11 @@ int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t 
     ledger->slots = slots;
     ledger->units_most = (uint32_t)(most / DORRIT_LEDGER_UNIT) + 1;
     ledger->units_used = 1;
-    const size_t size
+    const size_t chunks_end
         = chunks_place(slots) + (size_t)ledger->units_most * DORRIT_LEDGER_UNIT;
-    if (ftruncate(descriptor, (off_t)size) != 0 || allocate(descriptor, 0, HEADER_SIZE) != 0) {
+    const size_t journal_at = (chunks_end + HEADER_SIZE - 1) / HEADER_SIZE * HEADER_SIZE;
+    const size_t size = journal_at + journal_most;
+    if (ftruncate(descriptor, (off_t)size) != 0 || ledger_allocate(descriptor, 0, HEADER_SIZE) != 0) {
         return -1;
     }
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
@@ -128,11 +71,28 @@ int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t 
     }
     ledger->memory = memory;
     ledger->mapped = size;
+#ifdef MADV_DONTFORK
+    /* What a forked process did to it would be done to this one's. */
+    (void)madvise(memory, size, MADV_DONTFORK);
+#endif
     struct header header = {.format = DORRIT_LEDGER_FORMAT, .slots = slots};
+    if (journal_most > 0) {
+        ledger->journal = ledger->memory + journal_at;
+        ledger->journal_most = journal_most;
+        ledger->journal_used = ledger->journal_held = JOURNAL_FIRST;
+        ledger->journal_round = 1;
+        header.journal_at = journal_at;
+        header.journal = journal_place(1, JOURNAL_FIRST);
+    }
     store(header_of(ledger), &header, sizeof header);
     /* Last: without it there is no ledger. */
     store(header_of(ledger)->magic, ledger_magic, sizeof ledger_magic);
     return 0;
+}
+
+void dorrit_ledger_note_clients(struct dorrit_ledger *ledger, uint64_t clients)
+{
+    store(&header_of(ledger)->clients, &clients, sizeof clients);
 }
 
 void dorrit_ledger_close(struct dorrit_ledger *ledger)
@@ -140,6 +100,7 @@ void dorrit_ledger_close(struct dorrit_ledger *ledger)
     if (ledger->memory != NULL) {
         munmap(ledger->memory, ledger->mapped);
         ledger->memory = NULL;
+        ledger->journal = NULL;
     }
 }
 
@@ -154,7 +115,7 @@ static int grow_records(struct dorrit_ledger *ledger, uint32_t slot)
         wanted = ledger->slots;
     }
     const size_t from = record_place(header->records);
-    if (allocate(ledger->descriptor, from, record_place(wanted) - from) != 0) {
+    if (ledger_allocate(ledger->descriptor, from, record_place(wanted) - from) != 0) {
         return -1;
     }
     store_number(&header->records, wanted);
@@ -177,7 +138,7 @@ static uint32_t take_units(struct dorrit_ledger *ledger, uint32_t count)
         const size_t from
             = chunks_place(ledger->slots) + (size_t)ledger->units * DORRIT_LEDGER_UNIT;
         const size_t length = (size_t)(wanted - ledger->units) * DORRIT_LEDGER_UNIT;
-        if (allocate(ledger->descriptor, from, length) != 0) {
+        if (ledger_allocate(ledger->descriptor, from, length) != 0) {
             return 0;
         }
         ledger->units = wanted;
@@ -210,12 +171,36 @@ static uint32_t take_chunk(struct dorrit_ledger *ledger, size_t length, uint8_t 
     if (chunk == 0) {
         return take_units(ledger, UINT32_C(1) << class);
     }
+    if (class >= GIVEN_BACK_FROM) {
+        const size_t from = (size_t)(unit_of(ledger, chunk) - ledger->memory);
+        if (ledger_allocate(ledger->descriptor, from, (size_t)DORRIT_LEDGER_UNIT << class) != 0) {
+            return 0;
+        }
+    }
     /* A free chunk begins with the number of the next one. What has been written over may say
      * anything: those that are lost then are lost, and others are not touched. */
     uint32_t next;
     memcpy(&next, unit_of(ledger, chunk), sizeof next);
     ledger->free[class] = is_used(ledger, next, (uint64_t)DORRIT_LEDGER_UNIT << class) ? next : 0;
     return chunk;
+}
+
+/* Gives the memory of a large free chunk back, but for its beginning, which leads to the next one. */
+static void give_back_chunk(
+    const struct dorrit_ledger *ledger, uint32_t chunk, size_t length)
+{
+#ifdef MADV_REMOVE
+    const size_t begin = (size_t)(unit_of(ledger, chunk) - ledger->memory);
+    const size_t first = (begin / HEADER_SIZE + 1) * HEADER_SIZE;
+    const size_t end = (begin + length) / HEADER_SIZE * HEADER_SIZE;
+    if (end > first) {
+        (void)madvise(ledger->memory + first, end - first, MADV_REMOVE);
+    }
+#else
+    (void)ledger;
+    (void)chunk;
+    (void)length;
+#endif
 }
 
 static void free_chunk(struct dorrit_ledger *ledger, uint32_t chunk)
@@ -231,6 +216,9 @@ static void free_chunk(struct dorrit_ledger *ledger, uint32_t chunk)
     }
     store(unit_of(ledger, chunk), &ledger->free[head.size_class], sizeof(uint32_t));
     ledger->free[head.size_class] = chunk;
+    if (head.size_class >= GIVEN_BACK_FROM) {
+        give_back_chunk(ledger, chunk, (size_t)DORRIT_LEDGER_UNIT << head.size_class);
+    }
 }
 
 /* Writes a chunk of up to four spans. Returns 0 when there is no room. */
@@ -284,36 +272,34 @@ static int keep_or_add(struct dorrit_ledger *ledger, uint32_t slot, enum chunk_k
     return *chunk == 0 ? -1 : 0;
 }
 
-static uint32_t message_of(const struct dorrit_ledger *ledger, uint32_t body)
+static uint32_t begun_of(const struct dorrit_ledger *ledger, uint32_t body)
 {
     struct body found;
     if (!is_used(ledger, body, sizeof(struct chunk) + sizeof found)) {
         return 0;
     }
     memcpy(&found, unit_of(ledger, body) + sizeof(struct chunk), sizeof found);
-    return found.message;
+    return found.begun;
 }
 
 static bool has_body(const struct dorrit_carried *carried)
 {
-    return carried->rest != 0 || carried->written != 0 || carried->reason_length != 0
+    return carried->written != 0 || carried->dropped != 0 || carried->reason_length != 0
         || carried->input.length != 0 || carried->frames_length != 0
-        || (carried->flags & DORRIT_CARRIED_MESSAGE) != 0;
+        || (carried->flags & DORRIT_CARRIED_BEGUN) != 0;
 }
 
 static uint32_t add_body(struct dorrit_ledger *ledger, uint32_t slot,
-    const struct dorrit_carried *carried, uint32_t message)
+    const struct dorrit_carried *carried, uint32_t begun)
 {
     struct body body = {
-        .rest = carried->rest,
         .written = carried->written,
-        .message = message,
+        .begun = begun,
         .input_length = (uint32_t)carried->input.length,
+        .dropped = carried->dropped,
         .frames_length = carried->frames_length,
         .reason_length = carried->reason_length,
-        .text_position = carried->text_position,
     };
-    memcpy(body.masking_key, carried->masking_key, sizeof body.masking_key);
     const struct dorrit_span spans[] = {
         {(const uint8_t *)&body, sizeof body},
         {carried->reason, carried->reason_length},
@@ -351,14 +337,14 @@ int dorrit_ledger_put(
     }
     struct record *const place = record_of(ledger, slot);
     const struct record before = record_before(place, slot);
-    const uint32_t message_before = message_of(ledger, before.body);
+    const uint32_t begun_before = begun_of(ledger, before.body);
     struct record record = {
         .used = slot + 1,
         .number = carried->number,
         .socket = carried->socket,
+        .taken = journal_place(ledger->journal_round, ledger->journal_used),
         .descriptor = carried->descriptor,
         .opened = carried->opened,
-        .dropped = carried->dropped,
         .flags = carried->flags,
         .close_code = carried->close_code,
         .last_life = carried->last_life,
@@ -366,17 +352,19 @@ int dorrit_ledger_put(
         .parsing = carried->parsing,
         .window_bits = carried->window_bits,
     };
-    uint32_t message = 0;
+    uint32_t begun = 0;
     const bool fits
         = keep_or_add(ledger, slot, ABOUT, before.about, carried->about, &record.about) == 0
         && keep_or_add(ledger, slot, SAVED, before.saved, carried->saved, &record.saved) == 0
-        && keep_or_add(ledger, slot, MESSAGE, message_before, carried->message, &message) == 0
-        && (!has_body(carried) || (record.body = add_body(ledger, slot, carried, message)) != 0);
+        && keep_or_add(ledger, slot, WINDOW, before.window, carried->window, &record.window) == 0
+        && keep_or_add(ledger, slot, BEGUN, begun_before, carried->begun, &begun) == 0
+        && (!has_body(carried) || (record.body = add_body(ledger, slot, carried, begun)) != 0);
     if (!fits) {
         const int error = errno;
         let_go(ledger, record.about, before.about);
         let_go(ledger, record.saved, before.saved);
-        let_go(ledger, message, message_before);
+        let_go(ledger, record.window, before.window);
+        let_go(ledger, begun, begun_before);
         dorrit_ledger_remove(ledger, slot);
         errno = error;
         return -1;
@@ -389,7 +377,8 @@ int dorrit_ledger_put(
     store_number(&header->putting, 0);
     let_go(ledger, before.about, record.about);
     let_go(ledger, before.saved, record.saved);
-    let_go(ledger, message_before, message);
+    let_go(ledger, before.window, record.window);
+    let_go(ledger, begun_before, begun);
     free_chunk(ledger, before.body);
     return 0;
 }
@@ -404,12 +393,21 @@ void dorrit_ledger_remove(struct dorrit_ledger *ledger, uint32_t slot)
         return;
     }
     const struct record before = record_before(place, slot);
-    const uint32_t message = message_of(ledger, before.body);
+    const uint32_t begun = begun_of(ledger, before.body);
     store_number(&place->used, 0);
     free_chunk(ledger, before.about);
     free_chunk(ledger, before.saved);
-    free_chunk(ledger, message);
+    free_chunk(ledger, before.window);
+    free_chunk(ledger, begun);
     free_chunk(ledger, before.body);
+}
+
+uint64_t dorrit_ledger_socket(const struct dorrit_ledger *ledger, uint32_t slot)
+{
+    if (slot >= header_of(ledger)->records) {
+        return 0;
+    }
+    return record_before(record_of(ledger, slot), slot).socket;
 }
 
 uint32_t dorrit_ledger_add_frame(struct dorrit_ledger *ledger, struct dorrit_span header,

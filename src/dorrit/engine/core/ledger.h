@@ -13,10 +13,16 @@
  * does not survive, and each number is compared with what there is, since a checksum keeps nobody
  * from writing one.
  *
+ * A ledger that is kept while connections live has a journal besides: what is sent goes there first, a
+ * frame once, for any number of queues. One store says that it holds, and one empties the journal, when
+ * all of that has been written to the clients or stands in their records.
+ *
  * Nothing here knows Python, and only one thread may use a ledger.
  */
 #ifndef DORRIT_LEDGER_H
 #define DORRIT_LEDGER_H
+
+#include "output.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,14 +44,13 @@ struct dorrit_span {
 
 enum dorrit_carried_flag {
     DORRIT_CARRIED_CLOSED_HERE = 1 << 0, /* the user has closed it */
-    DORRIT_CARRIED_STASHED = 1 << 1,     /* `input` was read too early */
-    DORRIT_CARRIED_MESSAGE = 1 << 2,     /* a part of a message has come: */
-    DORRIT_CARRIED_FIN = 1 << 3,         /* the current frame is its last */
-    DORRIT_CARRIED_TEXT = 1 << 4,        /* it is text */
-    DORRIT_CARRIED_COMPRESSED = 1 << 5,  /* `message` is what has come, not what that says */
-    DORRIT_CARRIED_DEFLATE = 1 << 6,     /* permessage-deflate was agreed on: */
-    DORRIT_CARRIED_SERVER_TAKEOVER = 1 << 7,
-    DORRIT_CARRIED_CLIENT_TAKEOVER = 1 << 8
+    DORRIT_CARRIED_BEGUN = 1 << 1,       /* a handler was cut off: `begun` is its message, */
+    DORRIT_CARRIED_TEXT = 1 << 2,        /* and that is text */
+    DORRIT_CARRIED_DEFLATE = 1 << 3,     /* permessage-deflate was agreed on: */
+    DORRIT_CARRIED_SERVER_TAKEOVER = 1 << 4,
+    DORRIT_CARRIED_CLIENT_TAKEOVER = 1 << 5,
+    DORRIT_CARRIED_WINDOW = 1 << 6,      /* `window` is all that the client may refer to */
+    DORRIT_CARRIED_INCOMPLETE = 1 << 7   /* more has come than `input` says: it can't go on */
 };
 
 /* One connection, as it lives on. The spans are borrowed: from the caller of dorrit_ledger_put(), or
@@ -53,7 +58,6 @@ enum dorrit_carried_flag {
 struct dorrit_carried {
     uint64_t socket;        /* which socket it is: a descriptor's number may be another one's by now */
     uint64_t number;        /* of the client */
-    uint64_t rest;          /* bytes to come of the frame that is passed over, or of the message's */
     int32_t descriptor;
     uint32_t opened;        /* as in dorrit_connection */
     uint32_t dropped;       /* messages that did not fit */
@@ -64,15 +68,14 @@ struct dorrit_carried {
     uint8_t admission;      /* a dorrit_admission */
     uint8_t parsing;        /* a dorrit_parsing */
     uint8_t window_bits;    /* of the server's messages, if they are compressed */
-    uint8_t masking_key[4]; /* turned so that the message's next byte needs the first */
-    uint8_t text_position;  /* where in a character the message's bytes so far end */
     uint8_t reason_length;
     uint16_t frames_length;
     uint8_t reason[DORRIT_LEDGER_REASON_MAX];
     struct dorrit_span about;   /* what is known of the client: its request */
     struct dorrit_span saved;   /* what the user has given to keep */
-    struct dorrit_span input;   /* what has come and is incomplete */
-    struct dorrit_span message; /* the message's payload so far */
+    struct dorrit_span input;   /* what has come and is to be handled, as the client sends it */
+    struct dorrit_span begun;   /* the message that is under way in a handler */
+    struct dorrit_span window;  /* the end of what the client's compressed messages have said */
     uint32_t frames[DORRIT_LEDGER_FRAMES_MAX]; /* the queue: chunks, see dorrit_ledger_add_frame() */
 };
 
@@ -86,12 +89,23 @@ struct dorrit_ledger {
     uint32_t units_most;
     uint32_t units_used; /* by records and chunks; those below that are free are in `free` */
     uint32_t free[DORRIT_LEDGER_CLASSES]; /* the first free chunk of each size; 0: there is none */
+    uint8_t *journal;       /* within `memory`; NULL: there is none */
+    uint32_t journal_most;  /* bytes that it may ever have */
+    uint32_t journal_size;  /* bytes that the file has memory for */
+    uint32_t journal_used;  /* bytes, */
+    uint32_t journal_held;  /* of which so many hold: the rest is not committed yet */
+    uint32_t journal_round; /* how often it has been emptied, from 1 */
     int descriptor;      /* borrowed */
 };
 
-/* Makes a ledger in an empty file: `slots` connections at most, and `most` bytes of chunks. The file
- * must stay open as long as the ledger is used. Returns 0, or -1 with errno set. */
-int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t slots, uint64_t most);
+/* Makes a ledger in an empty file: `slots` connections at most, `most` bytes of chunks, and a journal
+ * of up to `journal_most` bytes; 0: none. The file must stay open as long as the ledger is used.
+ * Returns 0, or -1 with errno set. */
+int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t slots,
+    uint64_t most, uint32_t journal_most);
+
+/* Notes how many clients there have been: the next one has the next number. */
+void dorrit_ledger_note_clients(struct dorrit_ledger *ledger, uint64_t clients);
 
 /* Unmaps the file, which keeps what is in it. Does nothing if there is no ledger. */
 void dorrit_ledger_close(struct dorrit_ledger *ledger);
@@ -104,6 +118,9 @@ int dorrit_ledger_put(
 /* Empties a slot. */
 void dorrit_ledger_remove(struct dorrit_ledger *ledger, uint32_t slot);
 
+/* Which socket the record in a slot is about; 0: the slot is empty. */
+uint64_t dorrit_ledger_socket(const struct dorrit_ledger *ledger, uint32_t slot);
+
 /* Writes down a piece of output as it goes to the client, its header and its payload: once, for any
  * number of queues. `counted`: it counts against the limit of a queue. Returns its chunk, which the
  * caller frees when no slot has it any more; or 0 with errno set. */
@@ -112,7 +129,48 @@ uint32_t dorrit_ledger_add_frame(struct dorrit_ledger *ledger, struct dorrit_spa
 
 void dorrit_ledger_free_frame(struct dorrit_ledger *ledger, uint32_t frame);
 
+/* ---- The journal: journal.c -------------------------------------------------------------------- */
+
+/* Says whose input is handled from here on. A process that ends meanwhile has lost that. */
+void dorrit_ledger_begin_input(struct dorrit_ledger *ledger, uint32_t slot);
+
+void dorrit_ledger_end_input(struct dorrit_ledger *ledger);
+
+/* Says who is written to from here on. Of a process that ends meanwhile nobody knows how much. */
+void dorrit_ledger_begin_write(struct dorrit_ledger *ledger, uint32_t slot);
+
+void dorrit_ledger_end_write(struct dorrit_ledger *ledger);
+
+/* Whether there is room for so many frames of so many bytes, and for a delivery of each. */
+bool dorrit_journal_has_room(struct dorrit_ledger *ledger, size_t length, unsigned int frames);
+
+/* Lays down a frame, for which there is room. Returns its place, for the deliveries of it. */
+uint32_t dorrit_journal_add_frame(struct dorrit_ledger *ledger, struct dorrit_span header,
+    struct dorrit_span payload, bool counted);
+
+/* Does both: lays down a frame, and that it stands last in one queue. Returns its place; 0: there is no
+ * room, and nothing has happened. */
+uint32_t dorrit_journal_send(
+    struct dorrit_ledger *ledger, const struct dorrit_output_frame *frame, uint32_t slot);
+
+/* Lays down that a frame stands last in a queue. Returns false if there is no room. */
+bool dorrit_journal_deliver(struct dorrit_ledger *ledger, uint32_t frame, uint32_t slot);
+
+/* Has all that has been laid down hold, by one store. */
+void dorrit_journal_commit(struct dorrit_ledger *ledger);
+
+/* Says that all that was delivered to a slot so far has been written, and that nothing waits there. Its
+ * record has no queue. */
+void dorrit_journal_written(struct dorrit_ledger *ledger, uint32_t slot);
+
+/* Empties the journal: all deliveries are written, or stand in the records. */
+void dorrit_journal_empty(struct dorrit_ledger *ledger);
+
 /* ---- Reading ------------------------------------------------------------------------------------ */
+
+/* Calls a function for the descriptor of each record that is whole. Async-signal-safe: for what is
+ * done with a ledger in the process that writes it, while that crashes. */
+void dorrit_ledger_each_descriptor(const uint8_t *memory, size_t mapped, void (*function)(int));
 
 enum dorrit_ledger_verdict {
     DORRIT_LEDGER_OK = 0,
@@ -127,16 +185,35 @@ struct dorrit_ledger_copy {
     uint8_t *memory; /* owned; NULL: there is none */
     uint32_t units;
     uint32_t slots;
+    uint32_t current; /* as the header has it, or any other number */
+    uint32_t writing;
+    uint64_t clients; /* that there have been, or any other number */
+    struct dorrit_delivery *deliveries; /* owned; what of the journal holds */
+    uint32_t *queues;        /* owned; for each slot its first delivery + 1; 0: it has none */
+    const uint8_t *journal;  /* within `memory` */
+    uint32_t journal_length; /* bytes of it that hold, and are whole */
+    uint64_t journal_end;    /* a place: how far it should hold */
+    bool journal_damaged;    /* which is not as far as it should */
+};
+
+struct dorrit_delivery {
+    uint32_t frame; /* units */
+    uint32_t place; /* bytes: where it stands in the journal */
+    uint32_t next;  /* the next one of the same slot, + 1; 0: there is none */
 };
 
 /* Copies the ledger in a file. The verdict is OK, DAMAGED, NEWER or UNREADABLE, and there is a copy
  * to free only if it is OK. */
 enum dorrit_ledger_verdict dorrit_ledger_read(struct dorrit_ledger_copy *copy, int descriptor);
 
+/* Looks at a ledger in the process that writes it, between two writes and with its journal empty: nothing
+ * is copied, nor to be freed. */
+struct dorrit_ledger_copy dorrit_ledger_view(const struct dorrit_ledger *ledger);
+
 void dorrit_ledger_free_copy(struct dorrit_ledger_copy *copy);
 
-/* Reads who is in a slot below `slots`: OK, EMPTY or DAMAGED. Of a damaged record only `descriptor`
- * is set: to what it says, which may be anything; -1 if it says nothing. */
+/* Reads who is in a slot below `slots`: OK, EMPTY or DAMAGED. Of a damaged record only `descriptor` and
+ * `socket` are set: to what it says, which may be anything; the descriptor to -1 if it says nothing. */
 enum dorrit_ledger_verdict dorrit_ledger_get(
     const struct dorrit_ledger_copy *copy, uint32_t slot, struct dorrit_carried *carried);
 

@@ -34,6 +34,84 @@ static const uint8_t *copied_unit(const struct dorrit_ledger_copy *copy, uint32_
     return copy->memory + ((size_t)copy->slots + unit) * DORRIT_LEDGER_UNIT;
 }
 
+static struct journal_entry entry_at(const struct dorrit_ledger_copy *copy, uint32_t place)
+{
+    struct journal_entry entry;
+    memcpy(&entry, copy->journal + place, sizeof entry);
+    return entry;
+}
+
+/* Bytes from one entry of the journal to the next; 0: there is no such entry. */
+static uint32_t entry_size(struct journal_entry entry, uint32_t room)
+{
+    uint32_t size = sizeof entry;
+    if ((entry.what & JOURNAL_KIND) == JOURNAL_FRAME) {
+        const uint32_t length = entry.what & ~JOURNAL_KIND;
+        size += (length + JOURNAL_UNIT - 1) / JOURNAL_UNIT * JOURNAL_UNIT;
+    } else if ((entry.what & JOURNAL_KIND) != JOURNAL_DELIVERY
+        && (entry.what & JOURNAL_KIND) != JOURNAL_COMMIT) {
+        return 0;
+    }
+    return size <= room ? size : 0;
+}
+
+/* Finds how far the journal is whole. Returns how many deliveries there are up to there. */
+static uint32_t look_through(struct dorrit_ledger_copy *copy, uint32_t length)
+{
+    uint32_t found = 0, since_commit = 0, begin = JOURNAL_FIRST, size = 0;
+    copy->journal_length = JOURNAL_FIRST;
+    for (uint32_t place = JOURNAL_FIRST; place < length; place += size) {
+        const struct journal_entry entry = entry_at(copy, place);
+        size = entry_size(entry, length - place);
+        if (size == 0) {
+            break;
+        }
+        if ((entry.what & JOURNAL_KIND) == JOURNAL_DELIVERY) {
+            since_commit++;
+        } else if ((entry.what & JOURNAL_KIND) == JOURNAL_COMMIT) {
+            if (entry.more != journal_checksum(copy->journal + begin, place - begin)) {
+                break;
+            }
+            found += since_commit;
+            since_commit = 0;
+            begin = copy->journal_length = place + size;
+        }
+    }
+    copy->journal_damaged = copy->journal_length != length;
+    return found;
+}
+
+/* Sorts the deliveries by their slots. False: there is no memory. */
+static bool read_journal(struct dorrit_ledger_copy *copy, uint32_t length)
+{
+    const uint32_t found = look_through(copy, length);
+    /* One more: there is always something to allocate. */
+    copy->deliveries = calloc((size_t)found + 1, sizeof *copy->deliveries);
+    copy->queues = calloc((size_t)copy->slots + 1, sizeof *copy->queues);
+    uint32_t *const last = calloc((size_t)copy->slots + 1, sizeof *last);
+    if (copy->deliveries == NULL || copy->queues == NULL || last == NULL) {
+        free(last);
+        errno = ENOMEM;
+        return false;
+    }
+    uint32_t index = 0, size = 0;
+    for (uint32_t place = JOURNAL_FIRST; place < copy->journal_length; place += size) {
+        const struct journal_entry entry = entry_at(copy, place);
+        size = entry_size(entry, copy->journal_length - place);
+        if ((entry.what & JOURNAL_KIND) != JOURNAL_DELIVERY || entry.more >= copy->slots
+            || index == found) {
+            continue;
+        }
+        copy->deliveries[index]
+            = (struct dorrit_delivery){.frame = entry.what & ~JOURNAL_KIND, .place = place};
+        uint32_t *const to = last[entry.more] == 0 ? &copy->queues[entry.more]
+                                                   : &copy->deliveries[last[entry.more] - 1].next;
+        last[entry.more] = *to = ++index;
+    }
+    free(last);
+    return true;
+}
+
 enum dorrit_ledger_verdict dorrit_ledger_read(struct dorrit_ledger_copy *copy, int descriptor)
 {
     memset(copy, 0, sizeof *copy);
@@ -61,15 +139,23 @@ enum dorrit_ledger_verdict dorrit_ledger_read(struct dorrit_ledger_copy *copy, i
         || header.putting > header.records) {
         return DORRIT_LEDGER_DAMAGED;
     }
+    const uint32_t journal_length
+        = header.journal_at == 0 ? 0 : (uint32_t)header.journal / JOURNAL_UNIT * JOURNAL_UNIT;
+    if (header.journal_at > size || journal_length > size - header.journal_at) {
+        return DORRIT_LEDGER_DAMAGED;
+    }
     const size_t records_size = (size_t)header.records * DORRIT_LEDGER_UNIT;
     const size_t chunks_size = (size_t)header.units * DORRIT_LEDGER_UNIT;
     /* One unit more: there is always something to allocate. */
-    uint8_t *const memory = malloc(records_size + chunks_size + DORRIT_LEDGER_UNIT);
+    uint8_t *const memory
+        = malloc(records_size + chunks_size + journal_length + DORRIT_LEDGER_UNIT);
     if (memory == NULL) {
         return DORRIT_LEDGER_UNREADABLE;
     }
     if (!read_whole(descriptor, memory, records_size, record_place(0))
-        || !read_whole(descriptor, memory + records_size, chunks_size, chunks_place(header.slots))) {
+        || !read_whole(descriptor, memory + records_size, chunks_size, chunks_place(header.slots))
+        || !read_whole(descriptor, memory + records_size + chunks_size, journal_length,
+            (size_t)header.journal_at)) {
         const int error = errno;
         free(memory);
         errno = error;
@@ -82,13 +168,44 @@ enum dorrit_ledger_verdict dorrit_ledger_read(struct dorrit_ledger_copy *copy, i
     copy->memory = memory;
     copy->slots = header.records;
     copy->units = header.units;
+    copy->clients = header.clients;
+    copy->current = header.current;
+    copy->writing = header.writing;
+    copy->journal = memory + records_size + chunks_size;
+    copy->journal_end = header.journal;
+    if (journal_length > JOURNAL_FIRST && !read_journal(copy, journal_length)) {
+        const int error = errno;
+        dorrit_ledger_free_copy(copy);
+        errno = error;
+        return DORRIT_LEDGER_UNREADABLE;
+    }
     return DORRIT_LEDGER_OK;
+}
+
+struct dorrit_ledger_copy dorrit_ledger_view(const struct dorrit_ledger *ledger)
+{
+    struct header header;
+    memcpy(&header, ledger->memory, sizeof header);
+    /* Behind the records that there may be stand the chunks, as in a copy. */
+    return (struct dorrit_ledger_copy){
+        .memory = ledger->memory + record_place(0),
+        .slots = (uint32_t)((chunks_place(header.slots) - record_place(0)) / DORRIT_LEDGER_UNIT),
+        .units = header.units,
+        .current = header.current,
+        .writing = header.writing,
+        .clients = header.clients,
+        .journal_end = header.journal,
+    };
 }
 
 void dorrit_ledger_free_copy(struct dorrit_ledger_copy *copy)
 {
     free(copy->memory);
+    free(copy->deliveries);
+    free(copy->queues);
     copy->memory = NULL;
+    copy->deliveries = NULL;
+    copy->queues = NULL;
 }
 
 /* Whether a chunk is one of that kind and owner, and whole. What it holds is in `content`. */
@@ -132,10 +249,8 @@ static bool get_body(const struct dorrit_ledger_copy *copy, uint32_t slot, uint3
                 + body.frames_length * sizeof carried->frames[0]) {
         return false;
     }
-    carried->rest = body.rest;
     carried->written = body.written;
-    carried->text_position = body.text_position;
-    memcpy(carried->masking_key, body.masking_key, sizeof carried->masking_key);
+    carried->dropped = body.dropped;
     const uint8_t *at = content.bytes + sizeof body;
     carried->reason_length = body.reason_length;
     memcpy(carried->reason, at, body.reason_length);
@@ -144,7 +259,30 @@ static bool get_body(const struct dorrit_ledger_copy *copy, uint32_t slot, uint3
     at += body.input_length;
     carried->frames_length = body.frames_length;
     memcpy(carried->frames, at, body.frames_length * sizeof carried->frames[0]);
-    return get_span(copy, body.message, MESSAGE, slot, &carried->message);
+    return get_span(copy, body.begun, BEGUN, slot, &carried->begun);
+}
+
+/* Puts what was sent since the record was laid down behind the queue that it has. */
+static bool get_deliveries(const struct dorrit_ledger_copy *copy, uint32_t slot, uint64_t taken,
+    struct dorrit_carried *carried)
+{
+    const uint32_t round = (uint32_t)(copy->journal_end >> 32);
+    const uint32_t from = (uint32_t)(taken >> 32) == round ? (uint32_t)taken : 0;
+    if (copy->journal_damaged && from < (uint32_t)copy->journal_end) {
+        return false; /* something may be missing */
+    }
+    uint32_t index = copy->queues == NULL ? 0 : copy->queues[slot];
+    for (; index != 0; index = copy->deliveries[index - 1].next) {
+        const struct dorrit_delivery *const delivery = &copy->deliveries[index - 1];
+        if (delivery->place < from) {
+            continue;
+        }
+        if (carried->frames_length == DORRIT_LEDGER_FRAMES_MAX) {
+            return false;
+        }
+        carried->frames[carried->frames_length++] = IN_JOURNAL | delivery->frame;
+    }
+    return true;
 }
 
 enum dorrit_ledger_verdict dorrit_ledger_get(
@@ -161,6 +299,7 @@ enum dorrit_ledger_verdict dorrit_ledger_get(
         return DORRIT_LEDGER_EMPTY;
     }
     carried->descriptor = record.descriptor;
+    carried->socket = record.socket;
     if (record.used != slot + 1 || record.checksum != record_checksum(&record)
         || record.descriptor < -1
         || record.last_life > DORRIT_LINGERING || record.admission > DORRIT_ACCEPTED
@@ -168,9 +307,7 @@ enum dorrit_ledger_verdict dorrit_ledger_get(
         return DORRIT_LEDGER_DAMAGED;
     }
     carried->number = record.number;
-    carried->socket = record.socket;
     carried->opened = record.opened;
-    carried->dropped = record.dropped;
     carried->flags = record.flags;
     carried->close_code = record.close_code;
     carried->last_life = record.last_life;
@@ -179,12 +316,35 @@ enum dorrit_ledger_verdict dorrit_ledger_get(
     carried->window_bits = record.window_bits;
     if (!get_span(copy, record.about, ABOUT, slot, &carried->about)
         || !get_span(copy, record.saved, SAVED, slot, &carried->saved)
-        || (record.body != 0 && !get_body(copy, slot, record.body, carried))) {
-        const int32_t descriptor = carried->descriptor;
+        || !get_span(copy, record.window, WINDOW, slot, &carried->window)
+        || (record.body != 0 && !get_body(copy, slot, record.body, carried))
+        || !get_deliveries(copy, slot, record.taken, carried)) {
         memset(carried, 0, sizeof *carried);
-        carried->descriptor = descriptor;
+        carried->descriptor = record.descriptor;
+        carried->socket = record.socket;
         return DORRIT_LEDGER_DAMAGED;
     }
+    return DORRIT_LEDGER_OK;
+}
+
+static enum dorrit_ledger_verdict get_from_journal(const struct dorrit_ledger_copy *copy,
+    uint32_t unit, struct dorrit_span *frame, uint8_t *header_length, bool *counted)
+{
+    if (unit >= copy->journal_length / JOURNAL_UNIT) {
+        return DORRIT_LEDGER_DAMAGED;
+    }
+    const uint32_t place = unit * JOURNAL_UNIT;
+    const struct journal_entry entry = entry_at(copy, place);
+    const uint32_t length = entry.what & ~JOURNAL_KIND;
+    const uint32_t header = entry.more >> JOURNAL_HEADER_SHIFT;
+    if ((entry.what & JOURNAL_KIND) != JOURNAL_FRAME
+        || entry_size(entry, copy->journal_length - place) == 0
+        || header > UINT8_MAX || header > length) {
+        return DORRIT_LEDGER_DAMAGED;
+    }
+    *frame = (struct dorrit_span){copy->journal + place + sizeof entry, length};
+    *header_length = (uint8_t)header;
+    *counted = (entry.more & 1) == 1;
     return DORRIT_LEDGER_OK;
 }
 
@@ -192,6 +352,9 @@ enum dorrit_ledger_verdict dorrit_ledger_get_frame(const struct dorrit_ledger_co
     uint32_t chunk, struct dorrit_span *frame, uint8_t *header_length, bool *counted)
 {
     struct chunk head;
+    if ((chunk & IN_JOURNAL) != 0) {
+        return get_from_journal(copy, chunk & ~IN_JOURNAL, frame, header_length, counted);
+    }
     if (!get_chunk(copy, chunk, FRAME, 0, &head, frame) || head.header_length > head.length
         || head.counted > 1) {
         return DORRIT_LEDGER_DAMAGED;

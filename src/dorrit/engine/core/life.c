@@ -10,6 +10,7 @@ static const struct dorrit_step table[DORRIT_LIVES][DORRIT_EVENTS] = {
         {
             [DORRIT_REQUEST_VALID] = {DORRIT_OPEN, DORRIT_ASK},
             [DORRIT_REQUEST_REFUSED] = {DORRIT_LINGERING, DORRIT_TELL_END},
+            [DORRIT_CARRIED_OUT] = {DORRIT_CLOSED, DORRIT_NOTHING},
             [DORRIT_LOST] = {DORRIT_CLOSED, DORRIT_TELL_END},
         },
     [DORRIT_OPEN] =
@@ -18,6 +19,7 @@ static const struct dorrit_step table[DORRIT_LIVES][DORRIT_EVENTS] = {
             [DORRIT_CLOSE_WANTED] = {DORRIT_CLOSING, DORRIT_SAY_CLOSE},
             [DORRIT_CLOSE_RECEIVED] = {DORRIT_ANSWERING, DORRIT_SAY_CLOSE},
             [DORRIT_FAILED] = {DORRIT_LINGERING, DORRIT_TELL_END},
+            [DORRIT_CARRIED_OUT] = {DORRIT_CLOSED, DORRIT_NOTHING},
             [DORRIT_LOST] = {DORRIT_CLOSED, DORRIT_TELL_END},
         },
     [DORRIT_CLOSING] =
@@ -25,6 +27,7 @@ static const struct dorrit_step table[DORRIT_LIVES][DORRIT_EVENTS] = {
             [DORRIT_REQUEST_REFUSED] = {DORRIT_LINGERING, DORRIT_TELL_END},
             [DORRIT_CLOSE_RECEIVED] = {DORRIT_ANSWERING, DORRIT_NOTHING},
             [DORRIT_FAILED] = {DORRIT_LINGERING, DORRIT_TELL_END},
+            [DORRIT_CARRIED_OUT] = {DORRIT_CLOSED, DORRIT_NOTHING},
             [DORRIT_LOST] = {DORRIT_CLOSED, DORRIT_TELL_END},
         },
     [DORRIT_ANSWERING] =
@@ -32,11 +35,13 @@ static const struct dorrit_step table[DORRIT_LIVES][DORRIT_EVENTS] = {
             [DORRIT_REQUEST_REFUSED] = {DORRIT_LINGERING, DORRIT_TELL_END},
             [DORRIT_FAILED] = {DORRIT_LINGERING, DORRIT_TELL_END},
             [DORRIT_UNREAD] = {DORRIT_LINGERING, DORRIT_TELL_END},
+            [DORRIT_CARRIED_OUT] = {DORRIT_CLOSED, DORRIT_NOTHING},
             [DORRIT_LOST] = {DORRIT_CLOSED, DORRIT_TELL_END},
         },
     [DORRIT_LINGERING] =
         {
             [DORRIT_UNREAD] = {DORRIT_LINGERING, DORRIT_NOTHING},
+            [DORRIT_CARRIED_OUT] = {DORRIT_CLOSED, DORRIT_NOTHING},
             [DORRIT_LOST] = {DORRIT_CLOSED, DORRIT_NOTHING},
         },
 };
@@ -80,6 +85,7 @@ const char *dorrit_event_name(enum dorrit_event event)
         [DORRIT_CLOSE_RECEIVED] = "the client's close frame has come",
         [DORRIT_FAILED] = "a rule was broken, or a callback has raised",
         [DORRIT_UNREAD] = "both close frames have gone their way, and input is left",
+        [DORRIT_CARRIED_OUT] = "the next image of the process goes on with it",
         [DORRIT_LOST] = "the client has gone, takes too long, or all has been said",
     };
     return names[event];

@@ -13,6 +13,7 @@ enum dorrit_event {
     DORRIT_CLOSE_RECEIVED,  /* the client's close frame has come */
     DORRIT_FAILED,          /* RFC 6455 section 7.1.7: a rule was broken, or a callback has raised */
     DORRIT_UNREAD,          /* both close frames have gone their way, and there is input left */
+    DORRIT_CARRIED_OUT,     /* the process's next image goes on with it */
     DORRIT_LOST,            /* the client has gone, it takes too long, or both have said all */
 };
 

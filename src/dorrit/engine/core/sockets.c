@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -175,6 +176,28 @@ int dorrit_peer_credentials(int descriptor, int64_t *pid, int64_t *uid, int64_t 
 }
 
 #endif
+
+int dorrit_socket_identity(int descriptor, uint64_t *identity)
+{
+    struct stat status;
+    if (fstat(descriptor, &status) == -1) {
+        return -1;
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        errno = ENOTSOCK;
+        return -1;
+    }
+    /* An inode's number may be that of a file elsewhere, and is given again. */
+    *identity = (uint64_t)status.st_ino ^ (uint64_t)status.st_dev << 32;
+#ifdef SO_COOKIE
+    uint64_t cookie;
+    socklen_t size = sizeof cookie;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0) {
+        *identity = cookie;
+    }
+#endif
+    return 0;
+}
 
 int dorrit_pipe(int ends[2])
 {

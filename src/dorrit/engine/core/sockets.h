@@ -35,6 +35,10 @@ uint64_t dorrit_monotonic_milliseconds(void);
  * and group. `*pid` is -1 where the system does not tell. Nothing is written on failure. */
 int dorrit_peer_credentials(int descriptor, int64_t *pid, int64_t *uid, int64_t *gid);
 
+/* Which socket a descriptor is, of all that there are and have been since the machine was started;
+ * where the system does not number them so, of those that there are. Fails for what is not a socket. */
+int dorrit_socket_identity(int descriptor, uint64_t *identity);
+
 /* A pipe, ends[0] to read from and ends[1] to write to, both non-blocking and close-on-exec. The
  * caller closes both. */
 int dorrit_pipe(int ends[2]);

@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import socket
+import time
 from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Final, Self
@@ -105,6 +106,14 @@ class Notifier:
     def status(self, text: str) -> None:
         """Say something in one line to the administrator."""
         self._send(_status(text))
+
+    def reloading(self) -> None:
+        """Say that the server is about to be reloaded; `ready` says that it has been.
+
+        sd_notify(3): "the combination of RELOADING=1 and MONOTONIC_USEC=".
+        """
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def stopping(self) -> None:
         """Say that the server stops."""

@@ -1,14 +1,18 @@
 """What a server says about itself, and how it is written: one line of JSON."""
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 ANSWER_MAX: Final = 2048
 """Bytes of an answer: any socket takes as many at once, and the longest names and paths fit."""
 
 TEXT_MAX: Final = 255
 """Characters of a text in an answer."""
+
+ELLIPSIS: Final = "..."
+
+CUT: Final = "see the log"
+"""Stands for a text that is too long."""
 
 MAX_PID: Final = 2**31 - 1
 MAX_COUNT: Final = 2**53
@@ -17,17 +21,23 @@ MAX_COUNT: Final = 2**53
 MAX_TIME: Final = 10**11
 """Seconds since the epoch; a date with a year of four digits."""
 
+MAY_BE_EMPTY: Final = ("reload_state", "reload_reason")
+"""The fields that are texts and may be empty."""
+
 NUMBERS: Final[dict[str, tuple[tuple[type, ...], int, int]]] = {
     "pid": ((int,), 1, MAX_PID),
     "started": ((int, float), 0, MAX_TIME),
     "connections": ((int,), 0, MAX_COUNT),
     "restarts": ((int,), 0, MAX_COUNT),
+    "reload_attempts": ((int,), 0, MAX_COUNT),
+    "reloads": ((int,), 0, MAX_COUNT),
+    "carried": ((int,), 0, MAX_COUNT),
+    "carried_in": ((int, float), 0, MAX_TIME),
 }
 """The fields of an answer that are numbers: what they may be, least and greatest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(NamedTuple):
     """What a server says about itself.
 
     Attributes:
@@ -40,6 +50,14 @@ class Status:
         connections: How many it has now.
         restarts: How often it has been restarted in place after a crash (R28).
         version: Of dorrit.
+        reload_attempts: How often somebody wanted it to be reloaded; None: it can't be, since it is
+            of a release that does not know how.
+        reload_state: What has come of the last attempt: "checking", "refused", "starting",
+            "failed", "done"; "" if there was none.
+        reload_reason: Why the last attempt was refused or has failed, one line, or "".
+        reloads: How often it has been reloaded.
+        carried: How many connections the last reload has carried.
+        carried_in: Seconds that this took.
     """
 
     name: str
@@ -51,6 +69,18 @@ class Status:
     connections: int
     restarts: int
     version: str
+    reload_attempts: int | None = None
+    reload_state: str = ""
+    reload_reason: str = ""
+    reloads: int = 0
+    carried: int = 0
+    carried_in: float = 0.0
+
+
+def shortened(text: str) -> str:
+    """Return a text that may be in a status: printable, in one line, of at most `TEXT_MAX`."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return line if len(line) <= TEXT_MAX else f"{line[: TEXT_MAX - len(ELLIPSIS)]}{ELLIPSIS}"
 
 
 def encoded(status: Status) -> bytes:
@@ -59,11 +89,18 @@ def encoded(status: Status) -> bytes:
     Raises:
         ValueError: It has more than `ANSWER_MAX` bytes.
     """
-    # ASCII, with all that a terminal would act on escaped.
-    data = json.dumps(asdict(status), separators=(",", ":")).encode("ascii") + b"\n"
+    data = _line(status)
+    if len(data) > ANSWER_MAX:
+        # The one text that somebody else has written; what it says at length is in the log.
+        data = _line(status._replace(reload_reason=CUT))
     if len(data) > ANSWER_MAX:
         raise ValueError(f"the status has {len(data)} bytes, more than {ANSWER_MAX}")
     return data
+
+
+def _line(status: Status) -> bytes:
+    # ASCII, with all that a terminal would act on escaped.
+    return json.dumps(status._asdict(), separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def decoded(data: bytes) -> Status:
@@ -85,8 +122,12 @@ def decoded(data: bytes) -> Status:
         raise ValueError("it is not JSON") from None
     if not isinstance(values, dict):
         raise ValueError("it is not a JSON object")  # noqa: TRY004 - it is a value from outside
-    # What it does not know, a newer server has added.
-    known = {field.name: _checked(field.name, values.get(field.name)) for field in fields(Status)}
+    # What it does not know, a newer server has added; what is missing, an older one did not have.
+    known = {
+        name: _checked(name, values.get(name))
+        for name in Status._fields
+        if name not in Status._field_defaults or values.get(name) is not None
+    }
     return Status(**known)
 
 
@@ -99,7 +140,12 @@ def _checked(name: str, value: object) -> Any:  # noqa: ANN401 - whatever the fi
             number: float = value
             if least <= number <= greatest:
                 return value
-    elif isinstance(value, str) and 0 < len(value) <= TEXT_MAX and value.isprintable():
+    elif (
+        isinstance(value, str)
+        and (value or name in MAY_BE_EMPTY)
+        and len(value) <= TEXT_MAX
+        and value.isprintable()
+    ):
         if name == "name" and "/" in value:
             raise ValueError("the name has a slash in it")
         if name == "socket" and not value.startswith("/"):

@@ -155,6 +155,10 @@ class StatusSocket:
         with suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
+    def leave_open(self) -> None:
+        """Let the descriptor outlive this object, and the interpreter: the next image has it."""
+        self._socket.detach()
+
     def close(self) -> None:
         """Answer nobody any more, and remove the name, unless it has become somebody else's.
 

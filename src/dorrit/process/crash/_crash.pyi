@@ -6,6 +6,9 @@ from typing import Final, final
 HANDLER: Final[int]
 """The address of the handler."""
 
+REPLACE: Final[int]
+"""The address of what `replace` calls, which takes nothing and is async-signal-safe."""
+
 RECORD_BYTES: Final[int]
 """Size of what the handler writes: the signal's number, seconds and nanoseconds, 8 bytes each."""
 
@@ -21,6 +24,7 @@ def arm(
     untouched: Iterable[int],
     ignored: Iterable[int],
     held: Iterable[int],
+    ledger: tuple[int, int],
     record: int,
     report: int,
     prefix: bytes,
@@ -41,6 +45,8 @@ def arm(
             closed.
         ignored: Signals that may stay ignored; others that are get their default disposition.
         held: Signals that stay blocked, and so wait, until the next image unblocks them.
+        ledger: Where connections are written down, an address and bytes, of which the next image
+            gets the descriptors as well; zeros: nowhere. It stays mapped while this is armed.
         record: The descriptor of a regular file, one of `inherited`, for the handler's record.
         report: The descriptor that gets one line if there is no restart.
         prefix: What that line begins with.
@@ -89,6 +95,29 @@ def give_stack() -> int:
 
 def take_stack(given: int) -> None:
     """Take back from this thread, which is about to end, what it was given; of 0 nothing."""
+
+def note_signals() -> None:
+    """Leave the signals that the plan holds to the next image from now on.
+
+    Raises:
+        OSError: One of them can't be caught.
+    """
+
+def replace() -> None:
+    """Run the next image, as the plan says, without a crash; return if that is not possible.
+
+    The reason is written where the plan says.
+    """
+
+def replace_at_exit() -> None:
+    """Do so when the interpreter has ended; end the process with status 1 if it is not possible.
+
+    Raises:
+        OSError: Too many functions are called then.
+    """
+
+def close_on_exec(kept: Iterable[int]) -> None:
+    """Have all descriptors above 2 be closed on exec, but for these."""
 
 @final
 class Disposition:

@@ -42,6 +42,8 @@ cdef extern from "crash.h" nogil:
         size_t untouched_count
         sigset_t ignored
         sigset_t held
+        const unsigned char *ledger
+        size_t ledger_size
         int record
         int report
         const char *prefix
@@ -58,9 +60,24 @@ cdef extern from "crash.h" nogil:
     int dorrit_crash_use_stack()
     void *dorrit_crash_give_stack()
     void dorrit_crash_take_stack(void *memory)
+    int dorrit_crash_note_signals()
+    void dorrit_crash_replace()
+    void dorrit_crash_close_on_exec(const int *kept, size_t count)
+
+ctypedef void (*function_t)() noexcept nogil
+
+cdef extern from "Python.h":
+    int Py_AtExit(function_t function)
+
+cdef extern from "<stdlib.h>" nogil:
+    void _Exit(int status)
+
+cdef extern from "<unistd.h>" nogil:
+    int getpid()
 
 
 HANDLER = <uintptr_t>dorrit_crash_handler
+REPLACE = <uintptr_t>dorrit_crash_replace
 RECORD_BYTES = sizeof(dorrit_crash_record)
 
 
@@ -124,6 +141,7 @@ def arm(
     untouched,
     ignored,
     held,
+    ledger,
     int record,
     int report,
     bytes prefix not None,
@@ -133,6 +151,7 @@ def arm(
     cdef _Strings file_array = _Strings(files)
     cdef _Descriptors inherited_array = _Descriptors(inherited)
     cdef _Descriptors untouched_array = _Descriptors(untouched)
+    cdef uintptr_t ledger_address = ledger[0]
     cdef dorrit_crash_plan plan
     plan.program = program
     plan.arguments = argument_array.array
@@ -149,6 +168,8 @@ def arm(
     plan.untouched_count = untouched_array.count
     _fill(&plan.ignored, ignored)
     _fill(&plan.held, held)
+    plan.ledger = <const unsigned char *>ledger_address
+    plan.ledger_size = ledger[1]
     plan.record = record
     plan.report = report
     plan.prefix = prefix
@@ -186,6 +207,40 @@ def give_stack():
 
 def take_stack(uintptr_t given):
     dorrit_crash_take_stack(<void *>given)
+
+
+cdef enum:
+    FAILED = 1
+
+
+cdef int _replaced = 0
+
+
+cdef void _replace_at_exit() noexcept nogil:
+    if getpid() == _replaced:  # and not a process that was forked since
+        dorrit_crash_replace()
+        _Exit(FAILED)
+
+
+def note_signals():
+    if dorrit_crash_note_signals() == -1:
+        PyErr_SetFromErrno(OSError)
+
+
+def replace():
+    dorrit_crash_replace()
+
+
+def replace_at_exit():
+    global _replaced
+    _replaced = getpid()
+    if Py_AtExit(_replace_at_exit) == -1:
+        raise OSError("too many functions are called at the end of the interpreter")
+
+
+def close_on_exec(kept):
+    cdef _Descriptors array = _Descriptors(kept)
+    dorrit_crash_close_on_exec(array.array, array.count)
 
 
 cdef class Disposition:

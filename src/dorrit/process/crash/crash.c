@@ -1,8 +1,11 @@
 #include "crash.h"
 
+#include "ledger.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -69,8 +72,15 @@ struct guard {
 
 static _Atomic(const struct guard *) guard;
 
-/* Set by the first thread that crashes. */
+/* Set by the first thread that crashes, or that replaces the image. */
 static atomic_bool crashing;
+
+/* Signals that have come since dorrit_crash_note_signals(), for the next image. */
+static atomic_bool noted[SIGNALS_END];
+
+/* Who replaces the image, once somebody does; it gets those that come then. */
+static atomic_bool is_replacing;
+static pthread_t replacing;
 
 /* ---- Beforehand ------------------------------------------------------------------------------ */
 
@@ -438,29 +448,42 @@ static void set_close_on_exec(int first, int last, int end_of_known)
     }
 }
 
+/* Has all descriptors above 2 closed by execve(2) but these, which ascend. */
+static void close_others_on_exec(const int *kept, size_t count, int end_of_known)
+{
+    int next = STDERR_FILENO + 1;
+    for (size_t i = 0; i < count; i++) {
+        set_close_on_exec(next, kept[i] - 1, end_of_known);
+        next = kept[i] + 1;
+    }
+    set_close_on_exec(next, INT_MAX, end_of_known);
+}
+
+static void keep_on_exec(int descriptor)
+{
+    const int flags = fcntl(descriptor, F_GETFD);
+    if (descriptor > STDERR_FILENO && flags != -1) {
+        fcntl(descriptor, F_SETFD, flags & ~FD_CLOEXEC);
+    }
+}
+
 /* Has all descriptors closed by execve(2) but those that the next image goes on with: what some
  * library has opened without the flag would else be lost there, one more after each crash. */
 static void sort_descriptors(const struct armed_plan *plan)
 {
-    int next = STDERR_FILENO + 1;
-    for (size_t i = 0; i < plan->kept_count; i++) {
-        set_close_on_exec(next, plan->kept[i] - 1, plan->descriptors_end);
-        next = plan->kept[i] + 1;
-    }
-    set_close_on_exec(next, INT_MAX, plan->descriptors_end);
+    close_others_on_exec(plan->kept, plan->kept_count, plan->descriptors_end);
     for (size_t i = 0; i < plan->plan.inherited_count; i++) {
-        const int flags = fcntl(plan->plan.inherited[i], F_GETFD);
-        if (flags != -1) {
-            fcntl(plan->plan.inherited[i], F_SETFD, flags & ~FD_CLOEXEC);
-        }
+        keep_on_exec(plan->plan.inherited[i]);
+    }
+    if (plan->plan.ledger != NULL) {
+        dorrit_ledger_each_descriptor(plan->plan.ledger, plan->plan.ledger_size, keep_on_exec);
     }
 }
 
 /* Tells whether the next image will find what it is made of. Some of that, a script, is opened by an
  * interpreter that could only complain to a stderr that is nowhere. */
-static bool can_run(const struct armed_plan *plan)
+static bool can_run(const struct armed_plan *plan, const char *consequence)
 {
-    static const char consequence[] = ": the server can't be restarted after its crash";
     if (access(plan->plan.program, X_OK) == -1) {
         report(plan, "can't run ", plan->plan.program, errno, consequence);
         return false;
@@ -492,6 +515,25 @@ static void remove_made(const struct guard *found)
     }
 }
 
+/* Runs the command; returns if it can't, and says why. */
+static void run_next_image(const struct armed_plan *plan, const char *not_run,
+                           const char *elsewhere)
+{
+    stop_timers();
+    reset_ignored_signals(plan);
+    sort_descriptors(plan);
+    umask(plan->plan.umask);
+    if (chdir(plan->plan.directory) == -1) {
+        report(plan, "can't enter ", plan->plan.directory, errno, elsewhere);
+    }
+    if (!can_run(plan, not_run)) {
+        return;
+    }
+    pthread_sigmask(SIG_SETMASK, &plan->plan.held, NULL);
+    execve(plan->plan.program, plan->argv, plan->envp);
+    report(plan, "can't run ", plan->plan.program, errno, not_run);
+}
+
 void dorrit_crash_handler(int number)
 {
     const struct guard *found = atomic_load(&guard);
@@ -514,20 +556,71 @@ void dorrit_crash_handler(int number)
                ": the server can't be restarted");
         end(number);
     }
-    stop_timers();
-    reset_ignored_signals(plan);
-    sort_descriptors(plan);
-    umask(plan->plan.umask);
-    if (chdir(plan->plan.directory) == -1) {
-        report(plan, "can't enter ", plan->plan.directory, errno,
-               ": the server is restarted elsewhere after its crash");
-    }
-    if (!can_run(plan)) {
-        end(number);
-    }
-    pthread_sigmask(SIG_SETMASK, &plan->plan.held, NULL);
-    execve(plan->plan.program, plan->argv, plan->envp);
-    report(plan, "can't run ", plan->plan.program, errno,
-           ": the server can't be restarted after its crash");
+    run_next_image(plan, ": the server can't be restarted after its crash",
+                   ": the server is restarted elsewhere after its crash");
     end(number);
+}
+
+/* ---- Without a crash -------------------------------------------------------------------------- */
+
+/* Has the next image get a signal, whichever thread the system gives it to. */
+static void note(int number)
+{
+    const int error = errno;
+    atomic_store(&noted[number], true);
+    if (atomic_load(&is_replacing)) {
+        pthread_kill(replacing, number);
+    }
+    errno = error;
+}
+
+int dorrit_crash_note_signals(void)
+{
+    const struct armed_plan *plan = atomic_load(&armed);
+    for (int number = 1; plan != NULL && number < SIGNALS_END; number++) {
+        struct sigaction action;
+        if (sigismember(&plan->plan.held, number) != 1 || sigaction(number, NULL, &action) == -1
+            || action.sa_handler == SIG_IGN) {
+            continue;
+        }
+        action = (struct sigaction){0};
+        action.sa_handler = note;
+        action.sa_flags = SA_RESTART;
+        sigfillset(&action.sa_mask);
+        if (sigaction(number, &action, NULL) == -1) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void dorrit_crash_replace(void)
+{
+    const struct armed_plan *plan = atomic_load(&armed);
+    if (plan == NULL || plan->pid != getpid()) {
+        return;
+    }
+    if (atomic_exchange(&crashing, true)) {
+        for (;;) {
+            pause(); /* another thread does it, or has crashed */
+        }
+    }
+    /* execve(2) preserves the signals that are pending for the thread that calls it. */
+    pthread_sigmask(SIG_SETMASK, &plan->plan.held, NULL);
+    replacing = pthread_self();
+    atomic_store(&is_replacing, true);
+    for (int number = 1; number < SIGNALS_END; number++) {
+        if (atomic_load(&noted[number])) {
+            pthread_kill(replacing, number);
+        }
+    }
+    run_next_image(plan, ": the server ends instead of being reloaded",
+                   ": the server is reloaded elsewhere");
+    atomic_store(&is_replacing, false);
+    atomic_store(&crashing, false);
+}
+
+void dorrit_crash_close_on_exec(const int *kept, size_t count)
+{
+    close_others_on_exec(kept, count, descriptors_end());
 }

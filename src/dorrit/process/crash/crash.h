@@ -32,6 +32,8 @@ struct dorrit_crash_plan {
     size_t untouched_count;
     sigset_t ignored;        /* signals that may stay ignored; others that are, get their default */
     sigset_t held;           /* signals that wait, blocked, until the next image unblocks them */
+    const unsigned char *ledger; /* where connections are written down, of which the next image gets */
+    size_t ledger_size;      /* the descriptors as well; NULL: nowhere. It stays mapped */
     int record;              /* a regular file, one of `inherited`: gets a dorrit_crash_record */
     int report;              /* where one line goes that says why there is no restart */
     const char *prefix;      /* what the line begins with */
@@ -67,6 +69,19 @@ int dorrit_crash_catch(int number);
 /* The handler, to compare with what sigaction(2) says of a signal. In a process that is not the one
  * that was armed, a child that it forked, it does what the signal does by default. */
 void dorrit_crash_handler(int number);
+
+/* From now on the signals that the plan holds are none for this image: the next one gets those that
+ * come, though another thread has let them through. What is ignored stays so. Returns 0, or -1 with
+ * errno set. */
+int dorrit_crash_note_signals(void);
+
+/* Runs the next image without a crash: what a handler does, but for the record. Async-signal-safe.
+ * Returns if that fails, and has said why in one line. */
+void dorrit_crash_replace(void);
+
+/* Has all descriptors above 2 closed by execve(2) but these, which ascend: in ranges, where the
+ * system can do that. */
+void dorrit_crash_close_on_exec(const int *kept, size_t count);
 
 /* Gives the calling thread an alternate signal stack that has room for the handler on top of
  * another one, so that an overflow of the thread's own stack can be handled. It is made once and

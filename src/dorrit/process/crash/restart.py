@@ -1,24 +1,30 @@
-"""Restart in place after a crash (R28, R29): same process, same socket, no privilege needed.
+"""Restart in place after a crash (R28, R29), or for new code (L1): same process, same socket.
+
+No privilege is needed.
 
 The order of a server that uses it:
 
-1. `inherited`, first of all: None, or what the image that crashed has left. Then `Command.current`,
+1. `inherited`, first of all: None, or what the last image has left. Then `Command.current`,
    before anything of the process is changed.
 2. In a next image, the caller logs `Handover.report`, has `wait` sit out `Handover.delay`, installs
    its handlers of SIGTERM, SIGINT and SIGHUP, and calls `release_signals`.
 3. There also `prepare`, at once: its start may crash as well.
 4. The start, which takes from the handover what it would else make.
 5. `prepare`, when it is ready and its privileges are gone.
-6. `Restarter.disarm`, as soon as it is to stop.
+6. `Restarter.disarm`, as soon as it is to stop; or `be_replaced`, as soon as it is to make way for
+   the next image, and then `replace_at_exit` or `replace_now`.
 """
 
 import faulthandler
 import logging
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from dorrit.process.crash import _crash
@@ -35,10 +41,13 @@ from dorrit.process.fork import children
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
-HELD: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+HELD: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
 """Signals that wait while one image makes way for the next, which could not stop in order yet."""
 
 STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+"""Those of them that stop the server."""
+
+WAKING: Final = STOPPING | {signal.SIGUSR2}
 """Those of them that end a wait."""
 
 LOOK_INTERVAL: Final = 0.05
@@ -48,6 +57,12 @@ HANDLED_IN_PYTHON: Final = (
     "the server handles {} in Python, which never happens after a real fault: such a crash makes "
     "it hang (see the documentation of the module signal)"
 )
+
+REPLACE: Final = _crash.REPLACE
+"""The address of what runs the next image, once `be_replaced` has been called."""
+
+NO_LEDGER: Final = (0, 0)
+"""Where no connections are written down."""
 
 SIGNALS: Final = tuple(sorted(FATAL))
 
@@ -70,8 +85,11 @@ class Restarter:
         files: tuple[str, ...],
         report: int,
         prefix: str,
+        *,
+        catches: bool = True,
+        ledger: tuple[int, int] = NO_LEDGER,
     ) -> None:
-        """See `prepare`."""
+        """See `prepare` and `be_replaced`."""
         self.warnings: tuple[str, ...] = tuple(
             f"the server can't be restarted after a crash: {why}"
             for why in command.obstacles(files)
@@ -86,9 +104,11 @@ class Restarter:
         try:
             self._state = nameless_file("restart")
             self._traceback = nameless_file("traceback")
-            leave(handover, self._state, self._traceback)
-            self._arm(handover, command, files, report, prefix)
-            self._install()
+            inherited = replace(handover, untouched=command.descriptors)
+            leave(inherited, self._state, self._traceback)
+            self._arm(handover, command, files, (report, prefix), ledger)
+            if catches:
+                self._install()
         except BaseException:
             self.disarm()
             raise
@@ -98,11 +118,12 @@ class Restarter:
         handover: Handover,
         command: Command,
         files: tuple[str, ...],
-        report: int,
-        prefix: str,
+        reporting: tuple[int, str],
+        ledger: tuple[int, int],
     ) -> None:
         """Lay down what the handler is to do."""
-        inherited = {*handover.descriptors, self._state, self._traceback}
+        report, prefix = reporting
+        inherited = {*handover.descriptors, *handover.carried, self._state, self._traceback}
         _crash.arm(
             program=os.fsencode(command.program),
             arguments=map(os.fsencode, (command.program, *command.arguments)),
@@ -114,6 +135,7 @@ class Restarter:
             untouched=command.descriptors - inherited,
             ignored=command.ignored,
             held=HELD,
+            ledger=ledger,
             record=self._state,
             report=report,
             prefix=os.fsencode(prefix),
@@ -196,6 +218,7 @@ def prepare(
     files: Iterable[str] = (),
     report: int = 2,
     prefix: str = "dorrit: ",
+    ledger: tuple[int, int] = NO_LEDGER,
 ) -> Restarter:
     """Have crashes of this process restart it in place, from now on.
 
@@ -215,6 +238,8 @@ def prepare(
         report: A descriptor; one line is written there when a restart fails, for the log. It must
             not block.
         prefix: What that line begins with.
+        ledger: Where connections are written down, an address and bytes, which stay as long as it
+            is armed: the next image gets their descriptors as well.
 
     Returns:
         What undoes it.
@@ -225,13 +250,66 @@ def prepare(
     global _armed  # noqa: PLW0603 - one process has one
     if _armed is not None:
         _armed.disarm()
-    _armed = Restarter(handover, command, tuple(files), report, prefix)
+    _armed = Restarter(handover, command, tuple(files), report, prefix, ledger=ledger)
     children.hold(_armed)
     return _armed
 
 
+def be_replaced(
+    handover: Handover, command: Command, *, catches: bool, report: int, prefix: str
+) -> None:
+    """Have `replace_at_exit` and `replace_now` run the command as the next image of this process.
+
+    From now on the signals `HELD` are the next image's. A crash runs it as well.
+
+    Args:
+        handover: What the next image gets.
+        command: How to start it; it has no obstacles.
+        catches: Crashes restart the server.
+        report: A descriptor; one line is written there if the command can't be run.
+        prefix: What that line begins with.
+
+    Raises:
+        OSError: A descriptor of the handover is not open, or there is no memory.
+    """
+    global _armed  # noqa: PLW0603 - one process has one
+    if _armed is not None:
+        _armed.disarm()
+    _armed = Restarter(handover, command, (), report, prefix, catches=catches)
+    children.hold(_armed)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    if threading.current_thread() is threading.main_thread():
+        # The interpreter's end gives those that it knows their default action.
+        for number in HELD:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+    _crash.note_signals()
+
+
+def replace_at_exit() -> None:
+    """Run the next image when the interpreter has ended; see `be_replaced`.
+
+    What the next image gets must not be closed by the end of the interpreter.
+
+    Raises:
+        OSError: Too many functions are called then.
+    """
+    _crash.replace_at_exit()
+
+
+def replace_now() -> None:
+    """Run the next image, from whichever thread; return if that is not possible.
+
+    What has been printed is written out before.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+            stream.flush()
+    _crash.replace()
+
+
 def inherited() -> Handover | None:
-    """Return what a crash has left to this process, which is its next image.
+    """Return what a crash or a reload has left to this process, which is its next image.
 
     To be called before anything else. What may be in the environment of a process that did not
     crash is ignored, with a warning in the log. Children that the last image had, and that have
@@ -252,6 +330,9 @@ def inherited() -> Handover | None:
         logger.warning("%s is in the environment by mistake and ignored: %s", VARIABLE, error)
         release_signals()
         return None
+    if handover.ledger is not None:
+        # All at once: there may be many connections. Those that the command had go on as they were.
+        _crash.close_on_exec(handover.untouched)
     _reap()
     return handover
 
@@ -263,7 +344,7 @@ def _reap() -> None:
 
 
 def wait(seconds: float) -> signal.Signals | None:
-    """Wait, unless the server is told to stop.
+    """Wait, unless the server is told to stop, or to be reloaded.
 
     The signals `HELD` are blocked afterwards, as they are when the next image starts; one that has
     come since the crash ends the wait at once.
@@ -272,19 +353,24 @@ def wait(seconds: float) -> signal.Signals | None:
         seconds: For how long; 0 only looks.
 
     Returns:
-        The signal that has ended the wait, SIGTERM or SIGINT, which then is gone; or None.
+        The signal that has ended the wait, one of `WAKING`, which then is gone; or None. One that
+        stops the server goes before the other.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    # Without a wait there is nothing to be ended: a reload that is wanted comes afterwards.
+    waking = WAKING if seconds > 0 else STOPPING
     if hasattr(signal, "sigtimedwait"):
-        received = signal.sigtimedwait(STOPPING, max(0.0, seconds))
+        received = signal.sigtimedwait(waking, max(0.0, seconds))
+        if received is not None and received.si_signo not in STOPPING:
+            received = signal.sigtimedwait(STOPPING, 0) or received
         return None if received is None else signal.Signals(received.si_signo)
     end = time.monotonic() + seconds
-    while not (pending := signal.sigpending() & STOPPING):
+    while not (pending := signal.sigpending() & waking):
         left = end - time.monotonic()
         if left <= 0:
             return None
         time.sleep(min(left, LOOK_INTERVAL))
-    return signal.Signals(signal.sigwait(pending))
+    return signal.Signals(signal.sigwait(pending & STOPPING or pending))
 
 
 def waiting(seconds: float, restarts: int) -> str:

@@ -12,8 +12,7 @@ import os
 import pwd
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from dorrit.errors import StartError
 from dorrit.process.credentials import capabilities
@@ -26,8 +25,7 @@ LARGEST: Final = 2**32 - 2
 """The largest user or group id. One more is (uid_t)-1, by which setresuid(2) means no change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who the server is once privileges are dropped.
 
     Attributes:
@@ -97,7 +95,7 @@ def _possible(identity: Identity) -> Identity:
     changes_group = _group_ids() != {identity.gid}
     may_set_groups = capabilities.may_set_groups() and not capabilities.lacks("CAP_SETGID")
     if not may_set_groups and not changes_user and not changes_group:
-        return replace(identity, groups=_current_groups())
+        return identity._replace(groups=_current_groups())
     instead = "or stay who it is (-u root -g root)"
     if not capabilities.has_user(identity.uid):
         raise StartError(
@@ -238,6 +236,15 @@ def user_number(word: str, option: str) -> int:
         StartError: There is no such user; the message begins with the option.
     """
     return _user(word, option)[0]
+
+
+def group_number(word: str) -> int:
+    """Return the number of the group that a name or a number stands for.
+
+    Raises:
+        StartError: There is no such group.
+    """
+    return _group(word)
 
 
 def _user(word: str, option: str = "-u") -> tuple[int, pwd.struct_passwd | None]:

@@ -4,9 +4,8 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from dorrit.process.exec.descriptors import inheritable_descriptors
 
@@ -14,8 +13,7 @@ VARIABLE: Final = "DORRIT_RESTART"
 """Tells the next image, and nobody else, which descriptor its inheritance is in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(NamedTuple):
     """A command with all that a process inherits: what makes the next image like the first.
 
     A relative name, of the server's file, in PYTHONPATH, for ``-f``, or inside ``ws_init_func``,

@@ -1,4 +1,4 @@
-"""What a server that has crashed leaves to its next image (R29), and how it is checked there.
+"""What a server that crashes or is reloaded leaves to its next image (R29), and its check there.
 
 It lies in a file without a name: a record that the crash handler writes, then this module's mark,
 then JSON. The next image believes none of it before it has seen that the file was made by the very
@@ -12,12 +12,11 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, fields, replace
 from signal import Signals, strsignal
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from dorrit.errors import StartError
 from dorrit.process.exec import backoff
@@ -31,8 +30,8 @@ MARK: Final = b"dorrit 1"
 DIGITS_MAX: Final = 9
 """Of a descriptor's number."""
 
-SIZE_MAX: Final = 1 << 20
-"""Bytes of the largest file that is read."""
+SIZE_MAX: Final = 1 << 24
+"""Bytes of the largest file that is read: the numbers of a million connections."""
 
 TRACEBACK_MAX: Final = 16 * 1024
 """Characters of a traceback; a hundred threads, a hundred frames each, would fill the log."""
@@ -46,12 +45,89 @@ FATAL: Final = frozenset(
 """The signals that a crash is. The manual names the first two (R28)."""
 
 
+LEDGER: Final = "ledger of the connections"
+"""What that is called among what is kept."""
+
 THREAD_NUMBER: Final = re.compile(r"^((?:Current t|T)hread) 0x[0-9a-f]+", re.MULTILINE)
 """How faulthandler begins what it says of a thread."""
 
 
 class NoHandoverError(Exception):
     """What was found is not the inheritance of this process; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """What the next image is told of the reload that has made it.
+
+    Attributes:
+        began: When it was decided, in seconds of CLOCK_MONOTONIC.
+        until: By when the new code must serve; later everybody is told to come again.
+        timeout: Seconds that were given to it.
+        failures: How many starts of the new code have failed.
+        failed_at: When the last of them did.
+    """
+
+    began: float
+    until: float
+    timeout: float
+    failures: int = 0
+    failed_at: float = 0.0
+
+    @classmethod
+    def begun(cls, timeout: float) -> Self:
+        """Return one that is decided now."""
+        return cls(began=_now(), until=_now() + timeout, timeout=timeout)
+
+    def failed(self) -> Self:
+        """Return this as the next image has it after one more failure."""
+        return replace(self, failures=self.failures + 1, failed_at=_now())
+
+    def again(self) -> Self:
+        """Return this with all of its time: somebody wants it to be tried now."""
+        return replace(self, until=_now() + self.timeout)
+
+    def delay(self) -> float:
+        """Return for how many seconds from now on the start is not to be tried again."""
+        next_try = self.failed_at + backoff.wait_after_crash(self.failures)
+        return max(0.0, min(next_try, self.until) - _now())
+
+    def spent(self) -> float:
+        """Return the seconds since it was decided."""
+        return _now() - self.began
+
+    def left(self) -> float:
+        """Return the seconds that the new code has; not positive: it has none."""
+        return self.until - _now()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloads:
+    """What has been reloaded since the server was started; for `dorrit status`.
+
+    Attributes:
+        attempts: How often somebody wanted it.
+        state: What has come of the last attempt: `CHECKING`, `REFUSED`, `STARTING`, `FAILED` or
+            `DONE`; "" if there was none.
+        reason: Why that was refused or has failed, one line; "" if it was not.
+        count: How often the new code has come to serve.
+        carried: How many connections the last of them has carried over.
+        seconds: How long that took, from the decision on.
+    """
+
+    attempts: int = 0
+    state: str = ""
+    reason: str = ""
+    count: int = 0
+    carried: int = 0
+    seconds: float = 0.0
+
+
+CHECKING: Final = "checking"
+REFUSED: Final = "refused"
+STARTING: Final = "starting"
+FAILED: Final = "failed"
+DONE: Final = "done"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +148,10 @@ class Handover:
         crash_score: How often and how lately it has crashed; see `dorrit.process.exec.backoff`.
         signal: What ended the last one, or None.
         traceback: What its threads were doing, many lines, all printable; may be empty.
+        untouched: Descriptors that the command had inherited.
+        carried: The descriptors of connections that the ledger tells of.
+        reload: The reload that is under way, or None.
+        reloads: What has come of the reloads so far.
     """
 
     name: str
@@ -87,6 +167,24 @@ class Handover:
     daemon: bool = False
     signal: Signals | None = None
     traceback: str = ""
+    untouched: frozenset[int] = frozenset()
+    carried: tuple[int, ...] = ()
+    reload: Reload | None = None
+    reloads: Reloads = field(default_factory=Reloads)
+
+    @property
+    def ledger(self) -> int | None:
+        """The descriptor of the file that tells of connections; None: there are none."""
+        return self.kept.get(LEDGER)
+
+    def carrying(self, ledger: int, carried: Iterable[int]) -> Self:
+        """Return this with connections."""
+        return replace(self, kept={**self.kept, LEDGER: ledger}, carried=tuple(carried))
+
+    def without_connections(self) -> Self:
+        """Return this as it is when they have been taken, or are over."""
+        kept = {what: number for what, number in self.kept.items() if what != LEDGER}
+        return replace(self, kept=kept, carried=(), reload=None)
 
     @property
     def descriptors(self) -> dict[int, str]:
@@ -101,18 +199,25 @@ class Handover:
         """Return the crash in words, line by line, for the log; nothing if there was none."""
         if self.signal is None:
             return []
-        since = datetime.fromtimestamp(self.first_start).astimezone()
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.first_start))
         first = (
             f"crashed: {self.signal.name} ({strsignal(self.signal)}); restarted in place: "
-            f"restart {self.restarts} since {since:%Y-%m-%d %H:%M:%S}"
+            f"restart {self.restarts} since {since}"
         )
         lines = [line for line in self.traceback.splitlines() if line]
         return [first, *(lines or ["the crash has left no traceback"])]
 
     def delay(self) -> float:
-        """Return for how many seconds from now on nothing is to be served after the last crash."""
-        now = time.clock_gettime(time.CLOCK_MONOTONIC)
-        return min(backoff.LONGEST, max(0.0, self._serves_from() - now))
+        """Return for how many seconds from now on nothing is to be served.
+
+        That is after a crash, or after a start of new code that has failed, within its time.
+        """
+        after_crash = min(backoff.LONGEST, max(0.0, self._serves_from() - _now()))
+        if self.reload is None:
+            return after_crash
+        if self.signal is None:
+            return self.reload.delay()
+        return max(0.0, min(after_crash, self.reload.left()))
 
     def _serves_from(self) -> float:
         """Return when the wait after the last crash is over, by CLOCK_MONOTONIC."""
@@ -132,11 +237,15 @@ class Handover:
         )
 
 
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 def leave(handover: Handover, descriptor: int, traceback: int) -> None:
-    """Leave to the next image what is known before a crash.
+    """Leave to the next image what is known before a crash, or for a reload.
 
     Args:
-        handover: All of it but what the crash will tell.
+        handover: All of it but what a crash will tell.
         descriptor: Of the file.
         traceback: The file that the traceback will be in; inherited as well.
 
@@ -160,6 +269,10 @@ def leave(handover: Handover, descriptor: int, traceback: int) -> None:
         "crash_times": handover.crash_times,
         "crash_score": handover.crash_score,
         "daemon": handover.daemon,
+        "untouched": sorted(handover.untouched),
+        "carried": handover.carried,
+        "reload": None if handover.reload is None else asdict(handover.reload),
+        "reloads": asdict(handover.reloads),
     }
     data = RECORD.pack(0, 0, 0) + MARK + json.dumps(content).encode("ascii")
     os.ftruncate(descriptor, 0)
@@ -183,26 +296,28 @@ def take_over(value: str) -> Handover:
     crash, at, content = _read(descriptor)
     try:
         handover = _handover_of(content)
+        if crash is None and handover.reload is None:
+            raise NoHandoverError("it tells of no crash")
         traceback = content["traceback"]
         identities = {int(number): tuple(of) for number, of in content["identities"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NoHandoverError(f"a part of it is missing or wrong: {error!r}") from None
     os.close(descriptor)
     for number, what in handover.descriptors.items():
-        _check(number, identities.get(number), what)
+        _check(number, identities.get(number), what, handover)
         os.set_inheritable(number, False)
     if not _listens(handover.listener):
-        raise StartError("can't go on after the crash: the listening socket listens no more")
+        raise StartError(f"{_lost(handover)}: the listening socket listens no more")
     text = ""
     with suppress(OSError):
         if _identity(traceback) == identities.get(traceback):
             text = _read_traceback(traceback)
             os.close(traceback)
-    return handover.after(crash, at, text)
+    return handover if crash is None else handover.after(crash, at, text)
 
 
-def _read(descriptor: int) -> tuple[Signals, float, dict[str, Any]]:
-    """Return what ended the last image, when, and what it left."""
+def _read(descriptor: int) -> tuple[Signals | None, float, dict[str, Any]]:
+    """Return the crash that ended the last image, if one did, when, and what it left."""
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink:
@@ -221,9 +336,9 @@ def _read(descriptor: int) -> tuple[Signals, float, dict[str, Any]]:
         raise NoHandoverError("it is damaged") from None
     if not isinstance(content, dict) or content.get("pid") != os.getpid():
         raise NoHandoverError("it is another process's")
-    if number not in FATAL:
+    if number not in {0, *FATAL}:
         raise NoHandoverError("it tells of no crash")
-    return Signals(number), seconds + nanoseconds / 1e9, content
+    return Signals(number) if number else None, seconds + nanoseconds / 1e9, content
 
 
 def _handover_of(content: Mapping[str, Any]) -> Handover:
@@ -240,7 +355,26 @@ def _handover_of(content: Mapping[str, Any]) -> Handover:
         crash_times=tuple(float(at) for at in content["crash_times"]),
         crash_score=float(content["crash_score"]),
         daemon=_typed(content["daemon"], bool),
+        # What a release before this one has left does not have these.
+        untouched=frozenset(_typed(number, int) for number in content.get("untouched", [])),
+        carried=tuple(_typed(number, int) for number in content.get("carried", [])),
+        reload=None if (told := content.get("reload")) is None else _part(Reload, told),
+        reloads=_part(Reloads, content.get("reloads", {})),
     )
+
+
+Part = TypeVar("Part", Reload, Reloads)
+
+
+def _part(kind: type[Part], content: Mapping[str, Any]) -> Part:
+    """Return what of a part of the JSON this release knows."""
+    numbers = (int, float)
+    values = {
+        one.name: _typed(content[one.name], *(numbers if one.type is float else (one.type,)))
+        for one in fields(kind)
+        if one.name in content
+    }
+    return kind(**values)
 
 
 def _typed(value: Any, *types: type) -> Any:  # noqa: ANN401 - JSON's values
@@ -255,14 +389,19 @@ def _identity(descriptor: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _check(descriptor: int, identity: object, what: str) -> None:
+def _lost(handover: Handover) -> str:
+    """Return how the line begins that says why the server can't go on."""
+    return f"can't go on after the {'crash' if handover.reload is None else 'reload'}"
+
+
+def _check(descriptor: int, identity: object, what: str, handover: Handover) -> None:
     try:
         same = _identity(descriptor) == identity
     except OSError:
         same = False
     if not same:
         raise StartError(
-            f"can't go on after the crash: {what}, descriptor {descriptor}, is not open any more; "
+            f"{_lost(handover)}: {what}, descriptor {descriptor}, is not open any more; "
             "does the server close descriptors that are not its own?"
         )
 

@@ -16,7 +16,9 @@ enum {
     LINE_MAX_BYTES = 512,
     LINES_MAX = 40,
     /* Milliseconds that the main thread has for its signal, which it may have blocked. */
-    SIGNAL_GRACE = 500
+    SIGNAL_GRACE = 500,
+    /* Milliseconds between two looks whether the deadline has been moved. */
+    LOOK_INTERVAL = 100
 };
 
 static struct {
@@ -24,6 +26,7 @@ static struct {
     int report;
     int traceback;
     pid_t pid;
+    void (*instead)(void);
     char prefix[PREFIX_MAX];
     char text[TEXT_MAX];
 } plan;
@@ -80,6 +83,9 @@ static void end(void)
     if (!atomic_flag_test_and_set(&is_ending)) {
         write_line(plan.text, strlen(plan.text));
         write_traceback();
+        if (plan.instead != NULL) {
+            plan.instead();
+        }
         _exit(plan.status);
     }
 }
@@ -120,7 +126,7 @@ static void *watch(void *unused)
 {
     (void)unused;
     for (long long left; (left = atomic_load(&due) - now()) > 0;) {
-        sleep_for(left);
+        sleep_for(left < LOOK_INTERVAL ? left : LOOK_INTERVAL);
     }
     pthread_kill(main_thread, atomic_load(&signal_number));
     sleep_for(SIGNAL_GRACE);
@@ -160,12 +166,13 @@ static void copy(char *into, size_t capacity, const char *text)
 }
 
 int dorrit_deadline_catch(int number, int status, int report, int traceback, const char *prefix,
-                          const char *line)
+                          const char *line, void (*instead)(void))
 {
     plan.status = status;
     plan.report = report;
     plan.traceback = traceback;
     plan.pid = getpid();
+    plan.instead = instead;
     copy(plan.prefix, sizeof plan.prefix, prefix);
     copy(plan.text, sizeof plan.text, line);
     struct sigaction action = {0};

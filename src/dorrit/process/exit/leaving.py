@@ -15,7 +15,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +43,8 @@ class _Event(enum.Enum):
 
 
 GOES_ON: Final = b"the process ends though code of the server goes on:"
+
+IS_REPLACED: Final = b"the server is reloaded though code of it goes on:"
 
 
 def leave_in_time(
@@ -83,7 +85,7 @@ def leave_in_time(
             if events.get(timeout=left) is _Event.ENDED:
                 return
             told_again = True
-        if _abandon() or told_again:
+        if abandon() or told_again:
             end(status)
 
     watcher = threading.Thread(target=watch, name="dorrit-leaving", daemon=True)
@@ -102,7 +104,24 @@ def leave_in_time(
     return True
 
 
-def _abandon() -> bool:
+def leave_then(last: Callable[[], None], seconds: float, report: tuple[int, str]) -> None:
+    """Call a function when the interpreter has waited for threads and processes at its end.
+
+    It is called behind what the server's code has registered by `atexit`, in the main thread, and
+    must not raise.
+
+    Args:
+        last: What is called.
+        seconds: If it is not called until then, the process ends, with status 1: something keeps
+            the interpreter's lock.
+        report: Where lines can be written with write(2), and what they begin with.
+    """
+    global _when_left  # noqa: PLW0603 - a process ends once
+    _when_left = last
+    _end_by(seconds, 1, report, numbers=(signal.SIGALRM,))
+
+
+def abandon() -> bool:
     """Name what has not ended, and terminate processes; return whether there was something."""
     if threads := _threads():
         names = ", ".join(sorted(thread.name for thread in threads))
@@ -127,13 +146,35 @@ def _leave() -> None:
     The interpreter calls this when it has waited for the threads, and last of all that was
     registered: it was so first. If multiprocessing was even before, it has its turn here.
     """
-    if _when_left is not None:
+    global _when_left  # noqa: PLW0603 - a process ends once
+    if (when_left := _when_left) is not None:
         if (util := sys.modules.get("multiprocessing.util")) is not None:
             util._exit_function()  # noqa: SLF001 - does nothing when called again
-        _when_left()
+        _when_left = None  # what belongs to it is to be freed
+        when_left()
 
 
-def _end_by(seconds: float, status: int, report: tuple[int, str]) -> None:
+def replace_by(seconds: float, report: tuple[int, str], replace: int) -> None:
+    """Have the process's image be replaced in so many seconds, wherever the interpreter is then.
+
+    Args:
+        seconds: What that has for its own end.
+        report: Where lines can be written with write(2), and what they begin with.
+        replace: The address of what does it (`dorrit.process.crash._crash.REPLACE`).
+    """
+    numbers = (signal.SIGALRM,)
+    _end_by(seconds, 1, report, numbers=numbers, line=IS_REPLACED, instead=replace)
+
+
+def _end_by(
+    seconds: float,
+    status: int,
+    report: tuple[int, str],
+    *,
+    numbers: Collection[int] = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT),
+    line: bytes = GOES_ON,
+    instead: int = 0,
+) -> None:
     """Have the process end in so many seconds, or at a signal, without the interpreter.
 
     When that is taken down it runs no other thread of Python, and calls no signal handler if the
@@ -141,26 +182,28 @@ def _end_by(seconds: float, status: int, report: tuple[int, str]) -> None:
     process then.
     """
     global _has_deadline  # noqa: PLW0603 - a process ends once
-    if _has_deadline:
+    if _has_deadline and not instead:
         return
     _has_deadline = True
     descriptor, prefix = report
     try:
         stack = nameless_file("end")
-        for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+        for number in numbers:
             if signal.getsignal(number) in {signal.SIG_IGN, children.ignore}:
                 continue
+            faulthandler.unregister(number)  # what is registered already is not installed again
             _deadline.catch(
                 number,
                 status=status,
                 report=descriptor,
                 traceback=stack,
                 prefix=os.fsencode(prefix),
-                line=GOES_ON,
+                line=line,
+                instead=instead,
             )
             faulthandler.register(number, file=stack, all_threads=False, chain=True)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM, signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM, signal.SIGTERM} & {*numbers})
         _deadline.set_deadline(seconds, signal.SIGALRM)
     except OSError as error:
         logger.warning("the end of the process has no deadline: %s", error)

@@ -41,6 +41,7 @@ class Overdue:
             clean: Removes what the process must not leave behind.
         """
         self._clean = clean
+        self._instead: Callable[[str, str], object] | None = None
         # "a put() or get() call can be interrupted by another put() call in the same thread".
         self._changes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._pid = -1
@@ -48,6 +49,15 @@ class Overdue:
         self._is_over = False
         self._step = ""
         self._due: float | None = None
+
+    def instead(self, function: Callable[[str, str], object]) -> None:
+        """From now on, call a function in another thread before the process would be ended.
+
+        Args:
+            function: Is told the step, and where the main thread is. If it returns, the process
+                ends.
+        """
+        self._instead = function
 
     def within(self, step: str, seconds: float, *, begins: bool = False) -> None:
         """Have a step end in so many seconds, or earlier if that was said before.
@@ -97,10 +107,13 @@ class Overdue:
 
     def _give_up(self) -> None:
         step = self._step
-        # Handlers of logging may wait for what the main thread holds.
-        _thread.start_new_thread(_end_soon, ())
         frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - it is documented
         stack = "".join(traceback.format_stack(frame)).rstrip()
+        if self._instead is not None:
+            with suppress(BaseException):
+                self._instead(step, stack)
+        # Handlers of logging may wait for what the main thread holds.
+        _thread.start_new_thread(_end_soon, ())
         with suppress(BaseException):
             self._clean()
         logger.error("%s does not end, and the process does not wait for it:\n%s", step, stack)

@@ -11,9 +11,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from dorrit.errors import StartError
 from dorrit.process.files.directories import check_directory
@@ -24,8 +23,7 @@ SIZE_MAX: Final = 1 << 17
 """Bytes; a longer command line than Linux allows one word to be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """What was run.
 
     Attributes:
@@ -171,7 +169,7 @@ def _written(file: Path, record: Record) -> Iterator[Path]:
         descriptor = os.open(new, flags, MODE)
         with os.fdopen(descriptor, "wb") as opened:
             os.fchmod(descriptor, MODE)  # whatever the umask
-            opened.write(json.dumps(asdict(record)).encode("ascii") + b"\n")
+            opened.write(json.dumps(record._asdict()).encode("ascii") + b"\n")
         yield new
     except OSError as error:
         raise StartError(f"{file}: {error.strerror}") from None

@@ -119,6 +119,10 @@ class Listener:
         self.descriptor = self._socket.fileno()
         os.set_inheritable(self.descriptor, False)
 
+    def leave_open(self) -> None:
+        """Let the descriptor outlive this object, and the interpreter: the next image has it."""
+        self._socket.detach()
+
     def own(self) -> None:
         """Make the calling process the owner: the daemon, when it has been forked.
 

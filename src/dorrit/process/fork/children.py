@@ -83,6 +83,11 @@ def reset_handlers() -> None:
     _handlers.clear()
 
 
+def forget_handlers() -> None:
+    """Keep none of them: the interpreter is about to end, and is to free what they belong to."""
+    _handlers.clear()
+
+
 def ignore(number: int, frame: FrameType | None) -> None:
     """Ignore a signal; as `signal.SIG_IGN`, but what is executed does not inherit it."""
 

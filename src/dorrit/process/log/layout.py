@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Final
 
 from dorrit.logger import NAME
@@ -47,7 +46,7 @@ def text_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[s
 def json_lines(record: logging.LogRecord, stamped: bool, longest: int) -> list[str]:  # noqa: FBT001, ARG001 - see Layout
     """Return a record as one object of JSON, in ASCII, which is valid UTF-8 whatever is in it."""
     told: dict[str, object] = {
-        "time": datetime.fromtimestamp(record.created).astimezone().isoformat("T", "milliseconds"),
+        "time": _time_and_zone(record.created),
         "level": record.levelname,
         "logger": record.name,
         "message": message_of(record),
@@ -116,6 +115,17 @@ def _cut(line: str, longest: int) -> str:
 def _local_time(created: float) -> str:
     moment = time.localtime(created)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)},{int(created % 1 * 1000):03}"
+
+
+def _time_and_zone(created: float) -> str:
+    """Return a time as ISO 8601 and RFC 3339 have it, as the module datetime would.
+
+    That module would take a hundredth of a server's start.
+    """
+    seconds, milliseconds = divmod(round(created * 1_000_000) // 1000, 1000)
+    moment = time.localtime(seconds)
+    zone = time.strftime("%z", moment)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', moment)}.{milliseconds:03}{zone[:3]}:{zone[3:]}"
 
 
 def _json(value: object) -> str:

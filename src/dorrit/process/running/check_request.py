@@ -1,4 +1,4 @@
-"""Has the command that starts a server only look for mistakes: `dorrit restart` does so first (O4).
+"""Has the command that starts a server only look for mistakes: before a restart or a reload (O4).
 
 The command is run as it stands, with a variable in its environment, so that it finds the same file,
 the same options and the same Python as the start that is to follow. The variable names a descriptor
@@ -6,6 +6,7 @@ that the word of success goes to. An exit status would not do: a command that kn
 or a file that calls sys.exit, has one as well.
 """
 
+import json
 import os
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from dorrit.process.files.command_file import Record
 VARIABLE: Final = "DORRIT_CHECK"
 
 PASSED: Final = b"passed\n"
+"""The word of success. JSON follows it: what the server would be, for a reload."""
 
 
 def received() -> int | None:
@@ -36,10 +38,21 @@ def received() -> int | None:
         is_pipe = False
     if not is_pipe:
         raise StartError(
-            f"{VARIABLE} is set in the environment, which only 'dorrit restart' does: unset it",
+            f"{VARIABLE} is set in the environment, which only 'dorrit restart' and a reload do: "
+            "unset it",
             status=2,
         )
     return descriptor
+
+
+def pass_on(descriptor: int, facts: dict[str, str | None]) -> None:
+    """Say that no mistake was found.
+
+    Args:
+        descriptor: What `received` has returned.
+        facts: What the server would be.
+    """
+    os.write(descriptor, PASSED + json.dumps(facts).encode("ascii"))
 
 
 def passes(record: Record) -> bool:

@@ -97,19 +97,34 @@ class RunningServer:
         except ProcessLookupError:
             pass
         except PermissionError as error:
-            who = "only the server's user and root may stop it"
-            if isinstance(error, OutOfReachError):
-                who = "it is in a PID namespace that can't be reached from here"
-            elif os.geteuid() == 0:
-                who = "to stop another user's server, root needs the capability CAP_KILL"
-            raise NoPermissionError(
-                f"process {self.process.pid}: permission denied: {who}"
-            ) from None
+            raise self._denied(error, "stop") from None
         if not self.process.wait(end - time.monotonic()):
             return False
         if self.pid_file is not None:
             _wait_for_janitor(self.pid_file, min(end, time.monotonic() + SETTLED_WITHIN))
         return True
+
+    def ask_for_reload(self) -> None:
+        """Send it SIGUSR2.
+
+        Raises:
+            NoPermissionError: It is another user's.
+            NotRunningError: It has ended.
+        """
+        try:
+            self.process.send(signal.SIGUSR2)
+        except ProcessLookupError:
+            raise NotRunningError(f"process {self.process.pid} has ended") from None
+        except PermissionError as error:
+            raise self._denied(error, "reload") from None
+
+    def _denied(self, error: PermissionError, what: str) -> NoPermissionError:
+        who = f"only the server's user and root may {what} it"
+        if isinstance(error, OutOfReachError):
+            who = "it is in a PID namespace that can't be reached from here"
+        elif os.geteuid() == 0:
+            who = f"to {what} another user's server, root needs the capability CAP_KILL"
+        return NoPermissionError(f"process {self.process.pid}: permission denied: {who}")
 
     def _has_taken_it(self, end: float) -> bool:
         """Wait until the first signal is no longer pending; return whether the server has ended."""

@@ -4,7 +4,6 @@ import os
 import socket
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Final
 
 from dorrit.errors import StartError
@@ -118,7 +117,7 @@ def _numbered(status: Status, peer: Process, path: str) -> Status:
     if status.pid != peer.pid and status.pid not in numbers_of(peer.pid):
         peer.close()
         raise _wrong(path, f"process {peer.pid} says that it is process {status.pid}")
-    return replace(status, pid=peer.pid)
+    return status._replace(pid=peer.pid)
 
 
 def _peer(connected: socket.socket, path: str) -> Process | None:

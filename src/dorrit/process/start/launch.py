@@ -2,9 +2,8 @@
 
 import os
 import time
-from dataclasses import dataclass
 from signal import Signals
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from dorrit.process.control.notify import Notifier
 from dorrit.process.crash import restart
@@ -21,8 +20,7 @@ REPEATED: Final = "DORRIT_REPEATED"
 """The variable by which `dorrit dev` says that it starts a server once more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """What is found when the process starts.
 
     Attributes:

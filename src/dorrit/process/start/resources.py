@@ -4,9 +4,8 @@ import os
 import stat
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from dorrit.errors import StartError
 from dorrit.process.control.status_socket import StatusSocket
@@ -32,8 +31,7 @@ JANITOR: Final = "connection to the janitor"
 """What they are called in a handover."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourcePlan:
+class ResourcePlan(NamedTuple):
     """What a server that starts wants to hold.
 
     Attributes:
@@ -240,6 +238,11 @@ class Resources:
             first_start=time.time(),
             daemon=self.record is not None,
         )
+
+    def leave_open(self) -> None:
+        """Let the descriptors outlive this object, and the interpreter: the next image has them."""
+        self.listener.leave_open()
+        self.status_socket.leave_open()
 
     def close(self) -> None:
         """Remove them, and free their locks last. A process forked off the owner does nothing."""

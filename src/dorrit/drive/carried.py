@@ -1,0 +1,91 @@
+"""Takes the connections that the last image has carried out, as far as its ledger tells of them."""
+
+import os
+import socket
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+
+from dorrit.engine import Engine
+from dorrit.engine.carry_in import descriptors_in
+from dorrit.process.exec.handover import Handover
+from dorrit.process.exec.memfd import nameless_file
+from dorrit.process.fork import children
+
+
+def carry_in(engine: Engine, handover: Handover) -> tuple[int, int]:
+    """Have an engine take the connections of a handover; the others are ended.
+
+    The handover says which descriptors are connections, also where the record of one is damaged:
+    its client would otherwise wait for somebody who does not know of it.
+
+    Args:
+        engine: It has had no client yet.
+        handover: It has a ledger.
+
+    Returns:
+        How many connections there are now, and how many are lost.
+
+    Raises:
+        ValueError: It is not a ledger that this release reads; all connections have been ended.
+        OSError: It can't be read; all connections have been ended.
+    """
+    assert handover.ledger is not None
+    try:
+        taken, lost = engine.carry_in(handover.ledger)
+    except (OSError, ValueError):
+        _cut_off(handover.carried)
+        raise
+    if lost:
+        _cut_off(engine.without_connection(handover.carried))
+    return taken, lost
+
+
+class Ledger:
+    """The file that an engine writes its connections down in, in case of a crash.
+
+    Attributes:
+        descriptor: Its descriptor.
+    """
+
+    def __init__(self) -> None:
+        """Make it; a process that the server forks does not have it.
+
+        Raises:
+            OSError: There is no memory for it.
+        """
+        self.descriptor: int = nameless_file("connections")
+        children.hold(self)
+
+    def let_go(self) -> None:
+        """Close it; nothing happens when it is closed already."""
+        if self.descriptor != -1:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def after_crash(handover: Handover) -> Handover:
+    """Return what a crash has left, with the connections that the ledger tells of by now.
+
+    Args:
+        handover: Was made before the crash, and before the connections.
+    """
+    if handover.ledger is None or handover.carried:
+        return handover
+    try:
+        return handover.carrying(handover.ledger, descriptors_in(handover.ledger))
+    except (OSError, ValueError):
+        return handover  # whoever takes them says why there are none
+
+
+def _cut_off(descriptors: Iterable[int]) -> None:
+    """End connections that nothing is known of but their sockets.
+
+    Args:
+        descriptors: What they were; one that is something else by now is left alone.
+    """
+    for descriptor in descriptors:
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                with socket.socket(fileno=descriptor) as connection:
+                    connection.shutdown(socket.SHUT_RDWR)

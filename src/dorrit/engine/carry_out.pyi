@@ -1,0 +1,1 @@
+"""`dorrit.engine.carry_out` has nothing that Python sees."""

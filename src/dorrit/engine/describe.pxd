@@ -1,0 +1,38 @@
+"""A connection as its record in a ledger has it."""
+
+cimport cython
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t
+
+from dorrit.engine.c.ledger cimport dorrit_carried, dorrit_span
+from dorrit.engine.connection cimport Connection
+from dorrit.engine.engine cimport Engine
+
+
+@cython.final
+cdef class Carried:
+    """What is written down of one connection, as far as that has to be made first."""
+    cdef Connection connection
+    cdef bytes about
+    cdef bytes input        # what has come and is to be handled
+    cdef object begun       # the message that is under way in a handler; None: there is none
+    cdef bint is_incomplete # there is more of the input
+    cdef bint is_end        # only that it is over is written down, of which the user has not heard
+    # What `describe` borrows from:
+    cdef bytes begun_bytes
+    cdef bytes window
+    cdef bytes reason
+
+
+# Looks at a connection; and at one of whose end the user has not heard. Of a message that takes more than
+# `most` bytes before it is complete nothing is said.
+cdef Carried look_at(Connection connection, size_t most)
+cdef Carried look_at_ended(Connection connection)
+
+# Fills a record, but for the socket's identity and the queue. It borrows from `one`.
+cdef int describe(Carried one, dorrit_carried *carried) except -1
+
+# The open callback has not decided about it, and is asked again by the next image.
+cdef bint is_asked_again(Connection connection) noexcept
+
+cdef dorrit_span borrowed(const uint8_t *content, size_t length) noexcept

@@ -1,0 +1,264 @@
+# cython: language_level=3, freethreading_compatible=False
+"""A connection as its record in a ledger has it.
+
+What a client has sent and nobody has handled yet is written down as the client sends it: as frames. So the
+next image takes it as what it reads from the client, by the same way and with the same care.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from dorrit.engine.assembly cimport Assembly
+from dorrit.engine.c.connection cimport (
+    DORRIT_ACCEPTED,
+    DORRIT_AT_END,
+    DORRIT_AT_FOLLOWED,
+    DORRIT_AT_FRAME,
+    DORRIT_AT_HEAD,
+    DORRIT_AWAITED,
+    DORRIT_CLOSED,
+    DORRIT_HANDSHAKING,
+    DORRIT_HELD,
+    DORRIT_IN_FOLLOWED,
+    DORRIT_IN_LAST,
+    DORRIT_IN_UNWANTED,
+    DORRIT_OPEN,
+    DORRIT_UNDECIDED,
+)
+from dorrit.engine.c.frame cimport (
+    DORRIT_FRAME_HEADER_MAX,
+    DORRIT_OPCODE_BINARY,
+    DORRIT_OPCODE_CLOSE,
+    DORRIT_OPCODE_CONTINUATION,
+    DORRIT_OPCODE_TEXT,
+    dorrit_frame_header_encode,
+    dorrit_opcode,
+)
+from dorrit.engine.c.ledger cimport (
+    DORRIT_CARRIED_BEGUN,
+    DORRIT_CARRIED_CLIENT_TAKEOVER,
+    DORRIT_CARRIED_CLOSED_HERE,
+    DORRIT_CARRIED_DEFLATE,
+    DORRIT_CARRIED_INCOMPLETE,
+    DORRIT_CARRIED_SERVER_TAKEOVER,
+    DORRIT_CARRIED_TEXT,
+    DORRIT_CARRIED_WINDOW,
+    DORRIT_LEDGER_REASON_MAX,
+)
+from dorrit.engine.c.masking cimport dorrit_mask
+
+from dorrit.engine.kept_head import kept_of
+
+
+cdef Carried look_at_ended(Connection connection):
+    cdef Carried carried = carried_new(connection)
+    carried.is_end = True
+    return carried
+
+
+cdef Carried carried_new(Connection connection):
+    cdef Carried carried = Carried.__new__(Carried)
+    carried.connection = connection
+    carried.about = carried.input = carried.begun_bytes = carried.window = carried.reason = b""
+    return carried
+
+
+cdef Carried look_at(Connection connection, size_t most):
+    cdef Carried carried = carried_new(connection)
+    waiting = ()
+    if connection.head is not None:
+        carried.about = connection.head
+    elif connection.kept_request is not None:
+        carried.about = kept_of(connection.kept_request)
+    if connection.engine.unhandled is not None:
+        carried.begun, waiting = connection.engine.unhandled(connection)
+    if connection.assembly is not None and connection.assembly.held() > most:
+        carried.is_incomplete = True
+    else:
+        carried.input = stream_of(connection, waiting)
+    return carried
+
+
+cdef int describe(Carried one, dorrit_carried *carried) except -1:
+    cdef Connection connection = one.connection
+    memset(carried, 0, sizeof(dorrit_carried))
+    carried.descriptor = -1 if one.is_end else connection.state.descriptor
+    carried.number = connection.state.number
+    carried.opened = connection.state.opened
+    carried.dropped = connection.state.dropped
+    carried.close_code = connection.state.close_code
+    if connection.state.closed_here:
+        carried.flags |= DORRIT_CARRIED_CLOSED_HERE
+    if connection.deflate is not None:
+        carried.flags |= DORRIT_CARRIED_DEFLATE
+        carried.window_bits = connection.deflate.window_bits
+        if connection.deflate.keeps_state:
+            carried.flags |= DORRIT_CARRIED_SERVER_TAKEOVER
+        if connection.deflate.keeps_inflator:
+            carried.flags |= DORRIT_CARRIED_CLIENT_TAKEOVER
+        if connection.deflate.window is not None:
+            carried.flags |= DORRIT_CARRIED_WINDOW
+            one.window = connection.deflate.window.past
+    if one.is_incomplete:
+        carried.flags |= DORRIT_CARRIED_INCOMPLETE
+    if one.begun is not None:
+        carried.flags |= DORRIT_CARRIED_BEGUN
+        if isinstance(one.begun, str):
+            carried.flags |= DORRIT_CARRIED_TEXT
+            one.begun_bytes = (<str>one.begun).encode("utf-8")
+        else:
+            one.begun_bytes = one.begun
+    if connection.close_reason:
+        one.reason = connection.close_reason.encode("utf-8", "replace")[:DORRIT_LEDGER_REASON_MAX]
+        carried.reason_length = <uint8_t>PyBytes_GET_SIZE(one.reason)
+        memcpy(carried.reason, PyBytes_AS_STRING(one.reason), carried.reason_length)
+    carried.about = span(one.about)
+    carried.saved = span(b"" if connection.kept is None else connection.kept)
+    carried.input = span(one.input)
+    carried.begun = span(one.begun_bytes)
+    carried.window = span(one.window)
+    carried.last_life = connection.state.life
+    carried.admission = connection.state.admission
+    carried.parsing = parsing_of(connection)
+    if one.is_end:
+        # It may linger, which is another record.
+        carried.last_life = DORRIT_CLOSED
+        carried.admission = DORRIT_ACCEPTED
+        carried.parsing = DORRIT_AT_END
+    elif is_asked_again(connection):
+        carried.last_life = DORRIT_HANDSHAKING
+        carried.admission = DORRIT_UNDECIDED
+        carried.about = span(b"")
+    else:
+        if connection.state.admission == DORRIT_AWAITED:
+            carried.admission = DORRIT_ACCEPTED     # the user is told of its resumption again
+        carried.written = connection.state.queue.written
+    return 0
+
+
+cdef dorrit_span span(bytes content) noexcept:
+    """Borrowed, for as long as the caller has it."""
+    return borrowed(<const uint8_t *>PyBytes_AS_STRING(content), <size_t>PyBytes_GET_SIZE(content))
+
+
+cdef dorrit_span borrowed(const uint8_t *content, size_t length) noexcept:
+    cdef dorrit_span result
+    result.bytes = content
+    result.length = length
+    return result
+
+
+cdef bint is_asked_again(Connection connection) noexcept:
+    """The open callback has not decided about it, and is asked again by the next image."""
+    return connection.state.life == DORRIT_HANDSHAKING or connection.state.writing == DORRIT_HELD
+
+
+# What has come in
+
+cdef uint8_t parsing_of(Connection connection) noexcept:
+    """What the next byte is when all that `stream_of` says has been taken."""
+    if is_asked_again(connection):
+        return DORRIT_AT_HEAD
+    if connection.state.parsing == DORRIT_AT_END:
+        return DORRIT_AT_END
+    return DORRIT_AT_FOLLOWED if connection.state.parsing >= DORRIT_AT_FOLLOWED else DORRIT_AT_FRAME
+
+
+cdef bytes stream_of(Connection connection, waiting):
+    """What a client has sent and nobody has handled, as frames of a client's.
+
+    Args:
+        waiting: Messages before it that wait for handlers, str and bytes.
+    """
+    cdef list pieces = []
+    if connection.state.parsing == DORRIT_AT_END:
+        return b""
+    if connection.state.life == DORRIT_OPEN:
+        for message in waiting:
+            pieces.append(frame_of(message))
+    if is_asked_again(connection) and connection.state.life != DORRIT_HANDSHAKING:
+        pieces.append(connection.head)
+    if connection.assembly is not None:
+        put_assembly(connection.assembly, pieces)
+    elif connection.state.parsing == DORRIT_IN_UNWANTED or connection.state.parsing == DORRIT_IN_FOLLOWED:
+        pieces.append(header(DORRIT_OPCODE_BINARY, True, False, connection.state.skipping, b"\0\0\0\0"))
+    elif connection.state.parsing == DORRIT_IN_LAST:
+        pieces.append(header(DORRIT_OPCODE_CLOSE, True, False, connection.state.skipping, b"\0\0\0\0"))
+    if connection.state.input_length > 0:
+        pieces.append(PyBytes_FromStringAndSize(
+            <char *>connection.state.input, <Py_ssize_t>connection.state.input_length))
+    return b"".join(pieces)
+
+
+cdef bytes frame_of(message):
+    """A whole message. Its key is zero, so that nothing has to be masked."""
+    if isinstance(message, str):
+        payload = (<str>message).encode("utf-8")
+        return header(DORRIT_OPCODE_TEXT, True, False, <uint64_t>len(payload), b"\0\0\0\0") + payload
+    return header(
+        DORRIT_OPCODE_BINARY, True, False, <uint64_t>len(message), b"\0\0\0\0") + message
+
+
+cdef int put_assembly(Assembly assembly, list pieces) except -1:
+    """A message of which a part has come: a frame with that, and the header of one with what is to come.
+
+    While its first frame is under way it is that frame itself, since servers may refuse fragments.
+    """
+    cdef bytes payload = payload_of(assembly)
+    cdef uint64_t length = <uint64_t>len(payload)
+    cdef dorrit_opcode opcode = DORRIT_OPCODE_TEXT if assembly.is_text else DORRIT_OPCODE_BINARY
+    cdef bint compressed = assembly.inflator is not None
+    cdef bytes key
+    if assembly.is_continued or (assembly.frame_rest == 0 and not assembly.fin):
+        pieces.append(header(opcode, False, compressed, length, b"\0\0\0\0"))
+        pieces.append(payload)
+        if assembly.frame_rest > 0:
+            pieces.append(header(
+                DORRIT_OPCODE_CONTINUATION, assembly.fin, False, assembly.frame_rest,
+                key_before(assembly, 0)))
+        return 0
+    key = key_before(assembly, length)
+    pieces.append(header(opcode, assembly.fin, compressed, length + assembly.frame_rest, key))
+    pieces.append(masked(payload, key))
+    return 0
+
+
+cdef bytes payload_of(Assembly assembly):
+    """What has come of a message, unmasked."""
+    if assembly.compressed is not None:
+        return bytes(assembly.compressed)
+    if assembly.payload == NULL:
+        return b""
+    return PyBytes_FromStringAndSize(
+        PyBytes_AS_STRING(<object>assembly.payload), <Py_ssize_t>assembly.length)
+
+
+cdef bytes key_before(Assembly assembly, uint64_t taken):
+    """The masking key of the frame that is under way, as it was before so many bytes of it."""
+    cdef uint8_t key[4]
+    cdef unsigned int index
+    for index in range(4):
+        key[(index + taken) & 3] = assembly.masking_key[index]
+    return (<char *>key)[:4]
+
+
+cdef bytes masked(bytes payload, bytes key):
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(payload))
+    dorrit_mask(
+        <uint8_t *>PyBytes_AS_STRING(result), <const uint8_t *>PyBytes_AS_STRING(payload),
+        <size_t>PyBytes_GET_SIZE(payload), <const uint8_t *>PyBytes_AS_STRING(key))
+    return result
+
+
+cdef bytes header(dorrit_opcode opcode, bint fin, bint compressed, uint64_t length, bytes key):
+    """The header of a client's frame."""
+    cdef uint8_t out[DORRIT_FRAME_HEADER_MAX]
+    cdef size_t size = dorrit_frame_header_encode(out, fin, opcode, length)
+    # RFC 6455 section 5.2: "All frames sent from client to server have this bit set to 1."
+    out[1] |= 0x80
+    if compressed:
+        out[0] |= 0x40
+    return (<char *>out)[:size] + key

@@ -1,0 +1,1 @@
+"""`dorrit.engine.record` has nothing that Python sees."""

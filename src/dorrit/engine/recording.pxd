@@ -1,0 +1,28 @@
+"""Recording: the ledger of an engine's connections, kept up to date while they live."""
+
+cimport cython
+from libc.stdint cimport uint32_t
+
+from dorrit.engine.c.ledger cimport dorrit_ledger
+
+
+@cython.final
+cdef class Recording:
+    cdef dorrit_ledger ledger
+    cdef int owned              # descriptor that is closed with it; -1: none is
+    cdef list free              # slots that nobody has any more
+    cdef uint32_t slots         # that somebody has had
+    cdef uint32_t slots_most
+    cdef dict chunks            # address of a frame → [its chunk, how many queues have it there]
+    cdef dict queues            # slot → the addresses of the frames in its record
+    cdef dict begun             # connection → message that was cut off, until the user has been told
+    cdef uint32_t current       # the slot + 1 of whose input is being handled; 0: nobody's is
+    cdef readonly Py_ssize_t lost   # connections for which there was no room
+
+    # Gives back the frames of all queues: nothing is written down any more.
+    cdef void let_go(self) noexcept
+
+
+# Makes one in an empty file, which stays open as long as the recording lives: for so many connections, with
+# those of whose end the user has not heard.
+cdef Recording recording_new(int descriptor, uint32_t slots)

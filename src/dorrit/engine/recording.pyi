@@ -1,0 +1,17 @@
+"""What Python sees of `dorrit.engine.recording`, which only the engine uses."""
+
+from typing import final
+
+@final
+class Recording:
+    """The ledger of an engine's connections.
+
+    Attributes:
+        lost: Connections for which there was no room.
+    """
+
+    @property
+    def lost(self) -> int: ...
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it is in memory, and how many bytes."""

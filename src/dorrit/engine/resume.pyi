@@ -1,0 +1,1 @@
+"""`dorrit.engine.resume` has nothing that Python sees."""

@@ -1,0 +1,111 @@
+"""Connections whose record in the ledger is damaged, or all if nobody can read it, are ended."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from dorrit.drive.carried import carry_in
+from dorrit.drive.dismissing import dismiss_carried
+from dorrit.process.exec.handover import Handover
+from tests.support.carrying import CarryingHarness, ledger
+from tests.support.forging import HEADER, UNIT
+from tests.support.frames import TEXT, frame
+from tests.support.harness import Client, LogRecords
+
+DESCRIPTOR = 32
+"""Where a record has it, in bytes from its beginning."""
+
+
+class Scene:
+    """An image that has carried out three connections, and the next one.
+
+    Attributes:
+        clients: Theirs.
+        handover: What the next image gets.
+        next: Its engine.
+    """
+
+    def __init__(self, file: int) -> None:
+        before = CarryingHarness()
+        self.clients = [before.open() for _ in range(3)]
+        made = Handover(name="name", socket="/run/socket", listener=0)
+        self.handover = made.carrying(file, before.engine.carry_out(file))
+        self.next = CarryingHarness()
+        self.next.clients, before.clients = before.clients, []
+        for client in self.clients:
+            client.harness = self.next
+        before.close()
+
+    def is_served(self, client: Client) -> bool:
+        """Whether a message of a client comes; if not, it must have been told that it is over."""
+        client.receive()
+        if client.ended:
+            return False
+        self.next.messages.clear()
+        client.send(frame(TEXT, b"still there"))
+        self.next.turn(3)
+        assert self.next.messages, "the client waits for nobody"
+        return True
+
+
+@pytest.fixture
+def file() -> Iterator[int]:
+    with ledger() as made:
+        yield made
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\x01\x02\x00\x00"])
+def test_L8_who_is_lost_is_ended_though_the_record_does_not_say_who_it_was(
+    file: int, damage: bytes
+) -> None:
+    scene = Scene(file)
+    os.pwrite(file, damage, HEADER + UNIT + DESCRIPTOR)
+    assert carry_in(scene.next.engine, scene.handover) == (2, 1)
+    assert [scene.is_served(client) for client in scene.clients] == [True, False, True]
+    scene.next.close()
+
+
+def test_L8_all_are_served_whose_records_are_whole(file: int) -> None:
+    scene = Scene(file)
+    assert carry_in(scene.next.engine, scene.handover) == (3, 0)
+    assert [scene.is_served(client) for client in scene.clients] == [True] * 3
+    scene.next.close()
+
+
+def test_L8_who_can_not_be_told_to_go_is_ended(file: int, log: LogRecords) -> None:
+    scene = Scene(file)
+    os.ftruncate(file, 100)
+    dismiss_carried(scene.handover, 1012, 1)
+    assert "the connections can't be told to go: it is damaged" in log.text
+    assert [scene.is_served(client) for client in scene.clients] == [False] * 3
+    scene.next.close()
+
+
+def test_nobody_is_told_to_go_if_nobody_was_carried_out(log: LogRecords) -> None:
+    dismiss_carried(Handover(name="name", socket="/run/socket", listener=0), 1012, 1)
+    assert log.text == ""
+
+
+def test_L8_all_are_ended_if_nobody_can_read_the_ledger(file: int) -> None:
+    scene = Scene(file)
+    os.ftruncate(file, 100)
+    with pytest.raises(ValueError, match="damaged"):
+        carry_in(scene.next.engine, scene.handover)
+    assert [scene.is_served(client) for client in scene.clients] == [False] * 3
+    scene.next.close()
+
+
+def test_L8_what_is_no_socket_any_more_is_left_alone(file: int) -> None:
+    scene = Scene(file)
+    os.ftruncate(file, 100)
+    gone, other, _ = scene.handover.carried
+    os.close(gone)
+    reading, writing = os.pipe()
+    os.dup2(writing, other)
+    with pytest.raises(ValueError, match="damaged"):
+        carry_in(scene.next.engine, scene.handover)
+    assert os.write(other, b"x") == 1
+    for descriptor in (reading, writing, other):
+        os.close(descriptor)
+    scene.next.close()

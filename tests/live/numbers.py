@@ -1,0 +1,52 @@
+"""What `traffic.c` sends and wants to have: numbered messages, and numbered answers."""
+
+import ctypes
+import faulthandler
+import os
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+ASKED: Final = struct.Struct("!IHH")
+"""Number of the message, how many answers it wants, and how large they are."""
+
+ANSWERED: Final = struct.Struct("!IHHQ")
+"""Number of the message and of the answer, nothing, and the messages heard of this client."""
+
+COUNT: Final = struct.Struct("!Q")
+"""What is saved of a client: the messages heard of it."""
+
+PERIOD: Final = 256
+STEP: Final = 7
+# The byte at a place is the one of the first message so many places further on: 7 * 183 is 1 modulo
+# 256.
+SHIFT: Final = 31 * 183
+PATTERN: Final = bytes(place * STEP % PERIOD for place in range(PERIOD)) * 240
+
+
+CRASHES: Final = (b"null", b"abort", b"overflow")
+"""Messages that no client of `traffic.c` sends: the server crashes, in that way."""
+
+
+def crash_if_told(message: bytes) -> None:
+    """Crash if this is one of `CRASHES`."""
+    if message == b"null":
+        ctypes.string_at(0)
+    elif message == b"abort":
+        os.abort()
+    elif message == b"overflow":
+        faulthandler._stack_overflow()
+
+
+def answers(message: bytes, heard: int) -> Iterator[bytes]:
+    """Return the answers to a message.
+
+    Args:
+        message: What has come.
+        heard: How many messages have come from this client, this one included.
+    """
+    number, wanted, size = ASKED.unpack_from(message)
+    begin = number * SHIFT % PERIOD
+    filling = PATTERN[begin + ANSWERED.size : begin + size]
+    for index in range(wanted):
+        yield ANSWERED.pack(number, index, 0, heard) + filling

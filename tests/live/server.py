@@ -1,0 +1,113 @@
+"""The server for `traffic.c`, behind a real nginx, and how it is reloaded."""
+
+import contextlib
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.integration.nginx import nginx_in_front_of
+from tests.live.traffic import ROOT, Traffic, traffic
+from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
+from tests.support.frames import BINARY, REQUEST, frame
+from tests.support.servers import TIMEOUT, Client, Run, dorrit
+
+HERE: Final = Path(__file__).parent
+
+AT_ONCE: Final = str(HERE / "at_once")
+"""In PYTHONPATH it has a server that crashes serve again at once, however often it has done so."""
+
+SERVERS: Final = {
+    "five functions": "numbered.py",
+    "async handlers": "numbered_async.py:app",
+}
+"""What runs, by what the tests call it."""
+
+
+@dataclass
+class Live:
+    """A server, and clients of it that send all the time.
+
+    Attributes:
+        run: The server's process.
+        traffic: The clients.
+    """
+
+    run: Run
+    traffic: Traffic
+
+
+def reload(run: Run) -> None:
+    """Have a server's code run anew, and wait for that."""
+    done = subprocess.run(
+        [str(word) for word in dorrit("reload", run.path)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + run.err
+
+
+def crash(run: Run, how: bytes) -> None:
+    """Have a handler crash the server, for a client of its own, and wait until it serves again."""
+    client = Client(run.path, REQUEST.replace(b"\r\n\r\n", b"\r\nCookie: client=0\r\n\r\n"))
+    client.socket.sendall(frame(BINARY, how))
+    assert client.close_code() == 1011, run.err
+    client.socket.close()
+
+
+def nobody_notices(running: Live, times: int, restart: Callable[[int], object]) -> None:
+    """Restart a server so often: no client may be lost, and no message lost, doubled or misplaced.
+
+    Args:
+        running: The server, and its clients.
+        times: How often.
+        restart: `restart(number)` does it, and returns when the server serves again.
+    """
+    run, answers = running.run, 0
+    pid = run.pid
+    for number in range(times):
+        restart(number)
+        found = running.traffic.report()
+        assert (found["lost"], found["wrong"]) == (0, 0), run.err
+        assert found["answers"] > answers
+        answers = found["answers"]
+    found = running.traffic.end()
+    assert (found["lost"], found["wrong"], found["codes"]) == (0, 0, {}), run.err
+    assert run.process.poll() is None
+    assert run.pid == pid
+
+
+def with_little_room(configuration: str) -> str:
+    """Have what clients do not read wait at the server, and not in nginx's kernel buffers."""
+    return re.sub(r"(listen 127\.[\d.:]+);", r"\1 sndbuf=16k;", configuration)
+
+
+@contextlib.contextmanager
+def serving(directory: Path, server: str | Path, *options: str) -> Iterator[Run]:
+    """Run a server that its own user may execute anew, within the block; then it has to stop."""
+    command = [interpreter_for_nobody(), "-m", "dorrit", "serve", server, "-x"]
+    command += ["-l", directory / "socket", "--slow-handler", "60", *options]
+    searched = os.pathsep.join((SEARCHED, str(ROOT), AT_ONCE))
+    run = Run(command, directory, env=os.environ | {"PYTHONPATH": searched})
+    try:
+        yield run.until_listening()
+        run.process.terminate()
+        assert run.wait() == 0, run.err
+    finally:
+        run.kill()
+
+
+@contextlib.contextmanager
+def live(directory: Path, server: str, clients: int) -> Iterator[Live]:
+    """Run a server behind nginx, with so many clients, within the block; then it has to stop."""
+    with (
+        serving(directory, HERE / server, "--rfc") as run,
+        nginx_in_front_of(run.path, edit=with_little_room, connections=4 * clients + 100) as nginx,
+        traffic(f"127.0.0.1:{nginx.port}", "/websocket", clients) as sent,
+    ):
+        yield Live(run, sent)
