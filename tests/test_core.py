@@ -52,7 +52,6 @@ def run(command: list[str]) -> None:
     done = subprocess.run(
         command,
         cwd=ROOT,
-        timeout=100,
         check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -46,7 +46,6 @@ def replay(
         env=os.environ | {"LD_PRELOAD": str(build_clock())},
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
     )
 

@@ -107,7 +107,6 @@ with NarrowHarness(ping_interval=1.0, ping_timeout=0) as harness:
             cwd=ROOT,
             env=os.environ | {"LD_PRELOAD": os.environ.get("LD_PRELOAD", "") + f" {build_clock()}"},
             check=True,
-            timeout=300,
         )
 
 

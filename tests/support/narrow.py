@@ -59,7 +59,6 @@ def in_child(function: Callable[[], None]) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -31,7 +31,6 @@ def mypy(file: Path, folder: Path) -> set[int]:
         cwd=folder,  # where there is no source: what is checked is the installed package
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
     assert result.stderr == ""
@@ -50,7 +49,6 @@ def pyright(folder: Path, *arguments: str | Path) -> dict[str, Any]:
         env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=100,
         check=False,
     )
     assert result.stdout, result.stderr
