@@ -166,6 +166,71 @@ def test_R18_large_payloads_between_small_ones_keep_their_order(harness: Harness
     assert [got.payload for got in client.frames] == messages
 
 
+# When
+
+
+def heard_in_one_turn(harness: Harness, *frames: bytes) -> tuple[list[Client], list[bytes]]:
+    """Have two clients say the same in one turn.
+
+    Returns:
+        The clients, the one first that is heard first, and what each had got when the other one was
+        heard.
+    """
+    clients = [harness.open(), harness.open()]
+    order: list[Client] = []
+    seen: list[bytes] = []
+    callback = harness.message_callback
+
+    def note(conn: Connection, binary: bool, payload: bytes) -> None:
+        client = next(client for client in clients if harness.connection(client) is conn)
+        order.append(client)
+        seen.append(take(clients[1 - clients.index(client)]))
+        if callback is not None:
+            callback(conn, binary, payload)
+
+    harness.message_callback = note
+    for client in clients:
+        client.send(b"".join(frames))
+    harness.turn()
+    assert len(order) == 2, "one turn"
+    assert seen[0] == b""
+    return order, seen
+
+
+def test_an_answer_is_written_before_anybody_else_is_heard(harness: Harness) -> None:
+    def answer(conn: Connection, binary: bool, payload: bytes) -> None:
+        queue_message(conn, binary, payload)
+        queue_message(conn, binary, b"again")
+
+    harness.message_callback = answer
+    clients, seen = heard_in_one_turn(harness, frame(TEXT, b"one"))
+    assert seen[1] == b"\x81\x03one\x81\x05again"
+    assert take(clients[1]) == b"\x81\x03one\x81\x05again"
+
+
+def test_so_is_a_pong(harness: Harness) -> None:
+    harness.message_callback = None
+    clients, seen = heard_in_one_turn(harness, frame(PING, b"?"), frame(TEXT, b"one"))
+    assert seen[1] == b"\x8a\x01?"
+    assert take(clients[1]) == b"\x8a\x01?"
+
+
+def test_what_is_for_many_is_written_at_the_end_of_the_turn_and_all_of_it_at_once(
+    harness: Harness,
+) -> None:
+    def tell_all(conn: Connection, binary: bool, payload: bytes) -> None:
+        queue_message(conn, binary, b"heard")
+        queue_message([conn for conn, _ in harness.opened], binary, payload)
+        queue_message(conn, binary, b"told")
+
+    harness.message_callback = tell_all
+    clients, seen = heard_in_one_turn(harness, frame(TEXT, b"one"))
+    assert seen[1] == b"", "nothing has been written yet"
+    heard, said, told = b"\x81\x05heard", b"\x81\x03one", b"\x81\x04told"
+    assert take(clients[0]) == heard + said + told + said
+    assert take(clients[1]) == said + heard + said + told
+
+
 # Writes in part
 
 

@@ -60,6 +60,14 @@ def said(conn, message):
     elif message == "much":
         for number in range(150):
             conn.send(f"{number}" * 1000)
+    elif message == "wait":
+        open("waiting", "w").close()
+        while not os.path.exists("go on"):
+            time.sleep(0.01)
+    elif message == "answer, and tell all":
+        conn.send("answer")
+        app.broadcast(app.connections, "to all")
+        conn.send("answer again")
     elif message == "goodbye":
         conn.close(4001, "bye")
     else:
@@ -106,6 +114,30 @@ def test_L3_what_was_sent_to_others_before_the_crash_is_sent_once(servers: Serve
     for client in clients:
         assert client.text() == "to all"
         assert client.ask("next") == "next 1"
+    assert servers.stop(run) == 0
+
+
+def test_L3_what_was_answered_before_the_crash_in_the_same_turn_is_sent_once_and_in_order(
+    servers: Servers,
+) -> None:
+    run = start(servers, SERVER + PLAIN)
+    asking, telling, hearing, waiting, culprit = (servers.connect() for _ in range(5))
+    waiting.send("wait")
+    until((servers.directory / "waiting").exists)
+    # All that comes meanwhile is handled in one turn.
+    asking.send("one")
+    telling.send("answer, and tell all")
+    culprit.send("crash")
+    asking.send("two")
+    (servers.directory / "go on").touch()
+    assert culprit.text() == "to all"
+    assert culprit.close_code() == 1011
+    assert [asking.text() for _ in range(3)] == ["one 1", "two 2", "to all"]
+    assert [telling.text() for _ in range(3)] == ["answer", "to all", "answer again"]
+    for client in (hearing, waiting):
+        assert client.text() == "to all"
+    clients = (asking, telling, hearing, waiting)
+    assert [client.ask("next") for client in clients] == ["next 3", *["next 1"] * 3]
     assert servers.stop(run) == 0
 
 

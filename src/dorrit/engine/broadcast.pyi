@@ -19,7 +19,7 @@ def queue_message(
 ) -> Literal[0, -1, -2]:
     """Frame a message once and queue it for one connection or for many.
 
-    Nothing is written here: that happens at the end of the loop's turn. A connection that is closed
+    Nothing is written here: that happens later in the loop's turn. A connection that is closed
     is passed over; one whose queue has no room for the whole message does not get it (see
     `Connection.dropped`).
 

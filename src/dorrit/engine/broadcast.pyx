@@ -100,7 +100,7 @@ cdef int queue_for_many(
                 if message_make(&variants[0], opcode, payload, fragment_max, False) < 0:
                     return -1
                 made[0] = True
-            outcome = put_message(connection, connection.engine, &variants[variant])
+            outcome = put_message(connection, connection.engine, &variants[variant], True)
             if outcome < 0:
                 result = -1
             elif outcome == NEVER_FITS:
@@ -123,7 +123,7 @@ cdef int queue_for_many(
 def queue_message(conns, binary, data) -> int:
     """Frame a message once and queue it for one connection or for many.
 
-    Nothing is written here: that happens at the end of the loop's turn. A connection that is closed
+    Nothing is written here: that happens later in the loop's turn. A connection that is closed
     is passed over; one whose queue has no room for the whole message does not get it (see
     `Connection.dropped`).
 

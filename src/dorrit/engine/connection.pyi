@@ -53,7 +53,7 @@ class Connection:
         None once the connection is closed.
         """
     def send(self, message: str | Buffer) -> bool:
-        """Queue a message for this client; it is written at the end of the loop's turn.
+        """Queue a message for this client; it is written later in the loop's turn.
 
         Args:
             message: `str` for a text, `bytes` or another object with bytes in it, which may be

@@ -152,7 +152,7 @@ cdef class Connection:
         return peer_of(self)
 
     def send(self, message) -> bool:
-        """Queue a message for this client; it is written at the end of the loop's turn.
+        """Queue a message for this client; it is written later in the loop's turn.
 
         Args:
             message: `str` for a text, `bytes` or another object with bytes in it, which may be

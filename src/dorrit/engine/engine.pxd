@@ -97,6 +97,8 @@ cdef class Engine:
     cdef object handshaking                 # descriptors of connections without a request, in order
     cdef object lingerers                   # descriptors of those that are lingering, in order
 
+    cdef void *heard                        # borrowed: whose input is being handled; NULL: nobody's is
+
     # Work for the end of the turn, or the next one (work.pxd). There is room in each for every
     # connection in the table: adding to them can't fail. None is in one of them twice.
     cdef References dirty                   # has something to write, and the kernel may take it

@@ -91,6 +91,7 @@ cdef int check_invariants(Engine engine) except -1:
         dirty += connection.state.is_dirty
         resumed += connection.state.is_resumed
         lingering += connection.state.life == DORRIT_LINGERING
+        check(not connection.state.is_answered, "whoever has been answered has been written to")
         check(connection.state.descriptor == <int>descriptor, "a connection knows its place")
         check(connection.state.life != DORRIT_CLOSED, "a closed connection has left the table")
         check(connection.state.life == DORRIT_OPEN or connection.state.deadline != 0,
@@ -132,6 +133,7 @@ cdef int check_invariants(Engine engine) except -1:
         assembled += connection.state.request_size
         assembled += connection.state.waiting
         check_queue(connection)
+    check(engine.heard == NULL, "nobody is heard between two turns")
     check(connections == <size_t>engine.connections, "the connections are counted")
     check(lingering == <Py_ssize_t>len(engine.lingerers), "the lingering connections are listed")
     check(handshaking == len(engine.handshaking), "whoever is listed as handshaking is there")

@@ -32,7 +32,8 @@ cdef int put_pong(Connection connection, bytes payload) except -1:
         connection.state.pongs += 1
     frame_release(pong)
     to_be_flushed(connection)
-    to_be_recorded(connection)
+    if not connection.state.is_answered:
+        to_be_recorded(connection)
     return 0
 
 

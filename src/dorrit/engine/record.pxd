@@ -20,7 +20,7 @@ from dorrit.engine.describe cimport Carried
 from dorrit.engine.engine cimport Engine
 from dorrit.engine.message cimport Message
 from dorrit.engine.recording cimport Recording
-from dorrit.engine.work cimport to_be_recorded
+from dorrit.engine.work cimport to_be_recorded, to_be_flushed_with_others
 
 
 # Begins to write down an engine's connections, all that there are first.
@@ -55,15 +55,24 @@ cdef Carried look_at_for_record(Recording recording, Connection connection)
 
 cdef int put_in_journal(Connection connection, Recording recording, Message *message) except -1
 
+# A message for many stands last in a queue, behind answers that have not been written down.
+cdef int record_answers(Connection connection, Message *message) except -1
+
+# What has not been written of them waits with all the rest.
+cdef void keep_answers(Connection connection) noexcept
+
 
 cdef inline void begin_input(Connection connection) noexcept:
     cdef Recording recording = connection.engine.recording
+    connection.engine.heard = <void *>connection
     if recording is not None and connection.state.slot != 0:
-        recording.current = connection.state.slot
         dorrit_ledger_begin_input(&recording.ledger, connection.state.slot - 1)
 
 
 cdef inline void end_input(Connection connection) noexcept:
+    connection.engine.heard = NULL
+    if connection.state.is_answered:
+        keep_answers(connection)
     if connection.engine.recording is not None:
         end_of_input(connection)
 
@@ -97,8 +106,7 @@ cdef inline void commit(Connection connection) noexcept:
     """What has been sent to a connection holds. What it is sent while its own input is handled does when
     that is over: it would be lost with it."""
     cdef Recording recording = connection.engine.recording
-    if recording is not None and (
-            recording.current == 0 or recording.current != connection.state.slot):
+    if recording is not None and connection.engine.heard != <void *>connection:
         dorrit_journal_commit(&recording.ledger)
 
 
@@ -110,10 +118,18 @@ cdef inline void record_change(Connection connection) noexcept:
         record_now(connection)
 
 
+cdef inline void record_written(Connection connection) noexcept:
+    if connection.engine.heard == <void *>connection:
+        to_be_recorded(connection)
+    else:
+        record_now(connection)
+
+
 cdef inline void begin_write(Connection connection) noexcept:
     if connection.engine.recording is not None and connection.state.slot != 0:
-        # What the client may see must not go before what the record says.
-        if connection.state.is_touched:
+        # What the client may see must not go before what the record says, unless it is lost anyway when
+        # the process ends now.
+        if connection.state.is_touched and connection.engine.heard != <void *>connection:
             record_now(connection)
         dorrit_ledger_begin_write(&connection.engine.recording.ledger, connection.state.slot - 1)
 
@@ -125,7 +141,7 @@ cdef inline void end_write(Connection connection, bint written) noexcept:
         return
     if connection.state.slot != 0 and written:
         if connection.state.queue.length > 0 or connection.state.has_record_of_queue:
-            record_now(connection)
+            record_written(connection)
         else:
             dorrit_journal_written(&recording.ledger, connection.state.slot - 1)
     dorrit_ledger_end_write(&recording.ledger)

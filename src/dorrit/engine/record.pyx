@@ -14,6 +14,7 @@ from dorrit.engine.c.ledger cimport (
     dorrit_journal_deliver,
     dorrit_journal_empty,
     dorrit_journal_has_room,
+    dorrit_journal_send,
     dorrit_ledger_add_frame,
     dorrit_ledger_end_input,
     dorrit_ledger_free_frame,
@@ -29,7 +30,7 @@ from dorrit.engine.queue cimport queue_at
 from dorrit.engine.recording cimport recording_new
 from dorrit.engine.references cimport references_at, references_take
 from dorrit.engine.table cimport all_connections
-from dorrit.engine.work cimport to_be_recorded
+from dorrit.engine.work cimport to_be_flushed_with_others, to_be_recorded
 
 from dorrit.raised import is_exit
 
@@ -256,7 +257,6 @@ cdef void end_of_input(Connection connection) noexcept:
     if engine.touched.length > 0:
         record_touched(engine)
     dorrit_journal_commit(&recording.ledger)
-    recording.current = 0
     dorrit_ledger_end_input(&recording.ledger)
 
 
@@ -282,6 +282,28 @@ cdef void end_of_turn(Engine engine) noexcept:
     dorrit_journal_commit(&recording.ledger)
     dorrit_journal_empty(&recording.ledger)
     dorrit_ledger_note_clients(&recording.ledger, engine.numbered)
+
+
+cdef int record_answers(Connection connection, Message *message) except -1:
+    cdef Recording recording = connection.engine.recording
+    cdef unsigned int index
+    cdef Frame *frame
+    connection.state.is_answered = False
+    if recording is None or connection.state.slot == 0 or connection.state.is_touched:
+        return 0
+    for index in range(connection.state.queue.length - message.made):
+        frame = queue_at(&connection.state.queue, index)
+        if dorrit_journal_send(&recording.ledger, frame, connection.state.slot - 1) == 0:
+            to_be_recorded(connection)
+            return 0
+    return 0
+
+
+cdef void keep_answers(Connection connection) noexcept:
+    connection.state.is_answered = False
+    if connection.state.queue.length > 0:
+        to_be_recorded(connection)
+        to_be_flushed_with_others(connection)
 
 
 cdef int put_in_journal(Connection connection, Recording recording, Message *message) except -1:

@@ -16,7 +16,6 @@ cdef class Recording:
     cdef dict chunks            # address of a frame → [its chunk, how many queues have it there]
     cdef dict queues            # slot → the addresses of the frames in its record
     cdef dict begun             # connection → message that was cut off, until the user has been told
-    cdef uint32_t current       # the slot + 1 of whose input is being handled; 0: nobody's is
     cdef readonly Py_ssize_t lost   # connections for which there was no room
 
     # Gives back the frames of all queues: nothing is written down any more.

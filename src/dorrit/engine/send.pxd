@@ -17,8 +17,8 @@ from dorrit.engine.engine cimport Engine
 from dorrit.engine.held cimport is_over_budget
 from dorrit.engine.message cimport Message, fragment_size, message_make, message_release
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_append, queue_reserve
-from dorrit.engine.record cimport commit, record_message
-from dorrit.engine.work cimport to_be_flushed
+from dorrit.engine.record cimport commit, record_answers, record_message
+from dorrit.engine.work cimport is_answer, to_be_flushed_with_others
 
 
 # What has become of a message that was to be queued; -1 is for want of memory.
@@ -74,12 +74,13 @@ cdef inline int frame_and_put(
     cdef int outcome
     if message_make(&message, opcode, payload, fragment_size(engine, length), compressed) < 0:
         return -1
-    outcome = put_message(connection, engine, &message)
+    outcome = put_message(connection, engine, &message, False)
     message_release(&message)
     return outcome
 
 
-cdef inline int put_message(Connection connection, Engine engine, Message *message) except? -1:
+cdef inline int put_message(
+        Connection connection, Engine engine, Message *message, bint for_many) except? -1:
     """Queues a message for a connection that may be sent something. `engine` is the connection's.
 
     R20: "No connection's queue ever grows beyond 200 frames. A message whose frames do not all fit
@@ -104,8 +105,14 @@ cdef inline int put_message(Connection connection, Engine engine, Message *messa
         return -1
     for index in range(message.made):
         queue_append(&connection.state.queue, message.frames[index])
-    record_message(connection, message)
     if engine.limits.idle_timeout > 0:
         connection.state.active = quarters()
-    to_be_flushed(connection)
+    # What is for many is written at the end of the turn: all of them may be about to say something to all.
+    if not for_many and is_answer(connection):
+        connection.state.is_answered = True
+        return QUEUED
+    if connection.state.is_answered:
+        record_answers(connection, message)
+    record_message(connection, message)
+    to_be_flushed_with_others(connection)
     return QUEUED

@@ -108,14 +108,19 @@ cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
         if event.readable:
             read(connection)
         # One write for each turn, and not a second one by flush_dirty (R18).
-        if event.writable if is_watched_for_writing(connection) else (
-                connection.state.queue.bytes >= FLUSHED_AT_ONCE):
+        if event.writable if is_watched_for_writing(connection) else is_flushed_at_once(connection):
             flush(connection)
     except BaseException as error:
         give_up(engine, connection, error)
     finally:
         end_input(connection)
     return 0
+
+
+cdef inline bint is_flushed_at_once(Connection connection) noexcept:
+    """Whether what is queued is written now that its input has been handled, and not with all the rest."""
+    return connection.state.is_answered or (
+        connection.state.queue.bytes >= FLUSHED_AT_ONCE and not is_watched_for_writing(connection))
 
 
 cdef int take_resumed(Engine engine) except -1:
@@ -131,6 +136,8 @@ cdef int take_resumed(Engine engine) except -1:
         try:
             if connection.state.stashed and not connection.state.paused:
                 read_stash(connection)
+                if is_flushed_at_once(connection):
+                    flush(connection)
         except BaseException as error:
             give_up(engine, connection, error)
         finally:

@@ -25,7 +25,23 @@ cdef inline void add_work(References *references, Connection connection) noexcep
         wake(connection.engine)
 
 
+cdef inline bint is_answer(Connection connection) noexcept:
+    """Whether what is queued now would answer the input of the connection that is being handled, and be
+    written as soon as that is over: nothing else waits in its queue."""
+    return (
+        connection.engine.heard == <void *>connection and not connection.state.is_dirty
+        and connection.state.writing == DORRIT_WRITES)
+
+
 cdef inline void to_be_flushed(Connection connection) noexcept:
+    """Lets what is queued be written, at the end of the turn at the latest."""
+    if is_answer(connection):
+        connection.state.is_answered = True
+    else:
+        to_be_flushed_with_others(connection)
+
+
+cdef inline void to_be_flushed_with_others(Connection connection) noexcept:
     """Lets what is queued be written at the end of the turn."""
     # While the kernel's buffer is full, the poller says when there is something to do.
     if not connection.state.is_dirty and (

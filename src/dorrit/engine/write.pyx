@@ -52,6 +52,7 @@ cdef int flush(Connection connection) except -1:
 
     if not has_something_to_write(connection):
         return 0
+    connection.state.is_answered = False
     # To write down how it is, memory may be needed, and with that anything be finalized.
     begin_write(connection)
     if not has_something_to_write(connection):

@@ -67,6 +67,7 @@ cdef extern from "connection.h" nogil:
         bint paused
         bint stashed
         bint is_dirty
+        bint is_answered
         bint is_resumed
         bint closed_here
         bint refusing

@@ -40,7 +40,7 @@ enum dorrit_parsing {
 
 /* Whether what is queued may be written. */
 enum dorrit_writing {
-    DORRIT_WRITES = 0, /* at the end of the turn */
+    DORRIT_WRITES = 0, /* at once, or at the end of the turn */
     DORRIT_HELD,       /* not before the open callback has decided */
     DORRIT_WAITS,      /* when the poller says so: it is more than one write takes */
     DORRIT_BLOCKED,    /* when the poller says so: the kernel has not taken all that it was given */
@@ -79,6 +79,7 @@ struct dorrit_connection {
     bool paused;               /* nothing is read, since the user has enough to do */
     bool stashed;              /* `input` was read too early: it is handled before anything else is read */
     bool is_dirty;             /* in the engine's list of those that have something to write */
+    bool is_answered;          /* all that is queued answers the input that is being handled */
     bool is_resumed;           /* in the engine's list of those whose stash is handled */
     bool closed_here;          /* the user has closed it */
     bool refusing;             /* a message did not fit, and the queue has not been empty since */
