@@ -41,7 +41,16 @@ static void write_all(struct dorrit_ledger *ledger)
     const uint32_t frame = dorrit_ledger_add_frame(
         ledger, (struct dorrit_span){text, 2}, (struct dorrit_span){text, 90}, true);
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
-        const struct dorrit_carried carried = carried_for(slot, frame);
+        struct dorrit_carried carried = carried_for(slot, frame);
+        if (slot > 2) {
+            const struct dorrit_span part = {text, 100};
+            const uint32_t first = dorrit_ledger_add_part(ledger, slot, 0, part);
+            carried.parts = dorrit_ledger_add_part(ledger, slot, first, part);
+            carried.parts_length = carried.parts == 0 ? 0 : 200;
+            carried.parts_at = (uint32_t)carried.input.length / 2;
+            /* What the record names, this one does not go on from: it is a new message. */
+            dorrit_ledger_remove(ledger, slot);
+        }
         (void)dorrit_ledger_put(ledger, slot, &carried);
     }
 }
@@ -147,6 +156,12 @@ static void read_all(int descriptor)
         touch(carried.about);
         touch(carried.saved);
         touch(carried.input);
+        const size_t length = carried.input.length + carried.parts_length;
+        uint8_t *const input = malloc(length + 1);
+        require(input != NULL);
+        dorrit_ledger_get_input(&copy, &carried, input);
+        touch((struct dorrit_span){input, length});
+        free(input);
         touch(carried.begun);
         for (uint16_t index = 0; index < carried.frames_length; index++) {
             struct dorrit_span frame;

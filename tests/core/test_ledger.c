@@ -395,6 +395,208 @@ static void whoever_ends_between_two_stores_leaves_before_or_after(void)
     CHECK(stores > SCRIPT * 5);
 }
 
+/* ---- Parts of a message ---- */
+
+enum { PARTS_MAX = 12, PART_SIZE = 45 };
+
+/* What a client has sent: so many parts, `before` bytes in front of them and `behind` bytes behind. */
+struct sent {
+    bool is_there;
+    unsigned parts;
+    uint32_t before, behind;
+};
+
+static const uint8_t *part_bytes(uint32_t slot, unsigned number)
+{
+    return bytes + 1000 * slot + PART_SIZE * number;
+}
+
+static struct dorrit_carried sent_in_parts(uint32_t slot, struct sent sent, uint32_t last)
+{
+    struct dorrit_carried carried = plain(slot + 1);
+    carried.input = (struct dorrit_span){bytes + 5000 + slot, sent.before + sent.behind};
+    carried.parts = last;
+    carried.parts_at = last == 0 ? 0 : sent.before;
+    carried.parts_length = sent.parts * PART_SIZE;
+    return carried;
+}
+
+static bool has_sent(const struct dorrit_ledger_copy *copy, uint32_t slot, struct sent sent)
+{
+    struct dorrit_carried found;
+    const enum dorrit_ledger_verdict verdict = dorrit_ledger_get(copy, slot, &found);
+    if (verdict == DORRIT_LEDGER_EMPTY) {
+        return !sent.is_there;
+    }
+    CHECK_EQUAL(verdict, DORRIT_LEDGER_OK);
+    const size_t length = sent.before + sent.behind + sent.parts * PART_SIZE;
+    if (!sent.is_there || found.input.length + found.parts_length != length) {
+        return false;
+    }
+    uint8_t expected[1000], whole[1000];
+    memcpy(expected, bytes + 5000 + slot, sent.before);
+    for (unsigned number = 0; number < sent.parts; number++) {
+        memcpy(expected + sent.before + number * PART_SIZE, part_bytes(slot, number), PART_SIZE);
+    }
+    memcpy(expected + length - sent.behind, bytes + 5000 + slot + sent.before, sent.behind);
+    memset(whole, 0, sizeof whole);
+    dorrit_ledger_get_input(copy, &found, whole);
+    return memcmp(whole, expected, length) == 0;
+}
+
+static uint32_t part_added(struct dorrit_ledger *ledger, uint32_t slot, uint32_t last, unsigned number)
+{
+    const struct dorrit_span part = {part_bytes(slot, number), PART_SIZE};
+    const uint32_t added = dorrit_ledger_add_part(ledger, slot, last, part);
+    CHECK(added != 0);
+    return added;
+}
+
+/* What each slot has sent: before the first line of the script, and after each. */
+static struct sent sent_after[SCRIPT + 1][STEPS_SLOTS];
+
+static uint32_t last_parts[STEPS_SLOTS];
+
+static void write_the_script_of_parts(void)
+{
+    for (unsigned line = 0; line < SCRIPT; line++) {
+        memcpy(sent_after[line + 1], sent_after[line], sizeof sent_after[line]);
+        struct sent *const sent = &sent_after[line + 1][line % STEPS_SLOTS];
+        if (line % 11 == 10) {
+            *sent = (struct sent){0};
+            continue;
+        }
+        sent->is_there = true;
+        sent->before = (uint32_t)random_number(20);
+        sent->behind = (uint32_t)random_number(20);
+        sent->parts = line % 7 == 6 ? 0 : sent->parts + line / STEPS_SLOTS % 3;
+        CHECK(sent->parts < PARTS_MAX);
+    }
+}
+
+static void play_parts(struct dorrit_ledger *ledger, unsigned line)
+{
+    const uint32_t slot = line % STEPS_SLOTS;
+    const struct sent before = sent_after[line][slot], sent = sent_after[line + 1][slot];
+    if (!sent.is_there) {
+        /* Some have come, which the record has not named yet. */
+        const uint32_t added = part_added(ledger, slot, last_parts[slot], before.parts);
+        dorrit_ledger_drop_parts(ledger, slot, part_added(ledger, slot, added, before.parts + 1));
+        dorrit_ledger_remove(ledger, slot);
+        last_parts[slot] = 0;
+        return;
+    }
+    if (sent.parts == 0) {
+        last_parts[slot] = 0;
+    }
+    for (unsigned number = before.parts; number < sent.parts; number++) {
+        last_parts[slot] = part_added(ledger, slot, last_parts[slot], number);
+    }
+    const struct dorrit_carried carried = sent_in_parts(slot, sent, last_parts[slot]);
+    CHECK_EQUAL(dorrit_ledger_put(ledger, slot, &carried), 0);
+}
+
+static bool have_sent(const struct dorrit_ledger_copy *copy, unsigned lines)
+{
+    for (uint32_t slot = 0; slot < STEPS_SLOTS; slot++) {
+        if (!has_sent(copy, slot, sent_after[lines][slot])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool played_parts(struct dorrit_ledger *ledger, unsigned stores)
+{
+    memset(last_parts, 0, sizeof last_parts);
+    stores_left = stores;
+    dorrit_ledger_step = end_before_the_last_store;
+    const bool is_left = setjmp(end) != 0;
+    if (!is_left) {
+        for (unsigned line = 0; line < SCRIPT; line++) {
+            play_parts(ledger, line);
+        }
+    }
+    dorrit_ledger_step = NULL;
+    return !is_left;
+}
+
+static void a_message_in_parts_is_as_it_was_before_a_store_or_as_it_is_behind_it(void)
+{
+    write_the_script_of_parts();
+    unsigned line = 0, stores = 0;
+    bool is_over = false;
+    while (!is_over) {
+        const int descriptor = file();
+        struct dorrit_ledger ledger = small(descriptor);
+        is_over = played_parts(&ledger, stores++);
+        struct dorrit_ledger_copy copy = copied(descriptor);
+        if (!have_sent(&copy, line)) {
+            line++;
+            CHECK(line <= SCRIPT && have_sent(&copy, line));
+        }
+        CHECK(!is_over || line == SCRIPT);
+        dorrit_ledger_free_copy(&copy);
+        dorrit_ledger_close(&ledger);
+        close(descriptor);
+    }
+    CHECK(stores > SCRIPT * 5);
+}
+
+static void parts_that_nobody_names_are_used_again(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = small(descriptor);
+    uint32_t after_first = 0;
+    for (unsigned round = 0; round < 300; round++) {
+        struct dorrit_carried carried = plain(1);
+        uint32_t last = 0;
+        for (unsigned number = 0; number < 5; number++) {
+            last = part_added(&ledger, 1, last, number);
+            carried = sent_in_parts(1, (struct sent){true, number + 1, 3, 4}, last);
+            CHECK_EQUAL(dorrit_ledger_put(&ledger, 1, &carried), 0);
+        }
+        last = part_added(&ledger, 1, last, 5);
+        carried.parts = last;
+        switch (round % 4) {
+        case 0: /* the message is complete */
+            dorrit_ledger_drop_parts(&ledger, 1, last);
+            carried = plain(1);
+            CHECK_EQUAL(dorrit_ledger_put(&ledger, 1, &carried), 0);
+            break;
+        case 1: /* the connection ends */
+            dorrit_ledger_drop_parts(&ledger, 1, last);
+            dorrit_ledger_remove(&ledger, 1);
+            break;
+        case 2: /* there is no room */
+            carried.begun = (struct dorrit_span){bytes, sizeof bytes};
+            carried.flags = DORRIT_CARRIED_BEGUN;
+            for (unsigned time = 0; time < 8; time++) {
+                carried.saved = (struct dorrit_span){bytes + time, sizeof bytes - time};
+                if (time % 2 == 0) {
+                    ledger.units_most = ledger.units_used;
+                }
+                CHECK_EQUAL(dorrit_ledger_put(&ledger, 1, &carried), -1);
+                carried.parts = 0;
+            }
+            ledger.units_most = (1 << 20) / DORRIT_LEDGER_UNIT + 1;
+            break;
+        default: /* another slot has none of them */
+            dorrit_ledger_drop_parts(&ledger, 0, last);
+            CHECK_EQUAL(dorrit_ledger_add_part(&ledger, 0, last, carried.input), 0);
+            dorrit_ledger_drop_parts(&ledger, 1, last);
+            dorrit_ledger_remove(&ledger, 1);
+            break;
+        }
+        if (round == 4) {
+            after_first = ledger.units_used;
+        }
+    }
+    CHECK_EQUAL(ledger.units_used, after_first);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
 /* ---- Damage ---- */
 
 /* A ledger in which something of each kind is; returns its length. */
@@ -470,6 +672,74 @@ static void no_damage_changes_what_comes_back(void)
     close(descriptor);
 }
 
+static void no_damage_changes_what_came_in_parts(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = small(descriptor);
+    const struct sent sent = {true, 3, 5, 6};
+    uint32_t last = 0;
+    for (unsigned number = 0; number < sent.parts; number++) {
+        last = part_added(&ledger, 1, last, number);
+    }
+    const struct dorrit_carried carried = sent_in_parts(1, sent, last);
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 1, &carried), 0);
+    uint8_t *const chunks = unit_of(&ledger, 0);
+    unsigned lost = 0;
+    for (size_t place = 0; place < (size_t)ledger.units_used * DORRIT_LEDGER_UNIT; place++) {
+        const uint8_t before = chunks[place];
+        for (unsigned way = 0; way < 3; way++) {
+            chunks[place] = way == 0 ? before ^ 1 : way == 1 ? before ^ 0x80 : (uint8_t)~before;
+            struct dorrit_ledger_copy copy = copied(descriptor);
+            struct dorrit_carried found;
+            if (dorrit_ledger_get(&copy, 1, &found) == DORRIT_LEDGER_OK) {
+                CHECK(has_sent(&copy, 1, sent));
+            } else {
+                lost++;
+            }
+            dorrit_ledger_free_copy(&copy);
+        }
+        chunks[place] = before;
+    }
+    CHECK(lost > 3 * 3 * PART_SIZE);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+/* A part that leads to itself, or to one of somebody else. */
+static void parts_that_lead_elsewhere_are_damage(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = small(descriptor);
+    const struct sent sent = {true, 2, 0, 0};
+    uint32_t firsts[2], lasts[2];
+    for (uint32_t slot = 0; slot < 2; slot++) {
+        firsts[slot] = part_added(&ledger, slot, 0, 0);
+        lasts[slot] = part_added(&ledger, slot, firsts[slot], 1);
+        const struct dorrit_carried carried = sent_in_parts(slot, sent, lasts[slot]);
+        CHECK_EQUAL(dorrit_ledger_put(&ledger, slot, &carried), 0);
+    }
+    const uint32_t wrong[] = {lasts[1], firsts[0], lasts[0], 0, 1u << 20, record_of(&ledger, 1)->body};
+    uint8_t *const content = unit_of(&ledger, lasts[1]) + sizeof(struct chunk);
+    struct chunk head;
+    for (size_t index = 0; index < sizeof wrong / sizeof wrong[0]; index++) {
+        memcpy(content, &wrong[index], sizeof wrong[index]);
+        memcpy(&head, unit_of(&ledger, lasts[1]), sizeof head);
+        head.checksum = chunk_checksum(&head, content);
+        memcpy(unit_of(&ledger, lasts[1]), &head, sizeof head);
+        struct dorrit_ledger_copy copy = copied(descriptor);
+        struct dorrit_carried found;
+        CHECK_EQUAL(dorrit_ledger_get(&copy, 1, &found), DORRIT_LEDGER_DAMAGED);
+        CHECK(found.parts == 0 && found.parts_length == 0);
+        CHECK(has_sent(&copy, 0, sent));
+        dorrit_ledger_free_copy(&copy);
+    }
+    /* The writer follows it no further than that either. */
+    memcpy(content, &lasts[1], sizeof lasts[1]);
+    dorrit_ledger_remove(&ledger, 1);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
 /* Writes a number into a body with what belongs to it: the right checksums. */
 static void put_into_body(struct dorrit_ledger *ledger, size_t place, uint64_t number, size_t size)
 {
@@ -511,6 +781,10 @@ static void a_number_that_makes_no_sense_is_damage_with_the_right_checksum_too(v
         {put_into_body, offsetof(struct body, reason_length), 1, DORRIT_LEDGER_REASON_MAX + 1},
         {put_into_body, offsetof(struct body, input_length), 4, UINT32_MAX},
         {put_into_body, offsetof(struct body, begun), 4, UINT32_MAX},
+        {put_into_body, offsetof(struct body, parts), 4, UINT32_MAX},
+        {put_into_body, offsetof(struct body, parts_at), 4, 21},
+        {put_into_body, offsetof(struct body, parts_length), 4, 1},
+        {put_into_body, offsetof(struct body, parts_length), 4, UINT32_MAX},
     };
     for (size_t index = 0; index < sizeof wrong / sizeof wrong[0]; index++) {
         const int descriptor = file();
@@ -620,7 +894,11 @@ int main(void)
     RUN(a_file_that_may_not_grow_is_no_fault);
     RUN(what_makes_no_sense_is_refused);
     RUN(whoever_ends_between_two_stores_leaves_before_or_after);
+    RUN(a_message_in_parts_is_as_it_was_before_a_store_or_as_it_is_behind_it);
+    RUN(parts_that_nobody_names_are_used_again);
     RUN(no_damage_changes_what_comes_back);
+    RUN(no_damage_changes_what_came_in_parts);
+    RUN(parts_that_lead_elsewhere_are_damage);
     RUN(a_number_that_makes_no_sense_is_damage_with_the_right_checksum_too);
     RUN(a_chunk_of_somebody_else_is_damage);
     RUN(what_is_no_ledger_of_ours_is_told_apart);

@@ -25,6 +25,7 @@ cdef class Assembly:
     cdef size_t length
     cdef uint64_t frame_rest    # bytes of the current frame's payload that are still to come
     cdef uint8_t masking_key[4] # the current frame's, turned so that the next byte needs the first
+    cdef uint8_t first_key[4]   # the first frame's, as it was at its beginning
     cdef bint fin               # the current frame is the message's last
     cdef bint is_text
     cdef dorrit_utf8 text       # where in a character the bytes so far end

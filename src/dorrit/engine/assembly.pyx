@@ -49,6 +49,7 @@ cdef Assembly assembly_new(Engine engine, const dorrit_frame_header *header, obj
         if engine.carries and not (deflate.keeps_inflator and deflate.window is None):
             assembly.compressed = bytearray()
     assembly.begin_frame(header)
+    memcpy(assembly.first_key, header.masking_key, 4)
     assembly.is_continued = False
     return assembly
 

@@ -6,7 +6,7 @@ about, and nothing else. What a client had sent goes the way of what is read fro
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -35,7 +35,6 @@ from dorrit.engine.c.ledger cimport (
     DORRIT_CARRIED_CLIENT_TAKEOVER,
     DORRIT_CARRIED_CLOSED_HERE,
     DORRIT_CARRIED_DEFLATE,
-    DORRIT_CARRIED_INCOMPLETE,
     DORRIT_CARRIED_SERVER_TAKEOVER,
     DORRIT_CARRIED_TEXT,
     DORRIT_CARRIED_WINDOW,
@@ -49,6 +48,7 @@ from dorrit.engine.c.ledger cimport (
     dorrit_ledger_free_copy,
     dorrit_ledger_get,
     dorrit_ledger_get_frame,
+    dorrit_ledger_get_input,
     dorrit_ledger_read,
     dorrit_ledger_verdict,
     dorrit_span,
@@ -186,6 +186,7 @@ cdef bint take_carried(
     if that was the one that the process was busy with when it ended."""
     cdef Connection connection
     cdef Arrival arrival
+    cdef bytes input
     cdef uint64_t identity, numbered
     if dorrit_socket_identity(carried.descriptor, &identity) < 0 or identity != carried.socket:
         return False
@@ -218,13 +219,13 @@ cdef bint take_carried(
         # What it has sent last is lost with what was made of it.
         end_culprit(connection)
         return True
-    if carried.flags & DORRIT_CARRIED_INCOMPLETE:
-        # Large parts of a message have come, which a crash has taken.
-        return fail_in_order(connection, SERVICE_RESTART, "the server has been restarted", False) == 0
-    if carried.input.length > 0:
-        take_in(connection, <uint8_t *>carried.input.bytes, carried.input.length, carried.input.length)
+    if carried.input.length + carried.parts_length > 0:
+        input = input_of(frames.copy, carried)
+        take_in(
+            connection, <uint8_t *>PyBytes_AS_STRING(input), <size_t>PyBytes_GET_SIZE(input),
+            <size_t>PyBytes_GET_SIZE(input))
         # Part of a request is gone on with; what follows one is read as soon as there are turns.
-        if carried.parsing != DORRIT_AT_HEAD or ends_head(carried.input):
+        if carried.parsing != DORRIT_AT_HEAD or b"\r\n\r\n" in input:
             connection.state.stashed = True
             engine.assembled += connection.state.input_capacity
             to_be_resumed(connection)
@@ -346,9 +347,11 @@ cdef bytes content_of(dorrit_span span):
     return PyBytes_FromStringAndSize(<const char *>span.bytes, <Py_ssize_t>span.length)
 
 
-cdef bint ends_head(dorrit_span span):
-    """Whether a request is there whole."""
-    return b"\r\n\r\n" in content_of(span)
+cdef bytes input_of(const dorrit_ledger_copy *copy, const dorrit_carried *carried):
+    cdef bytes result = PyBytes_FromStringAndSize(
+        NULL, <Py_ssize_t>(carried.input.length + carried.parts_length))
+    dorrit_ledger_get_input(copy, carried, <uint8_t *>PyBytes_AS_STRING(result))
+    return result
 
 
 cdef uint64_t deadline_of(Connection connection) noexcept:

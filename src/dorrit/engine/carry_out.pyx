@@ -2,7 +2,7 @@
 """The connections of an engine into a ledger, from which the process's next image goes on with them."""
 
 from cpython.exc cimport PyErr_SetFromErrno
-from libc.stdint cimport SIZE_MAX, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 
 from dorrit.engine.c.connection cimport DORRIT_CLOSED, DORRIT_LINGERING
 from dorrit.engine.c.ledger cimport (
@@ -44,7 +44,7 @@ cdef list carry_out(Engine engine, int file):
     cdef dict chunks = {}
     check_usable(engine)
     check_outside_turn(engine)
-    everybody = [look_at(item, SIZE_MAX) for item in all_connections(engine)]
+    everybody = [look_at(item, 0) for item in all_connections(engine)]
     # Whose close callback is due, the user hears of in the next image.
     everybody += [look_at_ended(item) for item in ended(engine)]
     if dorrit_ledger_create(&ledger, file, <uint32_t>max(1, len(everybody)), room_for(everybody), 0) < 0:

@@ -6,6 +6,7 @@ next image takes it as what it reads from the client, by the same way and with t
 """
 
 cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
@@ -42,7 +43,6 @@ from dorrit.engine.c.ledger cimport (
     DORRIT_CARRIED_CLIENT_TAKEOVER,
     DORRIT_CARRIED_CLOSED_HERE,
     DORRIT_CARRIED_DEFLATE,
-    DORRIT_CARRIED_INCOMPLETE,
     DORRIT_CARRIED_SERVER_TAKEOVER,
     DORRIT_CARRIED_TEXT,
     DORRIT_CARRIED_WINDOW,
@@ -66,7 +66,7 @@ cdef Carried carried_new(Connection connection):
     return carried
 
 
-cdef Carried look_at(Connection connection, size_t most):
+cdef Carried look_at(Connection connection, size_t missing):
     cdef Carried carried = carried_new(connection)
     waiting = ()
     if connection.head is not None:
@@ -75,10 +75,8 @@ cdef Carried look_at(Connection connection, size_t most):
         carried.about = kept_of(connection.kept_request)
     if connection.engine.unhandled is not None:
         carried.begun, waiting = connection.engine.unhandled(connection)
-    if connection.assembly is not None and connection.assembly.held() > most:
-        carried.is_incomplete = True
-    else:
-        carried.input = stream_of(connection, waiting)
+    carried.missing = missing
+    carried.input = stream_of(connection, waiting, carried)
     return carried
 
 
@@ -102,8 +100,6 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
         if connection.deflate.window is not None:
             carried.flags |= DORRIT_CARRIED_WINDOW
             one.window = connection.deflate.window.past
-    if one.is_incomplete:
-        carried.flags |= DORRIT_CARRIED_INCOMPLETE
     if one.begun is not None:
         carried.flags |= DORRIT_CARRIED_BEGUN
         if isinstance(one.begun, str):
@@ -167,11 +163,12 @@ cdef uint8_t parsing_of(Connection connection) noexcept:
     return DORRIT_AT_FOLLOWED if connection.state.parsing >= DORRIT_AT_FOLLOWED else DORRIT_AT_FRAME
 
 
-cdef bytes stream_of(Connection connection, waiting):
+cdef bytes stream_of(Connection connection, waiting, Carried carried):
     """What a client has sent and nobody has handled, as frames of a client's.
 
     Args:
         waiting: Messages before it that wait for handlers, str and bytes.
+        carried: Says how much is to be missing, and is told where that is.
     """
     cdef list pieces = []
     if connection.state.parsing == DORRIT_AT_END:
@@ -182,7 +179,7 @@ cdef bytes stream_of(Connection connection, waiting):
     if is_asked_again(connection) and connection.state.life != DORRIT_HANDSHAKING:
         pieces.append(connection.head)
     if connection.assembly is not None:
-        put_assembly(connection.assembly, pieces)
+        put_assembly(connection.assembly, pieces, carried)
     elif connection.state.parsing == DORRIT_IN_UNWANTED or connection.state.parsing == DORRIT_IN_FOLLOWED:
         pieces.append(header(DORRIT_OPCODE_BINARY, True, False, connection.state.skipping, b"\0\0\0\0"))
     elif connection.state.parsing == DORRIT_IN_LAST:
@@ -202,55 +199,61 @@ cdef bytes frame_of(message):
         DORRIT_OPCODE_BINARY, True, False, <uint64_t>len(message), b"\0\0\0\0") + message
 
 
-cdef int put_assembly(Assembly assembly, list pieces) except -1:
+cdef int put_assembly(Assembly assembly, list pieces, Carried carried) except -1:
     """A message of which a part has come: a frame with that, and the header of one with what is to come.
 
-    While its first frame is under way it is that frame itself, since servers may refuse fragments.
+    While its first frame is under way it is that frame itself, since servers may refuse fragments. All of it
+    has the key of that frame, so that a part of it is the same however much has come.
     """
-    cdef bytes payload = payload_of(assembly)
-    cdef uint64_t length = <uint64_t>len(payload)
+    cdef size_t length = came(assembly)
     cdef dorrit_opcode opcode = DORRIT_OPCODE_TEXT if assembly.is_text else DORRIT_OPCODE_BINARY
     cdef bint compressed = assembly.inflator is not None
-    cdef bytes key
-    if assembly.is_continued or (assembly.frame_rest == 0 and not assembly.fin):
-        pieces.append(header(opcode, False, compressed, length, b"\0\0\0\0"))
-        pieces.append(payload)
-        if assembly.frame_rest > 0:
-            pieces.append(header(
-                DORRIT_OPCODE_CONTINUATION, assembly.fin, False, assembly.frame_rest,
-                key_before(assembly, 0)))
-        return 0
-    key = key_before(assembly, length)
-    pieces.append(header(opcode, assembly.fin, compressed, length + assembly.frame_rest, key))
-    pieces.append(masked(payload, key))
+    cdef bint is_fragment = assembly.is_continued or (assembly.frame_rest == 0 and not assembly.fin)
+    cdef bytes key = (<char *>assembly.first_key)[:4]
+    if is_fragment:
+        pieces.append(header(opcode, False, compressed, length, key))
+    else:
+        pieces.append(header(opcode, assembly.fin, compressed, length + assembly.frame_rest, key))
+    carried.missing_at = sum(map(len, pieces))
+    pieces.append(part_of(assembly, carried.missing, length - carried.missing))
+    if is_fragment and assembly.frame_rest > 0:
+        pieces.append(header(
+            DORRIT_OPCODE_CONTINUATION, assembly.fin, False, assembly.frame_rest,
+            turned(assembly.masking_key, 0)))
     return 0
 
 
-cdef bytes payload_of(Assembly assembly):
-    """What has come of a message, unmasked."""
+cdef size_t came(Assembly assembly) noexcept:
     if assembly.compressed is not None:
-        return bytes(assembly.compressed)
-    if assembly.payload == NULL:
+        return <size_t>len(assembly.compressed)
+    return assembly.length
+
+
+cdef bytes part_of(Assembly assembly, size_t begin, size_t length):
+    cdef bytes key = turned(assembly.first_key, begin)
+    cdef bytes part = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length)
+    cdef const uint8_t *content
+    if assembly.compressed is not None:
+        content = <const uint8_t *>PyByteArray_AS_STRING(assembly.compressed)
+    elif length > 0:
+        content = <const uint8_t *>PyBytes_AS_STRING(<object>assembly.payload)
+    else:
         return b""
-    return PyBytes_FromStringAndSize(
-        PyBytes_AS_STRING(<object>assembly.payload), <Py_ssize_t>assembly.length)
+    if begin + length > came(assembly):
+        raise OverflowError("so much of the message has not come")
+    dorrit_mask(
+        <uint8_t *>PyBytes_AS_STRING(part), content + begin, length,
+        <const uint8_t *>PyBytes_AS_STRING(key))
+    return part
 
 
-cdef bytes key_before(Assembly assembly, uint64_t taken):
-    """The masking key of the frame that is under way, as it was before so many bytes of it."""
-    cdef uint8_t key[4]
+cdef bytes turned(const uint8_t *key, size_t begin):
+    """A masking key for what begins so many bytes behind where it begins."""
+    cdef uint8_t result[4]
     cdef unsigned int index
     for index in range(4):
-        key[(index + taken) & 3] = assembly.masking_key[index]
-    return (<char *>key)[:4]
-
-
-cdef bytes masked(bytes payload, bytes key):
-    cdef bytes result = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(payload))
-    dorrit_mask(
-        <uint8_t *>PyBytes_AS_STRING(result), <const uint8_t *>PyBytes_AS_STRING(payload),
-        <size_t>PyBytes_GET_SIZE(payload), <const uint8_t *>PyBytes_AS_STRING(key))
-    return result
+        result[index] = key[(index + begin) & 3]
+    return (<char *>result)[:4]
 
 
 cdef bytes header(dorrit_opcode opcode, bint fin, bint compressed, uint64_t length, bytes key):

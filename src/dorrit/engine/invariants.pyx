@@ -1,6 +1,7 @@
 # cython: language_level=3, freethreading_compatible=False
 """What must hold of an engine after each turn. Builds with the option `invariants` check it."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -28,11 +29,12 @@ from dorrit.engine.c.ledger cimport (
     dorrit_ledger_copy,
     dorrit_ledger_get,
     dorrit_ledger_get_frame,
+    dorrit_ledger_get_input,
     dorrit_ledger_view,
     dorrit_span,
 )
 from dorrit.engine.connection cimport Connection
-from dorrit.engine.describe cimport Carried, describe, is_asked_again
+from dorrit.engine.describe cimport Carried, describe, is_asked_again, part_of
 from dorrit.engine.frame cimport Frame, frame_is_ping, frame_is_pong, frame_size
 from dorrit.engine.life cimport is_followed, is_watched_for_writing
 from dorrit.engine.ping cimport OTHER_CONTROL_MAX, PONGS_MAX
@@ -205,7 +207,11 @@ cdef int check_record(
           and found.dropped == made.dropped and found.window_bits == made.window_bits, "what else is known is")
     check(bytes_of(found.about) == bytes_of(made.about), "the request is written down")
     check(bytes_of(found.saved) == bytes_of(made.saved), "what is kept is")
-    check(bytes_of(found.input) == bytes_of(made.input), "what has come is")
+    check(bytes_of(found.input) == bytes_of(made.input)
+          and found.parts_length == one.missing and (found.parts == 0 or found.parts_at == one.missing_at),
+          "what has come is")
+    check(found.parts == 0 or parts_of(copy, found) == part_of(connection.assembly, 0, one.missing),
+          "what has come of a large message is, too")
     check(bytes_of(found.begun) == bytes_of(made.begun), "what is under way is")
     check(bytes_of(found.window) == bytes_of(made.window), "what was said before is")
     check(found.reason_length == made.reason_length
@@ -223,6 +229,13 @@ cdef int check_record(
               + frame.payload[:frame.payload_length], "as it is")
         check(header_length == frame.header_length and counted == frame.counted, "and what kind it is")
     return 0
+
+
+cdef bytes parts_of(dorrit_ledger_copy *copy, dorrit_carried *found):
+    cdef bytes result = PyBytes_FromStringAndSize(
+        NULL, <Py_ssize_t>(found.input.length + found.parts_length))
+    dorrit_ledger_get_input(copy, found, <uint8_t *>PyBytes_AS_STRING(result))
+    return result[found.parts_at : found.parts_at + found.parts_length]
 
 
 cdef bytes bytes_of(dorrit_span span):

@@ -1,14 +1,17 @@
 # cython: language_level=3, freethreading_compatible=False
 """What is written down of connections while they live, so that they outlive the process."""
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from posix.resource cimport RLIMIT_NOFILE, getrlimit, rlimit
 
+from dorrit.engine.assembly cimport Assembly
 from dorrit.engine.c.connection cimport DORRIT_AT_END, DORRIT_AT_FOLLOWED, DORRIT_AT_FRAME
 from dorrit.engine.c.ledger cimport (
     DORRIT_LEDGER_FRAMES_MAX,
+    DORRIT_LEDGER_PART_MAX,
     dorrit_carried,
     dorrit_journal_add_frame,
     dorrit_journal_deliver,
@@ -16,6 +19,8 @@ from dorrit.engine.c.ledger cimport (
     dorrit_journal_has_room,
     dorrit_journal_send,
     dorrit_ledger_add_frame,
+    dorrit_ledger_add_part,
+    dorrit_ledger_drop_parts,
     dorrit_ledger_end_input,
     dorrit_ledger_free_frame,
     dorrit_ledger_note_clients,
@@ -24,10 +29,19 @@ from dorrit.engine.c.ledger cimport (
     dorrit_ledger_socket,
 )
 from dorrit.engine.c.sockets cimport dorrit_socket_identity
-from dorrit.engine.describe cimport Carried, borrowed, describe, is_asked_again, look_at, look_at_ended
+from dorrit.engine.describe cimport (
+    Carried,
+    borrowed,
+    came,
+    describe,
+    is_asked_again,
+    look_at,
+    look_at_ended,
+    part_of,
+)
 from dorrit.engine.frame cimport Frame, frame_release
 from dorrit.engine.queue cimport queue_at
-from dorrit.engine.recording cimport recording_new
+from dorrit.engine.recording cimport Parts, recording_new
 from dorrit.engine.references cimport references_at, references_take
 from dorrit.engine.table cimport all_connections
 from dorrit.engine.work cimport to_be_flushed_with_others, to_be_recorded
@@ -38,9 +52,6 @@ from dorrit.raised import is_exit
 cdef enum:
     # There are descriptors for so many connections at the most.
     SLOTS_MOST = 1 << 20
-    # Bytes of a message of which a part has come, that are written down anew with each part. More would
-    # cost a client of large messages as many times what they have in bytes.
-    PARTIAL_MOST = 64 * 1024
 
 
 cdef int start_recording(Engine engine, int file) except -1:
@@ -84,6 +95,9 @@ cdef uint32_t take_slot(Recording recording) noexcept:
 
 
 cdef void give_back_slot(Recording recording, uint32_t slot) noexcept:
+    cdef Parts parts = recording.parts.pop(slot, None)
+    if parts is not None:
+        dorrit_ledger_drop_parts(&recording.ledger, slot - 1, parts.last)
     dorrit_ledger_remove(&recording.ledger, slot - 1)
     let_go_of_queue(recording, recording.queues.pop(slot, ()))
     recording.free.append(slot)
@@ -114,10 +128,17 @@ cdef void record_now(Connection connection) noexcept:
 
 cdef int put(Recording recording, Connection connection) except -1:
     cdef dorrit_carried carried
-    cdef Carried one = look_at_for_record(recording, connection)
+    cdef Carried one
+    cdef Parts parts
     cdef uint32_t slot = connection.state.slot
     cdef tuple queue = ()
+    add_parts(recording, connection)
+    one = look_at_for_record(recording, connection)
     describe(one, &carried)
+    parts = recording.parts.get(slot)
+    if parts is not None:
+        carried.parts, carried.parts_length = parts.last, <uint32_t>parts.length
+        carried.parts_at = <uint32_t>one.missing_at
     carried.socket = dorrit_ledger_socket(&recording.ledger, slot - 1)
     if carried.socket == 0 and dorrit_socket_identity(carried.descriptor, &carried.socket) < 0:
         PyErr_SetFromErrno(OSError)
@@ -134,13 +155,42 @@ cdef int put(Recording recording, Connection connection) except -1:
     # What no record leads to any more, and not a moment before, may be written over.
     let_go_of_queue(recording, before)
     connection.state.has_record_of_queue = carried.frames_length > 0
-    connection.state.is_incomplete = one.is_incomplete
-    connection.state.has_record_of_input = one.is_incomplete or carried.input.length > 0 or one.begun is not None
+    connection.state.has_record_of_input = carried.input.length > 0 or one.begun is not None
+    return 0
+
+
+cdef int add_parts(Recording recording, Connection connection) except -1:
+    """Writes down what has come of a message, as far as it fills parts."""
+    cdef Assembly assembly = connection.assembly
+    cdef uint32_t slot = connection.state.slot
+    cdef uint32_t part
+    cdef bytes content
+    cdef Parts parts = recording.parts.get(slot)
+    if parts is not None and parts.assembly is not assembly:
+        # With the record that is about to be made its parts go.
+        del recording.parts[slot]
+        parts = None
+    if assembly is None or came(assembly) < DORRIT_LEDGER_PART_MAX or connection.state.parsing == DORRIT_AT_END:
+        return 0
+    if parts is None:
+        parts = recording.parts[slot] = Parts.__new__(Parts)
+        parts.assembly = assembly
+    while came(assembly) - parts.length >= DORRIT_LEDGER_PART_MAX:
+        content = part_of(assembly, parts.length, DORRIT_LEDGER_PART_MAX)
+        part = dorrit_ledger_add_part(
+            &recording.ledger, slot - 1, parts.last,
+            borrowed(<const uint8_t *>PyBytes_AS_STRING(content), DORRIT_LEDGER_PART_MAX))
+        if part == 0:
+            PyErr_SetFromErrno(OSError)
+        parts.last = part
+        parts.length += DORRIT_LEDGER_PART_MAX
     return 0
 
 
 cdef Carried look_at_for_record(Recording recording, Connection connection):
-    cdef Carried one = look_at(connection, PARTIAL_MOST)
+    cdef Parts parts = recording.parts.get(connection.state.slot)
+    cdef Carried one = look_at(
+        connection, 0 if parts is None or parts.assembly is not connection.assembly else parts.length)
     if recording.begun and one.begun is None:
         one.begun = recording.begun.get(connection)
     return one
@@ -250,9 +300,7 @@ cdef void record_touched(Engine engine) noexcept:
 cdef void end_of_input(Connection connection) noexcept:
     cdef Engine engine = connection.engine
     cdef Recording recording = engine.recording
-    if (connection.state.has_record_of_input or is_partial(connection)) and not (
-            connection.state.is_incomplete and connection.assembly is not None
-            and connection.assembly.held() > PARTIAL_MOST):
+    if connection.state.has_record_of_input or is_partial(connection):
         to_be_recorded(connection)
     if engine.touched.length > 0:
         record_touched(engine)

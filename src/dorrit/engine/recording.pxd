@@ -3,7 +3,16 @@
 cimport cython
 from libc.stdint cimport uint32_t
 
+from dorrit.engine.assembly cimport Assembly
 from dorrit.engine.c.ledger cimport dorrit_ledger
+
+
+@cython.final
+cdef class Parts:
+    """What has been written down of a message that is under way, and is not written anew."""
+    cdef Assembly assembly      # the message
+    cdef uint32_t last          # the last part in the ledger
+    cdef size_t length          # bytes of all of them
 
 
 @cython.final
@@ -15,6 +24,7 @@ cdef class Recording:
     cdef uint32_t slots_most
     cdef dict chunks            # address of a frame → [its chunk, how many queues have it there]
     cdef dict queues            # slot → the addresses of the frames in its record
+    cdef dict parts             # slot → Parts, of whose message much has come
     cdef dict begun             # connection → message that was cut off, until the user has been told
     cdef readonly Py_ssize_t lost   # connections for which there was no room
 

@@ -3,6 +3,10 @@
 from typing import final
 
 @final
+class Parts:
+    """What has been written down of a message that is under way."""
+
+@final
 class Recording:
     """The ledger of an engine's connections.
 

@@ -15,6 +15,10 @@ cdef enum:
     JOURNAL_MOST = 64 * 1024 * 1024
 
 
+cdef class Parts:
+    """What has been written down of a message that is under way."""
+
+
 cdef class Recording:
     """The ledger of an engine's connections.
 
@@ -27,7 +31,9 @@ cdef class Recording:
         self.free = []
         self.chunks = {}
         self.queues = {}
+        self.parts = {}
         self.begun = {}
+
     cdef void let_go(self) noexcept:
         cdef uintptr_t address
         for address in self.chunks:

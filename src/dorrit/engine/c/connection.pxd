@@ -77,4 +77,3 @@ cdef extern from "connection.h" nogil:
         bint end_is_due
         bint has_record_of_queue
         bint has_record_of_input
-        bint is_incomplete

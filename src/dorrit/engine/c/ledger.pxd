@@ -14,6 +14,7 @@ cdef extern from "ledger.h" nogil:
     enum:
         DORRIT_LEDGER_FRAMES_MAX
         DORRIT_LEDGER_REASON_MAX
+        DORRIT_LEDGER_PART_MAX
 
     struct dorrit_span:
         const uint8_t *bytes
@@ -27,7 +28,6 @@ cdef extern from "ledger.h" nogil:
         DORRIT_CARRIED_SERVER_TAKEOVER
         DORRIT_CARRIED_CLIENT_TAKEOVER
         DORRIT_CARRIED_WINDOW
-        DORRIT_CARRIED_INCOMPLETE
 
     struct dorrit_carried:
         uint64_t socket
@@ -48,6 +48,9 @@ cdef extern from "ledger.h" nogil:
         dorrit_span about
         dorrit_span saved
         dorrit_span input
+        uint32_t parts_at
+        uint32_t parts_length
+        uint32_t parts
         dorrit_span begun
         dorrit_span window
         uint32_t *frames
@@ -65,6 +68,9 @@ cdef extern from "ledger.h" nogil:
     uint32_t dorrit_ledger_add_frame(
         dorrit_ledger *ledger, dorrit_span header, dorrit_span payload, bint counted)
 
+    uint32_t dorrit_ledger_add_part(
+        dorrit_ledger *ledger, uint32_t slot, uint32_t before, dorrit_span bytes)
+    void dorrit_ledger_drop_parts(dorrit_ledger *ledger, uint32_t slot, uint32_t last)
     void dorrit_ledger_remove(dorrit_ledger *ledger, uint32_t slot)
     void dorrit_ledger_free_frame(dorrit_ledger *ledger, uint32_t frame)
     uint64_t dorrit_ledger_socket(const dorrit_ledger *ledger, uint32_t slot)
@@ -101,6 +107,8 @@ cdef extern from "ledger.h" nogil:
     void dorrit_ledger_free_copy(dorrit_ledger_copy *copy)
     dorrit_ledger_verdict dorrit_ledger_get(
         const dorrit_ledger_copy *copy, uint32_t slot, dorrit_carried *carried)
+    void dorrit_ledger_get_input(
+        const dorrit_ledger_copy *copy, const dorrit_carried *carried, uint8_t *to)
     dorrit_ledger_verdict dorrit_ledger_get_frame(
         const dorrit_ledger_copy *copy, uint32_t chunk, dorrit_span *frame, uint8_t *header_length,
         c_bool *counted)

@@ -88,8 +88,7 @@ struct dorrit_connection {
     bool is_touched;           /* in the engine's list of those that have changed since their record */
     bool end_is_due;           /* the user is to hear that it is over, and has not yet */
     bool has_record_of_queue;  /* in its record there are frames, */
-    bool has_record_of_input;  /* and there is input, */
-    bool is_incomplete;        /* but not all of it */
+    bool has_record_of_input;  /* and there is input */
 };
 
 #endif

@@ -10,7 +10,14 @@
 enum {
     RECORDS_STEP = 1024, /* records that get memory at a time: 64 KiB */
     UNITS_STEP = 4096,   /* units of chunks: 256 KiB */
-    GIVEN_BACK_FROM = 8  /* the size of chunks, 16 KiB, whose memory is given back when they are free */
+    GIVEN_BACK_FROM = 8, /* the size of chunks, 16 KiB, whose memory is given back when they are free, */
+    FREE_KEPT = 4 << 20  /* bytes, but for so many: to give memory back and get it again takes long */
+};
+
+/* What stands at the beginning of a free chunk. */
+struct free_chunk {
+    uint32_t next; /* the next one of the same size; 0: it is the last */
+    uint32_t is_given_back;
 };
 
 #ifdef DORRIT_LEDGER_STEPS
@@ -171,17 +178,20 @@ static uint32_t take_chunk(struct dorrit_ledger *ledger, size_t length, uint8_t 
     if (chunk == 0) {
         return take_units(ledger, UINT32_C(1) << class);
     }
-    if (class >= GIVEN_BACK_FROM) {
+    const size_t size = (size_t)DORRIT_LEDGER_UNIT << class;
+    struct free_chunk found;
+    memcpy(&found, unit_of(ledger, chunk), sizeof found);
+    if (class >= GIVEN_BACK_FROM && found.is_given_back == 0) {
+        ledger->free_kept -= size < ledger->free_kept ? size : ledger->free_kept;
+    } else if (class >= GIVEN_BACK_FROM) {
         const size_t from = (size_t)(unit_of(ledger, chunk) - ledger->memory);
-        if (ledger_allocate(ledger->descriptor, from, (size_t)DORRIT_LEDGER_UNIT << class) != 0) {
+        if (ledger_allocate(ledger->descriptor, from, size) != 0) {
             return 0;
         }
     }
-    /* A free chunk begins with the number of the next one. What has been written over may say
-     * anything: those that are lost then are lost, and others are not touched. */
-    uint32_t next;
-    memcpy(&next, unit_of(ledger, chunk), sizeof next);
-    ledger->free[class] = is_used(ledger, next, (uint64_t)DORRIT_LEDGER_UNIT << class) ? next : 0;
+    /* What has been written over may say anything: those that are lost then are lost, and others are
+     * not touched. */
+    ledger->free[class] = is_used(ledger, found.next, size) ? found.next : 0;
     return chunk;
 }
 
@@ -214,10 +224,17 @@ static void free_chunk(struct dorrit_ledger *ledger, uint32_t chunk)
         || !is_used(ledger, chunk, (uint64_t)DORRIT_LEDGER_UNIT << head.size_class)) {
         return; /* it has been written over: its place is lost */
     }
-    store(unit_of(ledger, chunk), &ledger->free[head.size_class], sizeof(uint32_t));
+    const size_t size = (size_t)DORRIT_LEDGER_UNIT << head.size_class;
+    const bool is_large = head.size_class >= GIVEN_BACK_FROM;
+    const bool is_given_back = is_large && ledger->free_kept + size > FREE_KEPT;
+    const struct free_chunk free
+        = {.next = ledger->free[head.size_class], .is_given_back = is_given_back};
+    store(unit_of(ledger, chunk), &free, sizeof free);
     ledger->free[head.size_class] = chunk;
-    if (head.size_class >= GIVEN_BACK_FROM) {
-        give_back_chunk(ledger, chunk, (size_t)DORRIT_LEDGER_UNIT << head.size_class);
+    if (is_given_back) {
+        give_back_chunk(ledger, chunk, size);
+    } else if (is_large) {
+        ledger->free_kept += size;
     }
 }
 
@@ -272,20 +289,61 @@ static int keep_or_add(struct dorrit_ledger *ledger, uint32_t slot, enum chunk_k
     return *chunk == 0 ? -1 : 0;
 }
 
-static uint32_t begun_of(const struct dorrit_ledger *ledger, uint32_t body)
+/* What stands in a body; nothing if that is none. */
+static struct body body_before(const struct dorrit_ledger *ledger, uint32_t body)
 {
-    struct body found;
-    if (!is_used(ledger, body, sizeof(struct chunk) + sizeof found)) {
-        return 0;
+    struct body found = {0};
+    if (is_used(ledger, body, sizeof(struct chunk) + sizeof found)) {
+        memcpy(&found, unit_of(ledger, body) + sizeof(struct chunk), sizeof found);
     }
-    memcpy(&found, unit_of(ledger, body) + sizeof(struct chunk), sizeof found);
-    return found.begun;
+    return found;
+}
+
+/* What stands before the bytes of a slot's part. False: it is none. */
+static bool part_of(
+    const struct dorrit_ledger *ledger, uint32_t slot, uint32_t chunk, struct part *part)
+{
+    struct chunk head;
+    if (!is_used(ledger, chunk, sizeof head + sizeof *part)) {
+        return false;
+    }
+    memcpy(&head, unit_of(ledger, chunk), sizeof head);
+    memcpy(part, unit_of(ledger, chunk) + sizeof head, sizeof *part);
+    return head.kind == PART && head.owner == slot + 1;
+}
+
+uint32_t dorrit_ledger_add_part(
+    struct dorrit_ledger *ledger, uint32_t slot, uint32_t before, struct dorrit_span bytes)
+{
+    struct part part = {.before = before, .number = 1}, last;
+    if (before != 0) {
+        if (!part_of(ledger, slot, before, &last)) {
+            errno = EINVAL;
+            return 0;
+        }
+        part.number = last.number + 1;
+    }
+    const struct dorrit_span spans[] = {{(const uint8_t *)&part, sizeof part}, bytes};
+    return add_chunk(ledger, (struct chunk){.owner = slot + 1, .kind = PART}, spans, 2);
+}
+
+/* Frees the parts of a slot from the last one back to `kept`, which stays. */
+static void free_parts(struct dorrit_ledger *ledger, uint32_t slot, uint32_t last, uint32_t kept)
+{
+    struct part part;
+    uint32_t chunk = last, above = UINT32_MAX;
+    /* What has been written over may lead anywhere; but as long as it goes on, the numbers are lower. */
+    while (chunk != kept && part_of(ledger, slot, chunk, &part) && part.number < above) {
+        free_chunk(ledger, chunk);
+        above = part.number;
+        chunk = part.before;
+    }
 }
 
 static bool has_body(const struct dorrit_carried *carried)
 {
     return carried->written != 0 || carried->dropped != 0 || carried->reason_length != 0
-        || carried->input.length != 0 || carried->frames_length != 0
+        || carried->input.length != 0 || carried->parts != 0 || carried->frames_length != 0
         || (carried->flags & DORRIT_CARRIED_BEGUN) != 0;
 }
 
@@ -295,6 +353,9 @@ static uint32_t add_body(struct dorrit_ledger *ledger, uint32_t slot,
     struct body body = {
         .written = carried->written,
         .begun = begun,
+        .parts = carried->parts,
+        .parts_at = carried->parts_at,
+        .parts_length = carried->parts_length,
         .input_length = (uint32_t)carried->input.length,
         .dropped = carried->dropped,
         .frames_length = carried->frames_length,
@@ -337,7 +398,7 @@ int dorrit_ledger_put(
     }
     struct record *const place = record_of(ledger, slot);
     const struct record before = record_before(place, slot);
-    const uint32_t begun_before = begun_of(ledger, before.body);
+    const struct body body = body_before(ledger, before.body);
     struct record record = {
         .used = slot + 1,
         .number = carried->number,
@@ -357,14 +418,15 @@ int dorrit_ledger_put(
         = keep_or_add(ledger, slot, ABOUT, before.about, carried->about, &record.about) == 0
         && keep_or_add(ledger, slot, SAVED, before.saved, carried->saved, &record.saved) == 0
         && keep_or_add(ledger, slot, WINDOW, before.window, carried->window, &record.window) == 0
-        && keep_or_add(ledger, slot, BEGUN, begun_before, carried->begun, &begun) == 0
+        && keep_or_add(ledger, slot, BEGUN, body.begun, carried->begun, &begun) == 0
         && (!has_body(carried) || (record.body = add_body(ledger, slot, carried, begun)) != 0);
     if (!fits) {
         const int error = errno;
         let_go(ledger, record.about, before.about);
         let_go(ledger, record.saved, before.saved);
         let_go(ledger, record.window, before.window);
-        let_go(ledger, begun, begun_before);
+        let_go(ledger, begun, body.begun);
+        free_parts(ledger, slot, carried->parts, body.parts);
         dorrit_ledger_remove(ledger, slot);
         errno = error;
         return -1;
@@ -378,7 +440,10 @@ int dorrit_ledger_put(
     let_go(ledger, before.about, record.about);
     let_go(ledger, before.saved, record.saved);
     let_go(ledger, before.window, record.window);
-    let_go(ledger, begun_before, begun);
+    let_go(ledger, body.begun, begun);
+    if (carried->parts == 0) {
+        free_parts(ledger, slot, body.parts, 0);
+    }
     free_chunk(ledger, before.body);
     return 0;
 }
@@ -393,13 +458,22 @@ void dorrit_ledger_remove(struct dorrit_ledger *ledger, uint32_t slot)
         return;
     }
     const struct record before = record_before(place, slot);
-    const uint32_t begun = begun_of(ledger, before.body);
+    const struct body body = body_before(ledger, before.body);
     store_number(&place->used, 0);
     free_chunk(ledger, before.about);
     free_chunk(ledger, before.saved);
     free_chunk(ledger, before.window);
-    free_chunk(ledger, begun);
+    free_chunk(ledger, body.begun);
+    free_parts(ledger, slot, body.parts, 0);
     free_chunk(ledger, before.body);
+}
+
+void dorrit_ledger_drop_parts(struct dorrit_ledger *ledger, uint32_t slot, uint32_t last)
+{
+    if (slot < header_of(ledger)->records) {
+        const struct record record = record_before(record_of(ledger, slot), slot);
+        free_parts(ledger, slot, last, body_before(ledger, record.body).parts);
+    }
 }
 
 uint64_t dorrit_ledger_socket(const struct dorrit_ledger *ledger, uint32_t slot)

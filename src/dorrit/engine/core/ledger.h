@@ -33,6 +33,7 @@ enum {
     DORRIT_LEDGER_UNIT = 64, /* bytes */
     DORRIT_LEDGER_FRAMES_MAX = 256,     /* in one queue */
     DORRIT_LEDGER_REASON_MAX = 123,     /* bytes, RFC 6455 section 5.5: 125 less the code */
+    DORRIT_LEDGER_PART_MAX = 32 * 1024 - 24, /* bytes of a part, which with its head is 32 KiB */
     DORRIT_LEDGER_CLASSES = 26          /* sizes of chunks, each twice the one before */
 };
 
@@ -49,8 +50,7 @@ enum dorrit_carried_flag {
     DORRIT_CARRIED_DEFLATE = 1 << 3,     /* permessage-deflate was agreed on: */
     DORRIT_CARRIED_SERVER_TAKEOVER = 1 << 4,
     DORRIT_CARRIED_CLIENT_TAKEOVER = 1 << 5,
-    DORRIT_CARRIED_WINDOW = 1 << 6,      /* `window` is all that the client may refer to */
-    DORRIT_CARRIED_INCOMPLETE = 1 << 7   /* more has come than `input` says: it can't go on */
+    DORRIT_CARRIED_WINDOW = 1 << 6       /* `window` is all that the client may refer to */
 };
 
 /* One connection, as it lives on. The spans are borrowed: from the caller of dorrit_ledger_put(), or
@@ -73,7 +73,10 @@ struct dorrit_carried {
     uint8_t reason[DORRIT_LEDGER_REASON_MAX];
     struct dorrit_span about;   /* what is known of the client: its request */
     struct dorrit_span saved;   /* what the user has given to keep */
-    struct dorrit_span input;   /* what has come and is to be handled, as the client sends it */
+    struct dorrit_span input;   /* what has come and is to be handled, as the client sends it, */
+    uint32_t parts_at;          /* but for what stands in parts, behind so many bytes of it: */
+    uint32_t parts_length;      /* so many bytes in all of them, */
+    uint32_t parts;             /* of which this is the last: see dorrit_ledger_add_part(); 0: there is none */
     struct dorrit_span begun;   /* the message that is under way in a handler */
     struct dorrit_span window;  /* the end of what the client's compressed messages have said */
     uint32_t frames[DORRIT_LEDGER_FRAMES_MAX]; /* the queue: chunks, see dorrit_ledger_add_frame() */
@@ -89,6 +92,7 @@ struct dorrit_ledger {
     uint32_t units_most;
     uint32_t units_used; /* by records and chunks; those below that are free are in `free` */
     uint32_t free[DORRIT_LEDGER_CLASSES]; /* the first free chunk of each size; 0: there is none */
+    size_t free_kept;    /* bytes of large chunks that are free and have memory all the same */
     uint8_t *journal;       /* within `memory`; NULL: there is none */
     uint32_t journal_most;  /* bytes that it may ever have */
     uint32_t journal_size;  /* bytes that the file has memory for */
@@ -114,6 +118,17 @@ void dorrit_ledger_close(struct dorrit_ledger *ledger);
  * room (ENOSPC, ENOMEM, EFBIG): then the slot is empty, since what was in it holds no more. */
 int dorrit_ledger_put(
     struct dorrit_ledger *ledger, uint32_t slot, const struct dorrit_carried *carried);
+
+/* Writes down a part of what a connection has sent, so that it need not be written anew each time that
+ * more has come: behind part `before` of the same connection; 0: it is the first. It belongs to the slot as
+ * soon as the record names it, or one behind it, and as long as the next ones do. Returns it, or 0 with
+ * errno set. */
+uint32_t dorrit_ledger_add_part(
+    struct dorrit_ledger *ledger, uint32_t slot, uint32_t before, struct dorrit_span bytes);
+
+/* Lets parts go that no record has come to name: the last of them, and those before it up to the ones that
+ * the record in the slot names. */
+void dorrit_ledger_drop_parts(struct dorrit_ledger *ledger, uint32_t slot, uint32_t last);
 
 /* Empties a slot. */
 void dorrit_ledger_remove(struct dorrit_ledger *ledger, uint32_t slot);
@@ -216,6 +231,11 @@ void dorrit_ledger_free_copy(struct dorrit_ledger_copy *copy);
  * `socket` are set: to what it says, which may be anything; the descriptor to -1 if it says nothing. */
 enum dorrit_ledger_verdict dorrit_ledger_get(
     const struct dorrit_ledger_copy *copy, uint32_t slot, struct dorrit_carried *carried);
+
+/* Puts together what a connection has sent, of which dorrit_ledger_get() has said where it is: all of
+ * `input` and of the parts. */
+void dorrit_ledger_get_input(
+    const struct dorrit_ledger_copy *copy, const struct dorrit_carried *carried, uint8_t *to);
 
 /* Reads a frame that a record has named: OK or DAMAGED. `frame` is the whole of it, `header_length`
  * how much of that is its header. */

@@ -11,7 +11,7 @@ static const uint8_t ledger_magic[8] = {'d', 'o', 'r', 'r', 'i', 't', ' ', 'L'};
 
 enum { HEADER_SIZE = 4096 };
 
-enum chunk_kind { ABOUT = 1, SAVED, BODY, BEGUN, FRAME, WINDOW };
+enum chunk_kind { ABOUT = 1, SAVED, BODY, BEGUN, FRAME, WINDOW, PART };
 
 struct record {
     uint32_t used;     /* its slot + 1; 0: the slot is empty */
@@ -96,15 +96,26 @@ _Static_assert(sizeof(struct chunk) == 16, "nothing is between its fields");
 struct body {
     uint32_t written;
     uint32_t begun;
+    uint32_t parts; /* the last one */
+    uint32_t parts_at;
+    uint32_t parts_length;
     uint32_t input_length;
     uint32_t dropped;
     uint16_t frames_length;
     uint8_t reason_length;
     uint8_t unused;
 };
-_Static_assert(sizeof(struct body) == 20, "nothing is between its fields");
+_Static_assert(sizeof(struct body) == 32, "nothing is between its fields");
 
-enum { KNOWN_FLAGS = 2 * DORRIT_CARRIED_INCOMPLETE - 1 };
+/* What stands at the beginning of a part. Behind it are its bytes. */
+struct part {
+    uint32_t before; /* the part before it; 0: it is the first */
+    uint32_t number; /* how many there are with it */
+};
+_Static_assert(sizeof(struct chunk) + sizeof(struct part) + DORRIT_LEDGER_PART_MAX == 32 * 1024,
+    "a part fills its chunk");
+
+enum { KNOWN_FLAGS = 2 * DORRIT_CARRIED_WINDOW - 1 };
 
 static inline size_t record_place(uint32_t slot)
 {

@@ -232,6 +232,60 @@ static bool get_span(const struct dorrit_ledger_copy *copy, uint32_t chunk, enum
     return chunk == 0 || get_chunk(copy, chunk, kind, slot + 1, &head, span);
 }
 
+/* One of a connection's parts. Returns false if it is none, or damaged. */
+static bool get_part(const struct dorrit_ledger_copy *copy, uint32_t owner, uint32_t chunk,
+    struct part *part, struct dorrit_span *bytes)
+{
+    struct chunk head;
+    if (!get_chunk(copy, chunk, PART, owner, &head, bytes) || bytes->length <= sizeof *part) {
+        return false;
+    }
+    memcpy(part, bytes->bytes, sizeof *part);
+    bytes->bytes += sizeof *part;
+    bytes->length -= sizeof *part;
+    return true;
+}
+
+/* Whether all parts are there, and are as long as is said. */
+static bool has_parts(
+    const struct dorrit_ledger_copy *copy, uint32_t slot, const struct dorrit_carried *carried)
+{
+    struct part part = {.before = carried->parts};
+    struct dorrit_span bytes;
+    uint32_t rest = carried->parts_length;
+    /* It ends: each of them has some of the bytes. */
+    while (part.before != 0) {
+        if (!get_part(copy, slot + 1, part.before, &part, &bytes) || bytes.length > rest) {
+            return false;
+        }
+        rest -= (uint32_t)bytes.length;
+    }
+    return rest == 0;
+}
+
+void dorrit_ledger_get_input(
+    const struct dorrit_ledger_copy *copy, const struct dorrit_carried *carried, uint8_t *to)
+{
+    struct part part = {.before = carried->parts};
+    struct dorrit_span bytes;
+    struct chunk head;
+    size_t rest = carried->parts_length;
+    uint8_t *const parts = to + carried->parts_at;
+    if (carried->input.length > 0) {
+        memcpy(to, carried->input.bytes, carried->parts_at);
+        memcpy(parts + rest, carried->input.bytes + carried->parts_at,
+            carried->input.length - carried->parts_at);
+    }
+    while (rest > 0) {
+        memcpy(&head, copied_unit(copy, part.before), sizeof head);
+        if (!get_part(copy, head.owner, part.before, &part, &bytes) || bytes.length > rest) {
+            return; /* it is not the copy that has been looked at */
+        }
+        rest -= bytes.length;
+        memcpy(parts + rest, bytes.bytes, bytes.length);
+    }
+}
+
 static bool get_body(const struct dorrit_ledger_copy *copy, uint32_t slot, uint32_t chunk,
     struct dorrit_carried *carried)
 {
@@ -257,6 +311,13 @@ static bool get_body(const struct dorrit_ledger_copy *copy, uint32_t slot, uint3
     at += body.reason_length;
     carried->input = (struct dorrit_span){at, body.input_length};
     at += body.input_length;
+    carried->parts = body.parts;
+    carried->parts_at = body.parts_at;
+    carried->parts_length = body.parts_length;
+    if (body.parts_at > body.input_length || body.parts_length > UINT32_MAX - body.input_length
+        || !has_parts(copy, slot, carried)) {
+        return false;
+    }
     carried->frames_length = body.frames_length;
     memcpy(carried->frames, at, body.frames_length * sizeof carried->frames[0]);
     return get_span(copy, body.begun, BEGUN, slot, &carried->begun);
