@@ -388,6 +388,32 @@ def test_L3_a_crash_while_the_server_starts_again_costs_nobody(servers: Servers)
     assert servers.stop(run) == 0
 
 
+@pytest.mark.parametrize(
+    ("how", "code", "status"),
+    [("raise OSError('the database is away')", 1012, 1), ("sys.exit(3)", 1001, 3)],
+)
+def test_a_server_that_does_not_start_again_tells_its_clients_to_go(
+    servers: Servers, how: str, code: int, status: int
+) -> None:
+    begin = f"""
+    @app.on_start
+    def start():
+        import sys
+        if os.path.exists("crashing"):
+            {how}
+    """
+    run = start(servers, SERVER + PLAIN + textwrap.dedent(begin))
+    clients = [servers.connect() for _ in range(3)]
+    assert [client.ask("one") for client in clients] == ["one 1"] * 3
+    (servers.directory / "crashing").touch()
+    culprit = servers.connect()
+    culprit.send("crash")
+    assert [client.close_code() for client in clients] == [code] * 3
+    assert culprit.close_code() == 1011
+    assert run.wait() == status, run.err
+    assert "crashed: SIGSEGV" in run.err
+
+
 def test_L3_who_goes_while_the_server_starts_again_is_told_to_the_next_one(
     servers: Servers,
 ) -> None:

@@ -13,7 +13,7 @@ from dorrit.protocol.refusal import STOPPING, refusal
 logger: logging.Logger = logging.getLogger("dorrit")
 
 STOPPED: Final = CloseCode.GOING_AWAY
-RELOAD_FAILED: Final = CloseCode.SERVICE_RESTART
+START_FAILED: Final = CloseCode.SERVICE_RESTART
 
 
 def dismiss_carried(handover: Handover, code: int, seconds: float) -> None:

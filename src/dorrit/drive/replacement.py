@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from dorrit.drive.dismissing import RELOAD_FAILED
+from dorrit.drive.dismissing import START_FAILED
 from dorrit.drive.graces import SLACK
 from dorrit.drive.server_process import ServerProcess
 from dorrit.process.crash import restart
@@ -120,7 +120,7 @@ class Replacement:
         """End the process instead: nobody would go on."""
         logger.error("the server ends instead of being reloaded: %s", why)
         try:
-            self._let_down(RELOAD_FAILED, self._process.settings.stop_timeout)
+            self._let_down(START_FAILED, self._process.settings.stop_timeout)
         except Exception:
             logger.exception("clients can't be told")
         self._held.close()

@@ -85,6 +85,7 @@ def _resume(
         return handover
     if process.start_timeout is not None:
         process.start_timeout.over()
+    process.untaken = None
     try:
         taken, lost = carry_in(loop.engine, resumed)
     except (OSError, ValueError) as error:

@@ -68,6 +68,8 @@ class ServerProcess:
         readiness: Whom a daemon tells that it is ready; None if it does not.
         facts: What a reload can't change (`dorrit.drive.lasting`).
         replacement: Has the next image follow; None if the process ends with this one.
+        untaken: Tells of the connections of the image before, until an engine has them; None: there
+            are none.
         keeps_engine: The engine is not to be closed: its connections are the next image's.
         ledger: What connections are written down in, for as long as the process lives.
         start_timeout: Looks after the connections of the image before, until they are taken; None
@@ -84,6 +86,7 @@ class ServerProcess:
     readiness: daemon.Readiness | None = None
     replacement: Replacing | None = None
     start_timeout: Waiting | None = None
+    untaken: Handover | None = None
     keeps_engine: bool = False
     ledger: object = None
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from signal import Signals
 
 from dorrit.drive.carried import after_crash
-from dorrit.drive.dismissing import RELOAD_FAILED, STOPPED, dismiss_carried
+from dorrit.drive.dismissing import START_FAILED, STOPPED, dismiss_carried
+from dorrit.drive.graces import SLACK
 from dorrit.drive.replacement import Replacement
 from dorrit.drive.running import run
 from dorrit.drive.server_process import ServerProcess
@@ -18,6 +19,7 @@ from dorrit.process.credentials import privileges
 from dorrit.process.exec.handover import FAILED, Handover, Reload
 from dorrit.process.fork import daemon
 from dorrit.process.start.resources import Resources
+from dorrit.raised import EXITS
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
@@ -39,6 +41,7 @@ def start_again(process: ServerProcess, handover: Handover) -> int:
     _use_file(process)
     try:
         with process.starting():
+            process.untaken = handover
             process.hold(Resources.adopt(handover, daemon=process.is_daemon))
             return _start(process, handover)
     except StartError as error:
@@ -47,6 +50,13 @@ def start_again(process: ServerProcess, handover: Handover) -> int:
         if process.is_daemon:
             what = "a crash" if handover.reload is None else "a reload"
             _log(f"the server can't go on after {what}: {error}")
+        _dismiss(process, START_FAILED)
+        raise
+    except EXITS:
+        _dismiss(process, STOPPED)
+        raise
+    except BaseException:
+        _dismiss(process, START_FAILED)
         raise
 
 
@@ -55,14 +65,14 @@ def _start(process: ServerProcess, handover: Handover) -> int:
     ended_by = _wait(process, handover)
     if ended_by in restart.STOPPING:
         logger.info("told to stop before the server was started again")
-        dismiss_carried(handover, STOPPED, process.settings.stop_timeout)
+        _dismiss(process, STOPPED)
         return 0
     if ended_by is not None:
         handover = _wanted_now(handover)
     reload = handover.reload
     has_failed = reload is not None and (reload.failures > 0 or handover.signal is not None)
     if reload is not None and has_failed and reload.left() <= 0:
-        return _give_up(process, handover)
+        return _give_up(process)
     process.handlers.install(daemon=process.is_daemon)
     restart.release_signals()
     if not process.settings.no_restart:
@@ -118,17 +128,27 @@ def _try_again(
     failed = replace(handover, reload=reload.failed(), reloads=reloads, signal=None)
     _log(f"the new code can't be started: {error}")
     if process.handlers.stops:
-        dismiss_carried(handover, STOPPED, process.settings.stop_timeout)
+        _dismiss(process, STOPPED)
         return 1
+    process.untaken = None
     Replacement(process, lambda: failed, lambda *how: dismiss_carried(failed, *how))
     return 1
 
 
-def _give_up(process: ServerProcess, handover: Handover) -> int:
+def _dismiss(process: ServerProcess, code: int) -> None:
+    """Tell clients of the last image to go, if no engine has taken them."""
+    untaken, process.untaken = process.untaken, None
+    if untaken is not None and untaken.ledger is not None:
+        process.steps.begin("the end of the clients", process.settings.stop_timeout, ends=True)
+        dismiss_carried(untaken, code, process.settings.stop_timeout)
+        process.steps.begin("what is left of the server", SLACK)
+
+
+def _give_up(process: ServerProcess) -> int:
     """Tell all clients to come again later: the new code has not come to serve in time."""
     _log("the new code has not come to serve in time: the server ends")
     process.keep_record()
-    dismiss_carried(handover, RELOAD_FAILED, process.settings.stop_timeout)
+    _dismiss(process, START_FAILED)
     return 1
 
 

@@ -6,7 +6,7 @@ import threading
 import traceback
 from typing import Final
 
-from dorrit.drive.dismissing import RELOAD_FAILED, STOPPED, dismiss_carried
+from dorrit.drive.dismissing import START_FAILED, STOPPED, dismiss_carried
 from dorrit.drive.server_process import ServerProcess
 from dorrit.process.exec.handover import Handover, Reload
 from dorrit.process.exit.status import end
@@ -61,7 +61,7 @@ class StartTimeout:
         frame = sys._current_frames().get(self._main)  # noqa: SLF001 - it is documented
         stack = "".join(traceback.format_stack(frame)).rstrip()
         logger.error("the new code does not come to serve; the server ends:\n%s", stack)
-        dismiss_carried(self._handover, RELOAD_FAILED, self._process.settings.stop_timeout)
+        dismiss_carried(self._handover, START_FAILED, self._process.settings.stop_timeout)
         self._process.resources.close()
         end(STATUS)
 
