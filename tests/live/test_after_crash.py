@@ -80,6 +80,17 @@ def said(conn, message):
 """
 
 
+ASYNC_GOODBYE = """
+@app.on_message
+async def said(conn, message):
+    if message == "goodbye":
+        conn.close(4001, "bye")
+    else:
+        count(conn)
+        conn.send(f"{message} {conn.data}")
+"""
+
+
 def start(servers: Servers, source: str, *options: object) -> Run:
     """Run a server that serves again at once, however often it has crashed."""
     path = servers.directory / "app.py"
@@ -206,9 +217,15 @@ def test_L3_who_crashes_the_resume_callback_is_closed(servers: Servers) -> None:
     assert servers.stop(run) == 0
 
 
-def test_L6_a_close_callback_that_crashes_is_not_called_again(servers: Servers) -> None:
+@pytest.mark.parametrize("handler", ["plain", "async", "beside an async one"])
+def test_L6_a_close_handler_that_crashes_is_not_called_again(
+    servers: Servers, handler: str
+) -> None:
     source = SERVER.replace("flush=True)", "flush=True)\n    code == 4001 and crash()")
-    run = start(servers, source + PLAIN)
+    if handler == "async":
+        source = source.replace("def left(", "async def left(")
+    said = ASYNC_GOODBYE if handler == "beside an async one" else PLAIN
+    run = start(servers, source + said)
     client, other = servers.connect(), servers.connect()
     other.send("goodbye")
     assert other.close_code() == 4001
@@ -313,12 +330,21 @@ def heard(servers: Servers) -> None:
 ASYNC = """
 import asyncio
 
+async def crash_soon():
+    await asyncio.sleep(0.01)
+    crash()
+
 @app.on_message
 async def said(conn, message):
     if message == "crash":
         crash()
     if message == "wait":
         await asyncio.sleep(3600)
+    if message == "wait, then crash":
+        await crash_soon()
+    if message == "have a task crash":
+        conn.data = asyncio.create_task(crash_soon())
+        return
     count(conn)
     conn.send(f"{message} {conn.data}")
 """
@@ -351,6 +377,60 @@ def test_L7_who_waits_for_a_handler_that_nobody_goes_on_with_is_closed(servers: 
     assert busy.close_code() == 1012
     assert idle.ask("two") == "two 2"
     assert servers.stop(run) == 0
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_L3_a_handler_that_crashes_after_it_has_waited_costs_its_connection(
+    servers: Servers, loop: str
+) -> None:
+    source = SERVER.replace(
+        "def back(conn, state):", "def back(conn, state, begun):\n    conn.send(f'begun {begun}')"
+    )
+    run = start(servers, source + ASYNC, "--event-loop", loop)
+    busy, idle = servers.connect(), servers.connect()
+    busy.send("wait")
+    assert idle.ask("one") == "one 1"
+    crash(servers, "wait, then crash")
+    # Nobody is told of the message that has crashed the server: it would do so again.
+    assert [busy.text(), idle.text()] == ["begun wait", "begun None"]
+    assert idle.ask("two") == "two 2"
+    assert servers.stop(run) == 0
+    assert run.err.count("crashed: ") == 1
+
+
+def test_L3_a_crash_of_a_task_that_a_handler_has_begun_closes_nobody(servers: Servers) -> None:
+    run = start(servers, SERVER + ASYNC)
+    client, other = servers.connect(), servers.connect()
+    other.send("have a task crash")
+    run.until_logged("2 connections go on after the crash")
+    assert [client.ask("one"), other.ask("one")] == ["one 1", "one 1"]
+    assert servers.stop(run) == 0
+
+
+@pytest.mark.parametrize("handler", ["open", "resume"])
+def test_L3_so_does_an_open_or_resume_handler_that_crashes_after_it_has_waited(
+    servers: Servers, handler: str
+) -> None:
+    crashes = "await asyncio.sleep(0.01)\n    conn.request.path == '/bad' and crash()"
+    source = "import asyncio\n" + SERVER
+    if handler == "open":
+        source = source.replace("def joined(conn):", f"async def joined(conn):\n    {crashes}")
+    else:
+        source = source.replace("def back(", "async def back(").replace(
+            "    conn.data = int(", f"    {crashes}\n    conn.data = int("
+        )
+    run = start(servers, source + ASYNC)
+    client = servers.connect()
+    assert client.ask("one") == "one 1"
+    bad = servers.connect(REQUEST.replace(b"/chat", b"/bad"))
+    if handler == "open":
+        assert bad.status == 500
+    else:
+        crash(servers)
+        assert bad.close_code() == 1011
+    assert client.ask("two") == "two 2"
+    assert servers.stop(run) == 0
+    assert run.err.count("crashed: ") == (1 if handler == "open" else 2)
 
 
 def test_L6_an_async_close_handler_that_had_no_time_is_called_afterwards(servers: Servers) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from dorrit.dispatch.dispatcher import Host
+from dorrit.dispatch.worker import steps_of
 from dorrit.engine import PENDING, Connection
 from dorrit.raised import EXITS
 
@@ -103,7 +104,7 @@ class AwaitedHandler(Generic[Answer]):
                 # A task of Python 3.12's eager factory would answer before the engine knows of it.
                 await asyncio.sleep(0)
             async with timeout:
-                answer = await self._function(conn, *arguments)
+                answer = await steps_of(conn, self._function(conn, *arguments))
         except EXITS:
             self._reply(conn, self._otherwise.stopping())
             raise

@@ -2,14 +2,41 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, final
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final, Self, TypeVar, final
 
 from dorrit.engine import Connection, Engine
 from dorrit.engine.reports import Reports
 
+_Result = TypeVar("_Result")
+
 TASK_NAME: Final[str]
 """What the tasks are called."""
+
+def steps_of(conn: Connection, awaitable: Awaitable[_Result]) -> Awaitable[_Result]:
+    """Return what is to be awaited instead, so that a crash in there is known to be a connection's.
+
+    Args:
+        conn: Whose it is.
+        awaitable: What one of the user's functions has made, for that connection.
+    """
+
+@final
+class Steps:
+    """Takes the steps of a coroutine in the name of a connection.
+
+    Attributes:
+        cr_await: The coroutine.
+    """
+
+    @property
+    def cr_await(self) -> Any: ...  # noqa: ANN401 - any coroutine, or what an awaitable has made
+    def __await__(self) -> Generator[Any, Any, Any]: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...  # noqa: ANN401 - as of any coroutine
+    def send(self, value: object) -> Any: ...  # noqa: ANN401 - as of any coroutine
+    def throw(self, *error: Any) -> Any: ...  # noqa: ANN401 - as of any coroutine
+    def close(self) -> None: ...
 
 @final
 class Worker:

@@ -6,6 +6,7 @@ that handles its messages one after the other. An idle connection costs nothing 
 """
 
 cimport cython
+from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 import asyncio
@@ -14,7 +15,7 @@ from collections import deque
 from dorrit.engine.budget cimport make_room
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.held cimport count_waiting, is_over_budget, uncount_waiting
-from dorrit.engine.record cimport forget_end, record_change
+from dorrit.engine.record cimport begin_step, end_step, forget_end, record_change
 
 from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.eager import eager_starter
@@ -34,6 +35,102 @@ cdef inline int check(conn) except -1:
     if type(conn) is not Connection or (<Connection>conn).engine is None:
         raise TypeError(f"a connection is expected, not {conn!r}")
     return 0
+
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+
+    PySendResult PyIter_Send(
+        object coroutine, object value, PyObject **result) except PYGEN_ERROR
+    bint PyCoro_CheckExact(object coroutine)
+    void release "Py_DECREF"(PyObject *)
+
+
+def steps_of(conn, awaitable):
+    """Return what is to be awaited instead, so that a crash in there is known to be a connection's.
+
+    Args:
+        conn: Whose it is.
+        awaitable: What one of the user's functions has made, for that connection.
+    """
+    cdef Steps steps
+    check(conn)
+    if (<Connection>conn).engine.recording is None:
+        return awaitable
+    steps = Steps.__new__(Steps)
+    steps.conn = conn
+    steps.cr_await = awaitable if PyCoro_CheckExact(awaitable) else awaitable.__await__()
+    return steps
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Steps:
+    """Takes the steps of a coroutine in the name of a connection.
+
+    Attributes:
+        cr_await: The coroutine.
+    """
+    cdef Connection conn
+    cdef readonly object cr_await
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef bint is_over = False
+        given = self.step(None, &is_over)
+        if not is_over:
+            return given
+        if given is None:
+            raise StopIteration     # which makes no exception here, of which there is one for each message
+        raise StopIteration(given)
+
+    def send(self, value):
+        cdef bint is_over = False
+        given = self.step(value, &is_over)
+        if is_over:
+            raise StopIteration(given)
+        return given
+
+    cdef object step(self, value, bint *is_over):
+        cdef PyObject *result = NULL
+        cdef PySendResult outcome
+        cdef uint32_t before
+        check(self.conn)
+        before = begin_step(self.conn)
+        try:
+            outcome = PyIter_Send(self.cr_await, value, &result)
+        finally:
+            end_step(self.conn, before)
+        given = <object>result
+        release(result)
+        is_over[0] = outcome == PYGEN_RETURN
+        return given
+
+    def throw(self, *error):
+        cdef uint32_t before
+        check(self.conn)
+        before = begin_step(self.conn)
+        try:
+            return self.cr_await.throw(*error)
+        finally:
+            end_step(self.conn, before)
+
+    def close(self):
+        cdef uint32_t before
+        check(self.conn)
+        before = begin_step(self.conn)
+        try:
+            self.cr_await.close()
+        finally:
+            end_step(self.conn, before)
 
 
 @cython.final
@@ -344,7 +441,7 @@ cdef class Workers:
                 if worker.task is not None:     # otherwise `messages` does it
                     record_change(<Connection>conn)
                 try:
-                    await self.on_message(conn, worker.message)
+                    await steps_of(conn, self.on_message(conn, worker.message))
                 except EXITS:
                     raise
                 except BaseException as error:      # the user's

@@ -5,6 +5,8 @@ user's is called that has nothing to do with it. While the input of a connection
 own record is as it was before; a process that ends then has lost the connection, and no other.
 """
 
+from libc.stdint cimport uint32_t
+
 from dorrit.engine.c.connection cimport DORRIT_WRITES
 from dorrit.engine.c.ledger cimport (
     dorrit_journal_commit,
@@ -49,6 +51,11 @@ cdef void end_of_turn(Engine engine) noexcept
 
 # The input of `connection` has been handled.
 cdef void end_of_input(Connection connection) noexcept
+
+# A function of the user's that handles something of the connection's goes on for a while, outside of that
+# one's input: if the process crashes meanwhile, it is that connection's. Returns what `end_step` takes.
+cdef uint32_t begin_step(Connection connection) noexcept
+cdef void end_step(Connection connection, uint32_t before) noexcept
 
 # What its record says of a connection.
 cdef Carried look_at_for_record(Recording recording, Connection connection)

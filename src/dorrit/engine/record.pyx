@@ -20,8 +20,10 @@ from dorrit.engine.c.ledger cimport (
     dorrit_journal_send,
     dorrit_ledger_add_frame,
     dorrit_ledger_add_part,
+    dorrit_ledger_begin_step,
     dorrit_ledger_drop_parts,
     dorrit_ledger_end_input,
+    dorrit_ledger_end_step,
     dorrit_ledger_free_frame,
     dorrit_ledger_note_clients,
     dorrit_ledger_put,
@@ -52,6 +54,8 @@ from dorrit.raised import is_exit
 cdef enum:
     # There are descriptors for so many connections at the most.
     SLOTS_MOST = 1 << 20
+    # Whose step it is, since the connection has no record.
+    NOT_SAID = 0xffffffff
 
 
 cdef int start_recording(Engine engine, int file) except -1:
@@ -306,6 +310,18 @@ cdef void end_of_input(Connection connection) noexcept:
         record_touched(engine)
     dorrit_journal_commit(&recording.ledger)
     dorrit_ledger_end_input(&recording.ledger)
+
+
+cdef uint32_t begin_step(Connection connection) noexcept:
+    cdef Recording recording = connection.engine.recording
+    if recording is None or connection.state.slot == 0:
+        return NOT_SAID
+    return dorrit_ledger_begin_step(&recording.ledger, connection.state.slot - 1)
+
+
+cdef void end_step(Connection connection, uint32_t before) noexcept:
+    if before != NOT_SAID and connection.engine.recording is not None:
+        dorrit_ledger_end_step(&connection.engine.recording.ledger, before)
 
 
 cdef bint is_partial(Connection connection) noexcept:

@@ -3,14 +3,13 @@
 cimport cython
 from libc.stdint cimport uint32_t
 
-from dorrit.engine.assembly cimport Assembly
 from dorrit.engine.c.ledger cimport dorrit_ledger
 
 
 @cython.final
 cdef class Parts:
     """What has been written down of a message that is under way, and is not written anew."""
-    cdef Assembly assembly      # the message
+    cdef object assembly        # the message: an Assembly, which knows the engine itself
     cdef uint32_t last          # the last part in the ledger
     cdef size_t length          # bytes of all of them
 

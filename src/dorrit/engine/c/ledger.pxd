@@ -77,6 +77,8 @@ cdef extern from "ledger.h" nogil:
 
     void dorrit_ledger_begin_input(dorrit_ledger *ledger, uint32_t slot)
     void dorrit_ledger_end_input(dorrit_ledger *ledger)
+    uint32_t dorrit_ledger_begin_step(dorrit_ledger *ledger, uint32_t slot)
+    void dorrit_ledger_end_step(dorrit_ledger *ledger, uint32_t before)
     void dorrit_ledger_begin_write(dorrit_ledger *ledger, uint32_t slot)
     void dorrit_ledger_end_write(dorrit_ledger *ledger)
     bint dorrit_journal_has_room(dorrit_ledger *ledger, size_t length, unsigned int frames)

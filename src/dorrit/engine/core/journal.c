@@ -12,6 +12,18 @@ void dorrit_ledger_end_input(struct dorrit_ledger *ledger)
     store_number(&header_of(ledger)->current, 0);
 }
 
+uint32_t dorrit_ledger_begin_step(struct dorrit_ledger *ledger, uint32_t slot)
+{
+    const uint32_t before = header_of(ledger)->current;
+    store_number(&header_of(ledger)->current, slot + 1);
+    return before;
+}
+
+void dorrit_ledger_end_step(struct dorrit_ledger *ledger, uint32_t before)
+{
+    store_number(&header_of(ledger)->current, before);
+}
+
 void dorrit_ledger_begin_write(struct dorrit_ledger *ledger, uint32_t slot)
 {
     store_number(&header_of(ledger)->writing, slot + 1);

@@ -151,6 +151,12 @@ void dorrit_ledger_begin_input(struct dorrit_ledger *ledger, uint32_t slot);
 
 void dorrit_ledger_end_input(struct dorrit_ledger *ledger);
 
+/* Says the same of a step of what handles some input and waits in between; returns what is to be said again
+ * when the step is over. */
+uint32_t dorrit_ledger_begin_step(struct dorrit_ledger *ledger, uint32_t slot);
+
+void dorrit_ledger_end_step(struct dorrit_ledger *ledger, uint32_t before);
+
 /* Says who is written to from here on. Of a process that ends meanwhile nobody knows how much. */
 void dorrit_ledger_begin_write(struct dorrit_ledger *ledger, uint32_t slot);
 
