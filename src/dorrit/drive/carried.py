@@ -24,7 +24,7 @@ def carry_in(engine: Engine, handover: Handover) -> tuple[int, int]:
         handover: It has a ledger.
 
     Returns:
-        How many connections there are now, and how many are lost.
+        How many connections go on, and how many are lost; see `Engine.carry_in`.
 
     Raises:
         ValueError: It is not a ledger that this release reads; all connections have been ended.

@@ -181,8 +181,8 @@ class Engine:
             descriptor: Of the file.
 
         Returns:
-            How many connections there are now, and how many are lost: their records are damaged, or
-            their descriptors something else by now.
+            How many connections go on, and how many are lost: their records are damaged, or their
+            descriptors something else by now. Neither are those that end since the process has.
 
         Raises:
             RuntimeError: The engine has had clients.
@@ -202,6 +202,9 @@ class Engine:
     @property
     def record_place(self) -> tuple[int, int]:
         """Where in memory connections are written down, and bytes; zeros: nowhere."""
+    @property
+    def unrecorded(self) -> int:
+        """How many connections are not written down: they would end with the process."""
     def without_connection(self, descriptors: Iterable[int]) -> list[int]:
         """Return those of some descriptors that are not those of its connections."""
     def has_room(self, connection: Connection) -> bool:

@@ -306,8 +306,8 @@ cdef class Engine:
             descriptor: Of the file.
 
         Returns:
-            How many connections there are now, and how many are lost: their records are damaged, or
-            their descriptors something else by now.
+            How many connections go on, and how many are lost: their records are damaged, or their
+            descriptors something else by now. Neither are those that end since the process has.
 
         Raises:
             RuntimeError: The engine has had clients.
@@ -336,6 +336,11 @@ cdef class Engine:
     def record_place(self) -> tuple[int, int]:
         """Where in memory connections are written down, and bytes; zeros: nowhere."""
         return (0, 0) if self.recording is None else self.recording.place
+
+    @property
+    def unrecorded(self) -> int:
+        """How many connections are not written down: they would end with the process."""
+        return self.connections - (0 if self.recording is None else self.recording.recorded)
 
     def without_connection(self, descriptors) -> list:
         """Return those of some descriptors that are not those of its connections."""
