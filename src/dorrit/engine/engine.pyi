@@ -174,6 +174,22 @@ class Engine:
             RuntimeError: Called from a callback, or the engine is closed.
             OSError: There is no memory or room for it; then nothing has changed.
         """
+    def abandon(self, culprit: Connection | None) -> list[int]:
+        """Give all connections up as a crash of the process does: for tests of what it leaves.
+
+        They go on as they are written down, see `record`. Nothing is written any more, and no
+        callback hears of it; the engine is closed.
+
+        Args:
+            culprit: The connection whose callback has crashed; None: it was nobody's.
+
+        Returns:
+            The descriptors of the sockets that stay open, for whoever carries them in.
+
+        Raises:
+            RuntimeError: Nothing is written down, called from a callback, or the engine is closed.
+            ValueError: The connection is over, or another engine's; nothing has changed.
+        """
     def carry_in(self, descriptor: int) -> tuple[int, int]:
         """Take in what another engine has carried out, before the first client; the file stays so.
 
