@@ -209,6 +209,29 @@ def test_L7_a_message_whose_handler_had_begun_is_given_to_on_resume_and_others_a
     assert log.text == ""
 
 
+def test_L7_what_on_resume_has_dealt_with_is_not_given_to_it_again() -> None:
+    app, resumed = Hanging(), asyncio.Event()
+
+    @app.server.on_resume
+    async def resume(conn: Connection, state: bytes | None, begun: str | None) -> None:
+        app.handled.append(begun)
+        await asyncio.sleep(0)
+        resumed.set()
+
+    async def main() -> None:
+        async with serve_async(app.server) as server, server.connect() as client:
+            await client.send("wait")
+            await app.begun.wait()
+            await server.crash()
+            await resumed.wait()
+            resumed.clear()
+            await server.crash()  # before the server has had a turn
+            await resumed.wait()
+            assert app.handled == ["wait", None]
+
+    run(main)
+
+
 def test_L7_who_waits_for_a_handler_that_nobody_goes_on_with_is_closed() -> None:
     app = Hanging()
 
