@@ -23,7 +23,7 @@ from dorrit.engine import Connection, Timer
 from dorrit.engine.results import check_result
 from dorrit.errors import StartError
 from dorrit.process.exec.handover import Handover
-from dorrit.process.exec.memfd import nameless_file
+from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.fork import children
 from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.refusal import Refusal
@@ -350,7 +350,7 @@ class RunningServer:
         before = self.driver
         await before.suspend(self._settings.stop_grace)
         descriptors: list[int] = []
-        ledger = nameless_file("ledger")
+        ledger = unshrinkable_file("connections")
         try:
             try:
                 await before.finish()

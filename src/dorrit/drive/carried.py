@@ -9,7 +9,7 @@ from contextlib import suppress
 from dorrit.engine import Engine
 from dorrit.engine.carry_in import descriptors_in
 from dorrit.process.exec.handover import Handover
-from dorrit.process.exec.memfd import nameless_file
+from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.fork import children
 
 
@@ -54,7 +54,7 @@ class Ledger:
         Raises:
             OSError: There is no memory for it.
         """
-        self.descriptor: int = nameless_file("connections")
+        self.descriptor: int = unshrinkable_file("connections")
         children.hold(self)
 
     def let_go(self) -> None:

@@ -19,7 +19,7 @@ from dorrit.process.crash.restart import Restarter
 from dorrit.process.credentials import privileges
 from dorrit.process.credentials.privileges import Identity
 from dorrit.process.exec.handover import CRASH, STARTING, Handover, Restart
-from dorrit.process.exec.memfd import nameless_file
+from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.exit.forked import ended_in_children
 from dorrit.version import __version__
 
@@ -139,7 +139,7 @@ def _suspend(
     def carry() -> Handover:
         nonlocal carried
         reload, reloads = reloading.decided, replace(reloading.reloads, state=STARTING)
-        ledger = nameless_file("connections")
+        ledger = unshrinkable_file("connections")
         sockets = loop.engine.carry_out(ledger)
         carried = replace(handover, reload=reload, reloads=reloads).carrying(ledger, sockets)
         return carried
