@@ -107,7 +107,7 @@ def test_status_says_all_that_is_known(name: str, path: str, start: Callable[...
             "group       users",
             f"socket      {path}",
             "connections 7",
-            "restarts    2",
+            "crashes     2",
             "version     9.8.7",
         ]
 
@@ -130,6 +130,42 @@ def test_status_says_for_how_long(seconds: float, text: str) -> None:
     )  # fmt: skip
     described = status_command._described(status, status.started + seconds)
     assert f"\nup          {text}, since " in described
+
+
+STATUS = Status(
+    name="a", pid=1, user="u", group="g", socket="/s", started=1_000_000_000.0,
+    connections=9, restarts=2, version="1",
+)  # fmt: skip
+
+
+def rows(**values: Any) -> list[str]:
+    """What is said of a server from its connections on."""
+    status = STATUS._replace(**values)
+    lines = status_command._described(status, status.started).splitlines()
+    return lines[5:-1]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"last_restart": "crash", "carried": 7, "carried_in": 0.126},
+         "after a crash, with 7 connections in 0.13 seconds"),
+        ({"last_restart": "reload", "carried": 1, "carried_in": 2, "lost": 1},
+         "by a reload, with 1 connection in 2.00 seconds; 1 was lost"),
+        ({"last_restart": "crash", "lost": 12},
+         "after a crash, with 0 connections in 0.00 seconds; 12 were lost"),
+    ],
+)  # fmt: skip
+def test_L3_status_says_what_the_last_restart_was_and_what_it_has_cost(
+    values: dict[str, Any], said: str
+) -> None:
+    assert rows(**values) == ["connections 9", "crashes     2", f"restarted   {said}"]
+
+
+def test_L8_status_says_how_many_a_crash_would_end() -> None:
+    assert rows()[0] == "connections 9"
+    assert rows(unrecorded=2)[0] == "connections 9, 2 of which a crash would end"
+    assert rows(unrecorded=9)[0] == "connections 9, all of which a crash would end"
 
 
 @pytest.mark.root

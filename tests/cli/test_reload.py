@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dorrit.cli.reload import described
-from dorrit.cli.status import _reloads
 from dorrit.process.control.status import Status
 from tests.support.reloading import Reloaded
 from tests.support.servers import Run, Servers, dorrit
@@ -83,23 +82,35 @@ def test_L1_status_says_what_has_come_of_reloads(servers: Servers, reloaded: Rel
     assert "reloads" not in servers.run(*asked).out
     reloaded.write(2)
     assert reloaded.reload().process.returncode == 0
-    assert "\nreloads     1, the last with 0 connections in " in servers.run(*asked).out
+    said = servers.run(*asked).out
+    assert "\nreloads     1\n" in said
+    assert "\nrestarted   by a reload, with 0 connections in " in said
     reloaded.write(3, "raise ValueError('no')")
     assert reloaded.reload().process.returncode == 1
-    last = servers.run(*asked).out.splitlines()[-1]
-    assert "; the attempt since then: refused: " in last
-    assert last.endswith("can't be loaded: ValueError: no")
+    said = servers.run(*asked).out
+    assert "\nreloads     1; the attempt since then: refused: " in said
+    assert "can't be loaded: ValueError: no\n" in said
+    assert "\nrestarted   by a reload, with 0 connections in " in said
 
 
 STATUS = Status(
     name="chat", pid=1, user="a", group="b", socket="/s", started=1, connections=1, restarts=0,
-    version="1", reload_attempts=1, reload_state="done", reloads=1, carried=1, carried_in=0.126,
+    version="1", reload_attempts=1, reload_state="done", reloads=1, last_restart="reload",
+    carried=1, carried_in=0.126,
 )  # fmt: skip
 
 
 def test_L1_one_connection_is_one() -> None:
     assert described(STATUS) == "reloaded with 1 connection in 0.13 seconds"
-    assert _reloads(STATUS) == "1, the last with 1 connection in 0.13 seconds"
+
+
+def test_L1_what_was_lost_is_said() -> None:
+    status = STATUS._replace(carried=5, lost=2)
+    assert described(status) == "reloaded with 5 connections in 0.13 seconds; 2 were lost"
+
+
+def test_L1_the_numbers_of_a_crash_since_then_are_not_the_reloads() -> None:
+    assert described(STATUS._replace(last_restart="crash")) == "reloaded"
 
 
 @pytest.mark.parametrize("value", ["-1", "x"])

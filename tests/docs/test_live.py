@@ -3,6 +3,8 @@
 import asyncio
 import re
 
+import pytest
+
 from dorrit.testing import serve, serve_async
 from tests.docs.snippets import ROOT, snippet, snippets
 from tests.support.harness import LogRecords
@@ -71,8 +73,9 @@ def test_five_functions_count(servers: Servers) -> None:
     assert servers.stop(run) == 0
 
 
-def test_the_test_passes() -> None:
-    snippet(LIVE, "Test it").run()["test_the_count_survives"]()
+@pytest.mark.parametrize("test", ["test_the_count_survives", "test_the_count_survives_a_crash"])
+def test_the_tests_pass(test: str) -> None:
+    snippet(LIVE, "Test it").run()[test]()
 
 
 def test_there_is_a_test_for_every_example_and_every_section_is_listed() -> None:

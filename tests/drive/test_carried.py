@@ -1,6 +1,7 @@
 """Connections whose record in the ledger is damaged, or all if nobody can read it, are ended."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from tests.support.carrying import CarryingHarness, ledger
 from tests.support.forging import HEADER, UNIT
 from tests.support.frames import TEXT, frame
 from tests.support.harness import Client, LogRecords
+from tests.support.reloading import Reloaded
+from tests.support.servers import Servers
 
 DESCRIPTOR = 32
 """Where a record has it, in bytes from its beginning."""
@@ -109,3 +112,36 @@ def test_L8_what_is_no_socket_any_more_is_left_alone(file: int) -> None:
     for descriptor in (reading, writing, other):
         os.close(descriptor)
     scene.next.close()
+
+
+if sys.platform == "linux":
+    CUTTING = """
+    def cut():
+        results = []
+        for name in os.listdir("/proc/self/fd"):
+            path = "/proc/self/fd/" + name
+            if os.path.exists(path) and "memfd:dorrit-connections" in os.readlink(path):
+                try:
+                    os.ftruncate(int(name), 0)
+                    results.append("cut")
+                except PermissionError:
+                    results.append("whole")
+        return " ".join(results)
+
+    def start():
+        say("start", cut())
+
+    def said(conn, text):
+        conn.send(cut())
+    """
+
+    def test_L8_neither_ledger_can_be_cut_by_the_servers_code(servers: Servers) -> None:
+        reloaded = Reloaded(servers)
+        run = reloaded.start(CUTTING)
+        client = servers.connect()
+        assert client.ask("a") == "whole"  # the one that is kept while the server serves
+        reloaded.write(2, CUTTING)
+        assert reloaded.reload().process.returncode == 0
+        run.until_said("start whole")  # the one that the last image has left
+        assert client.ask("a") == "whole"
+        assert servers.stop(run) == 0

@@ -8,10 +8,13 @@ import textwrap
 
 import pytest
 
-from tests.live.server import AT_ONCE
+from dorrit.process.control.status import Status
+from dorrit.process.files.paths import status_path
+from dorrit.process.running.status_client import ask
+from tests.live.server import AT_ONCE, reload
 from tests.support.deflating import ZlibClient, deflated_frame, offering
 from tests.support.frames import REQUEST, TEXT, frame
-from tests.support.servers import Run, Servers, until
+from tests.support.servers import TIMEOUT, Run, Servers, until
 
 SERVER = """
 import ctypes, hashlib, os, threading, time
@@ -91,13 +94,14 @@ async def said(conn, message):
 """
 
 
-def start(servers: Servers, source: str, *options: object) -> Run:
+def start(servers: Servers, source: str, *options: object, **variables: str) -> Run:
     """Run a server that serves again at once, however often it has crashed."""
     path = servers.directory / "app.py"
     path.write_text(textwrap.dedent(source))
     searched = os.pathsep.join(filter(None, [AT_ONCE, os.environ.get("PYTHONPATH")]))
     command = servers.command(f"{path}:app", *options)
-    return servers.start(*command, env=os.environ | {"PYTHONPATH": searched}).until_listening()
+    environment = os.environ | {"PYTHONPATH": searched} | variables
+    return servers.start(*command, env=environment).until_listening()
 
 
 def crash(servers: Servers, message: str = "crash") -> None:
@@ -323,6 +327,65 @@ def heard(servers: Servers) -> None:
     for number in range(1, 21):
         assert other.ask("one") == f"one {number}"
     other.socket.close()
+
+
+# What the administrator hears of it
+
+
+def test_L3_status_says_how_many_restarts_of_each_kind_there_were_and_what_the_last_has_cost(
+    servers: Servers,
+) -> None:
+    run = start(servers, SERVER + PLAIN)
+    clients = [servers.connect() for _ in range(3)]
+
+    def status() -> Status:
+        told, process = ask(status_path(str(servers.path)), TIMEOUT)
+        process.close()
+        return told
+
+    def restarts(now: Status) -> tuple[object, ...]:
+        return now.restarts, now.reloads, now.last_restart, now.carried, now.lost
+
+    first = status()
+    assert restarts(first) == (0, 0, "", 0, 0)
+    crash(servers)
+    now = status()
+    assert restarts(now) == (1, 0, "crash", 3, 0)
+    assert 0 < now.carried_in < TIMEOUT
+    clients.pop().socket.close()
+    until(lambda: status().connections == 2)
+    for number in (1, 2):
+        reload(run)
+        assert restarts(status()) == (1, number, "reload", 2, 0)
+    crash(servers)
+    now = status()
+    assert restarts(now) == (2, 2, "crash", 2, 0)
+    assert (now.started, now.unrecorded) == (first.started, 0)
+    assert [client.ask("one") for client in clients] == ["one 1"] * 2
+    assert servers.stop(run) == 0
+
+
+def test_L3_the_service_manager_hears_what_the_last_restart_was(servers: Servers) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(TIMEOUT)
+        address = os.fspath(servers.directory / "manager")
+        manager.bind(address)
+
+        def status() -> str:
+            while not (told := manager.recv(4096)).startswith(b"READY=1\n"):
+                pass
+            return told.decode().partition("\nSTATUS=")[2]
+
+        run = start(servers, SERVER + PLAIN, NOTIFY_SOCKET=address)
+        listening = f"listening on {servers.path}"
+        assert status() == listening
+        _client = servers.connect()
+        crash(servers)
+        restarted = f"{listening}; restarted after a crash, with 1 connection in "
+        assert status().startswith(restarted)
+        reload(run)
+        assert status().startswith(f"{listening}; restarted by a reload, with ")
+        assert servers.stop(run) == 0
 
 
 # `async` handlers

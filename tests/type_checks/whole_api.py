@@ -316,6 +316,8 @@ def test_plain() -> None:
         server.run(0.1)
         server.reload()
         server.reload(app)
+        server.crash()
+        server.crash(client)
         assert_type(client.subprotocol, str | None)
         client.close(4000, "bye")
         assert_type(client.close_code, int | None)

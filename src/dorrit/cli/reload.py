@@ -5,12 +5,12 @@ import sys
 import time
 from typing import Final
 
-from dorrit.cli.status import NAME, with_connections
+from dorrit.cli.status import NAME
 from dorrit.cli.stop import seconds_of
 from dorrit.cli.subcommand import add_command
 from dorrit.errors import StartError
-from dorrit.process.control.status import Status
-from dorrit.process.exec.handover import DONE, REFUSED
+from dorrit.process.control.status import Status, with_connections
+from dorrit.process.exec.handover import DONE, REFUSED, RELOAD
 from dorrit.process.files.paths import status_path
 from dorrit.process.running.find import RunningServer, find
 from dorrit.process.running.pidfd import INTERVAL
@@ -126,4 +126,6 @@ def _ask(path: str, timeout: float) -> Status | None:
 
 def described(status: Status) -> str:
     """Return in words what the last reload has done."""
-    return f"reloaded {with_connections(status)}"
+    if status.last_restart != RELOAD:
+        return "reloaded"  # and the new code has crashed since, which tells of other numbers
+    return f"reloaded {with_connections(status.carried, status.carried_in, status.lost)}"

@@ -7,15 +7,16 @@ from datetime import datetime
 from typing import Final
 
 from dorrit.cli.subcommand import add_command
-from dorrit.process.control.status import Status
+from dorrit.process.control.status import Status, restarted
 from dorrit.process.exec.handover import DONE
 from dorrit.process.running.find import find
 from dorrit.process.running.status_client import NoAnswerError, NotRunningError
 
 DESCRIPTION = """\
 Say how a server is: its process, user, group and socket, since when it runs, how many connections
-it has, how often it was restarted after a crash, and what has come of reloads. Only the server's
-user and root may ask."""
+it has, how often it was restarted after a crash or reloaded, with how many connections the last
+time and how long that took, and what has come of reloads. Only the server's user and root may
+ask."""
 
 EPILOG = """\
 Exit status: 0 if it runs, 1 if it has ended and left its files, 2 for a wrong command line, 3 if it
@@ -78,30 +79,33 @@ def _described(status: Status, now: float) -> str:
         "group": status.group,
         "socket": status.socket,
         "up": f"{_duration(now - status.started)}, since {since:%Y-%m-%d %H:%M:%S}",
-        "connections": status.connections,
-        "restarts": status.restarts,
-        "version": status.version,
+        "connections": _connections(status),
+        "crashes": status.restarts,
     }
     if status.reload_attempts:
         rows["reloads"] = _reloads(status)
+    if status.last_restart:
+        rows["restarted"] = restarted(
+            status.last_restart, status.carried, status.carried_in, status.lost
+        )
+    rows["version"] = status.version
     return "".join(f"{row:<11} {value}\n" for row, value in rows.items())
 
 
 def _reloads(status: Status) -> str:
     """Return how often it was reloaded, and what has come of the last attempt."""
-    last = ""
-    if status.reloads:
-        last = f", the last {with_connections(status)}"
     if status.reload_state == DONE:
-        return f"{status.reloads}{last}"
+        return f"{status.reloads}"
     why = f": {status.reload_reason}" if status.reload_reason else ""
-    return f"{status.reloads}{last}; the attempt since then: {status.reload_state}{why}"
+    return f"{status.reloads}; the attempt since then: {status.reload_state}{why}"
 
 
-def with_connections(status: Status) -> str:
-    """Return with how many connections the last reload was done, and in what time."""
-    connections = "1 connection" if status.carried == 1 else f"{status.carried} connections"
-    return f"with {connections} in {status.carried_in:.2f} seconds"
+def _connections(status: Status) -> str:
+    """Return how many there are, and what a crash would do to some of them."""
+    if not status.unrecorded:
+        return f"{status.connections}"
+    which = "all" if status.unrecorded >= status.connections else f"{status.unrecorded}"
+    return f"{status.connections}, {which} of which a crash would end"
 
 
 def _duration(seconds: float) -> str:

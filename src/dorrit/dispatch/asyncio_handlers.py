@@ -144,6 +144,11 @@ class AsyncioHandlers:
                 awaited.suspend()
         self.workers.suspend()
 
+    def cut_off(self) -> None:
+        """Begin nothing more, and log nothing; see `AsyncDispatcher.cut_off`."""
+        self.suspend()
+        self.workers.cut_off()
+
     def due(self) -> list[Connection]:
         """Return connections whose end nobody has been told of; see `AsyncDispatcher.due`."""
         return [*self.workers.due(), *(self._resume.undecided() if self._resume else ())]

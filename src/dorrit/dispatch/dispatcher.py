@@ -132,6 +132,10 @@ class AsyncDispatcher(Events, Protocol):
         """
         ...
 
+    def cut_off(self) -> None:
+        """Begin no `async` handler any more, for whomever: a test plays a crash of the process."""
+        ...
+
     def go_on(self) -> None:
         """Begin what has waited since `suspend`: the server is to stop, and has no next image."""
         ...

@@ -111,6 +111,9 @@ class Workers:
         Only what belongs to a connection that is over still runs to its end.
         """
 
+    def cut_off(self) -> None:
+        """Begin no handler any more, and log nothing of those that end: a crash is played."""
+
     def go_on(self) -> None:
         """Begin what has waited, and close who was cut off: the server is to stop after all."""
 

@@ -199,6 +199,7 @@ cdef class Workers:
     cdef dict by_connection         # the workers of those that have one: whatever else is here crashes
     cdef bint reads_on
     cdef bint suspended             # no handler is begun but for connections that are over
+    cdef bint is_cut_off            # no handler is begun at all, and nobody hears how one ends
     cdef object is_by_server
     cdef object engine
     cdef object reports
@@ -255,6 +256,10 @@ cdef class Workers:
         Only what belongs to a connection that is over still runs to its end.
         """
         self.suspended = True
+
+    def cut_off(self):
+        """Begin no handler any more, and log nothing of those that end: a crash is played."""
+        self.suspended = self.is_cut_off = True
 
     def go_on(self):
         """Begin what has waited, and close who was cut off: the server is to stop after all."""
@@ -435,7 +440,7 @@ cdef class Workers:
         """Calls the message handler, for one message and those that wait by then."""
         try:
             while True:
-                if self.suspended and worker.closing is None:
+                if self.suspended and (worker.closing is None or self.is_cut_off):
                     return      # the next image goes on, with this message
                 worker.begun = True
                 if worker.task is not None:     # otherwise `messages` does it
@@ -448,6 +453,8 @@ cdef class Workers:
                     if self.is_abandoned(worker):
                         raise
                     self.engine.check_process("message", error)
+                    if self.is_cut_off:
+                        return
                     if self.suspended and worker.closing is None and self.is_by_server(error):
                         return  # it is cut off, and the next image knows with which message
                     self.fail(conn, worker, error)
@@ -484,7 +491,7 @@ cdef class Workers:
         if worker.task is not None:
             # It has waited, so that it ends outside of the engine's turn, which looks after itself.
             self.engine.check_process("message", None)
-        if worker.closing is None or worker.is_due:
+        if worker.closing is None or worker.is_due or self.is_cut_off:
             self.end(<Connection>conn, worker)
         else:
             await self._run_close(conn, worker)
@@ -509,6 +516,8 @@ cdef class Workers:
             if self.is_abandoned(worker):
                 raise
             self.engine.check_process("close", error)
+            if self.is_cut_off:
+                return
             self.uncancel(error)
             self.reports.callback_raised("close", error, conn)
         finally:

@@ -14,6 +14,7 @@ from dorrit.dispatch.dispatcher import AsyncDispatcher, Host
 from dorrit.dispatch.handler_tasks import HandlerTasks
 from dorrit.dispatch.room import Room
 from dorrit.drive.application import Application
+from dorrit.drive.carried import Ledger, after_crash, carry_in
 from dorrit.drive.driver import Driver
 from dorrit.drive.make_engine import join_event_loop
 from dorrit.drive.stopping import Stopping
@@ -21,7 +22,8 @@ from dorrit.drive.tasks import names_of
 from dorrit.engine import Connection, Timer
 from dorrit.engine.results import check_result
 from dorrit.errors import StartError
-from dorrit.process.exec.memfd import nameless_file
+from dorrit.process.exec.handover import Handover
+from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.fork import children
 from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.refusal import Refusal
@@ -233,6 +235,15 @@ class AsyncioDriver(Driver):
         self._detach()
         return self.engine.carry_out(descriptor)
 
+    def crash(self, culprit: Connection | None) -> list[int]:
+        """Leave all connections as a crash does, see `Engine.abandon`.
+
+        `Stopping.cut_off` follows, and `close`.
+        """
+        descriptors = self.engine.abandon(culprit)
+        self._detach()
+        return descriptors
+
     async def finish(self) -> None:
         """Run the stop handler. What it raises goes to the caller."""
         await self.dispatcher.stop()
@@ -270,13 +281,14 @@ class RunningServer:
             application: What is run.
             settings: The settings.
             timeout: Seconds that clients have at the end.
-            carries: It may be reloaded.
+            carries: It may be reloaded, and may play a crash.
         """
         self._carries = carries
         self._application = application
         self._settings = settings
         self._timeout = timeout
         self._driver: AsyncioDriver | None = None
+        self._ledger: Ledger | None = None
 
     @property
     def driver(self) -> AsyncioDriver:
@@ -303,11 +315,28 @@ class RunningServer:
         try:
             await driver.start()
             if ledger is not None:
-                driver.engine.carry_in(ledger)
+                left = Handover(name="", socket="", listener=-1).carrying(ledger, ())
+                carry_in(driver.engine, after_crash(left))
         except BaseException:
             driver.close()
+            self._let_go_of_ledger()
             raise
+        self._let_go_of_ledger()
+        if self._carries:
+            self._record(driver)
         return driver
+
+    def _record(self, driver: AsyncioDriver) -> None:
+        try:
+            self._ledger = Ledger()
+            driver.engine.record(self._ledger.descriptor)
+        except OSError as error:
+            logger.warning("no connection will outlive a crash: %s", error)
+
+    def _let_go_of_ledger(self) -> None:
+        if self._ledger is not None:
+            self._ledger.let_go()
+            self._ledger = None
 
     async def reload(self, application: Application, settings: Settings) -> None:
         """Go on with all connections as another image of the process would, which has this code.
@@ -321,7 +350,7 @@ class RunningServer:
         before = self.driver
         await before.suspend(self._settings.stop_grace)
         descriptors: list[int] = []
-        ledger = nameless_file("ledger")
+        ledger = unshrinkable_file("connections")
         try:
             try:
                 await before.finish()
@@ -330,15 +359,41 @@ class RunningServer:
                 self._driver = None
                 before.close()
             self._application, self._settings = application, settings
-            try:
-                self._driver = await self._started(ledger)
-            except BaseException:
-                for descriptor in descriptors:
-                    with contextlib.suppress(OSError):
-                        os.close(descriptor)
-                raise
+            await self._start_again(ledger, descriptors)
         finally:
             os.close(ledger)
+
+    async def crash(self, culprit: Connection | None) -> None:
+        """Go on with what a crash of the process would have left; nothing ends in order before.
+
+        Args:
+            culprit: The connection whose handler has crashed; None: it was nobody's.
+
+        Raises:
+            ValueError: That one is over.
+            RuntimeError: The connections are not written down: there was no memory for that.
+            BaseException: The start handler has raised it, or there is no memory. Then the server
+                has stopped, and all connections have been cut off.
+        """
+        before, ledger = self.driver, self._ledger
+        descriptors = before.crash(culprit)
+        assert ledger is not None
+        try:
+            await before.stopping.cut_off()
+        except BaseException:
+            _close(descriptors)
+            raise
+        finally:
+            self._driver = None
+            before.close()
+        await self._start_again(ledger.descriptor, descriptors)
+
+    async def _start_again(self, ledger: int, descriptors: Iterable[int]) -> None:
+        try:
+            self._driver = await self._started(ledger)
+        except BaseException:
+            _close(descriptors)
+            raise
 
     async def __aexit__(self, *exception: object) -> None:
         """End all connections in order, and run the stop handler."""
@@ -352,3 +407,10 @@ class RunningServer:
         finally:
             self._driver = None
             driver.close()
+            self._let_go_of_ledger()
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dorrit.engine import Engine
 from dorrit.engine.carry_in import descriptors_in
 from dorrit.process.exec.handover import Handover
-from dorrit.process.exec.memfd import nameless_file
+from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.fork import children
 
 
@@ -24,7 +24,7 @@ def carry_in(engine: Engine, handover: Handover) -> tuple[int, int]:
         handover: It has a ledger.
 
     Returns:
-        How many connections there are now, and how many are lost.
+        How many connections go on, and how many are lost; see `Engine.carry_in`.
 
     Raises:
         ValueError: It is not a ledger that this release reads; all connections have been ended.
@@ -54,7 +54,7 @@ class Ledger:
         Raises:
             OSError: There is no memory for it.
         """
-        self.descriptor: int = nameless_file("connections")
+        self.descriptor: int = unshrinkable_file("connections")
         children.hold(self)
 
     def let_go(self) -> None:

@@ -10,7 +10,16 @@ from dorrit.drive.lasting import difference
 from dorrit.drive.server_process import ServerProcess
 from dorrit.engine import Timer
 from dorrit.process.control.status import shortened
-from dorrit.process.exec.handover import CHECKING, DONE, REFUSED, Handover, Reload, Reloads
+from dorrit.process.exec.handover import (
+    CHECKING,
+    DONE,
+    REFUSED,
+    RELOAD,
+    Handover,
+    Reload,
+    Reloads,
+    Restart,
+)
 from dorrit.process.running.check_child import CheckChild, Found
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -31,6 +40,7 @@ class Reloading:
     Attributes:
         decided: The reload that is to be; None: the server goes on.
         reloads: What has come of those so far.
+        last: The last restart, which need not have been one.
     """
 
     def __init__(self, process: ServerProcess, loop: ServerLoop, handover: Handover) -> None:
@@ -43,6 +53,7 @@ class Reloading:
         """
         self.decided: Reload | None = None
         self.reloads: Reloads = handover.reloads
+        self.last: Restart = handover.last
         self._process = process
         self._loop = loop
         self._child: CheckChild | None = None
@@ -96,21 +107,12 @@ class Reloading:
         self.decided = Reload.begun(self._process.settings.resume_timeout)
         self._loop.interrupt()
 
-    def done(self, carried: int, seconds: float) -> None:
-        """Note that this image is the new one, which serves.
-
-        Args:
-            carried: How many connections it has taken.
-            seconds: How long that took.
-        """
-        self.reloads = replace(
-            self.reloads,
-            state=DONE,
-            reason="",
-            count=self.reloads.count + 1,
-            carried=carried,
-            seconds=seconds,
-        )
+    def over(self, restart: Restart) -> None:
+        """Note that this image serves after a restart, which may be a reload."""
+        self.last = restart
+        if restart.kind == RELOAD:
+            count = self.reloads.count + 1
+            self.reloads = replace(self.reloads, state=DONE, reason="", count=count)
 
     def _refuse(self, why: str, output: str = "") -> None:
         self.reloads = replace(self.reloads, state=REFUSED, reason=shortened(why))

@@ -14,12 +14,12 @@ from dorrit.drive.replacement import Replacement
 from dorrit.drive.server_process import ServerProcess
 from dorrit.drive.slow import Watch
 from dorrit.errors import StartError
-from dorrit.process.control.status import Status
+from dorrit.process.control.status import Status, restarted
 from dorrit.process.crash.restart import Restarter
 from dorrit.process.credentials import privileges
 from dorrit.process.credentials.privileges import Identity
-from dorrit.process.exec.handover import STARTING, Handover
-from dorrit.process.exec.memfd import nameless_file
+from dorrit.process.exec.handover import CRASH, STARTING, Handover, Restart
+from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.exit.forked import ended_in_children
 from dorrit.version import __version__
 
@@ -58,7 +58,7 @@ def run(process: ServerProcess, identity: Identity, handover: Handover) -> None:
         if resumed.ledger is not None:
             os.close(resumed.ledger)
             process.keeps_engine = False
-        _say_ready(process, loop)
+        _say_ready(process, loop, reloading.last)
         process.steps.begin("a handler", settings.stop_grace)
         if settings.slow_handler > 0:
             process.made.callback(Watch(loop.engine, settings.slow_handler).close)
@@ -80,27 +80,36 @@ def _resume(
     process: ServerProcess, loop: ServerLoop, resumed: Handover, reloading: Reloading
 ) -> Handover:
     """Take the connections of the last image, if there are some; return what is left of it."""
+    taken = lost = 0
+    if resumed.ledger is not None:
+        if process.start_timeout is not None:
+            process.start_timeout.over()
+        process.untaken = None
+        try:
+            taken, lost = carry_in(loop.engine, resumed)
+        except (OSError, ValueError) as error:
+            logger.error("no connection can be carried over: %s", error)  # noqa: TRY400 - it says all
+            taken, lost = 0, len(resumed.carried)
+        process.keeps_engine = True  # as long as the ledger may be needed once more
+    restart = resumed.restart(taken, lost)
+    if restart is not None:
+        _log_restart(restart)
+        reloading.over(restart)
     handover = resumed.without_connections()
-    if resumed.ledger is None:
-        return handover
-    if process.start_timeout is not None:
-        process.start_timeout.over()
-    process.untaken = None
-    try:
-        taken, lost = carry_in(loop.engine, resumed)
-    except (OSError, ValueError) as error:
-        logger.error("no connection can be carried over: %s", error)  # noqa: TRY400 - it says all
-        taken, lost = 0, len(resumed.carried)
-    process.keeps_engine = True  # as long as the ledger may be needed once more
-    if resumed.reload is not None:
-        seconds = resumed.reload.spent()
-        reloading.done(taken, seconds)
-        logger.info("reloaded: %d connections were carried over in %.3f seconds", taken, seconds)
-    elif taken:
-        logger.info("%d connections go on after the crash", taken)
-    if lost:
-        logger.error("%d connections were lost in the restart", lost)
-    return replace(handover, reloads=reloading.reloads)
+    return replace(handover, reloads=reloading.reloads, last=reloading.last)
+
+
+def _log_restart(restart: Restart) -> None:
+    if restart.kind != CRASH:
+        logger.info(
+            "reloaded: %d connections were carried over in %.3f seconds",
+            restart.carried,
+            restart.seconds,
+        )
+    elif restart.carried:
+        logger.info("%d connections go on after the crash", restart.carried)
+    if restart.lost:
+        logger.error("%d connections were lost in the restart", restart.lost)
 
 
 def _record(process: ServerProcess, loop: ServerLoop, handover: Handover) -> Handover:
@@ -130,7 +139,7 @@ def _suspend(
     def carry() -> Handover:
         nonlocal carried
         reload, reloads = reloading.decided, replace(reloading.reloads, state=STARTING)
-        ledger = nameless_file("connections")
+        ledger = unshrinkable_file("connections")
         sockets = loop.engine.carry_out(ledger)
         carried = replace(handover, reload=reload, reloads=reloads).carrying(ledger, sockets)
         return carried
@@ -159,7 +168,7 @@ def _listen(
     group = privileges.group_name(identity.gid)
 
     def describe() -> Status:
-        reloads = reloading.reloads
+        reloads, last = reloading.reloads, reloading.last
         return Status(
             name=resources.name,
             pid=os.getpid(),
@@ -174,8 +183,11 @@ def _listen(
             reload_state=reloads.state,
             reload_reason=reloads.reason,
             reloads=reloads.count,
-            carried=reloads.carried,
-            carried_in=reloads.seconds,
+            last_restart=last.kind,
+            carried=last.carried,
+            carried_in=last.seconds,
+            lost=last.lost,
+            unrecorded=engine.unrecorded,
         )
 
     resources.listener.listen()
@@ -184,7 +196,7 @@ def _listen(
     engine.watch(resources.status_socket.descriptor, resources.status_socket.answer)
 
 
-def _say_ready(process: ServerProcess, loop: ServerLoop) -> None:
+def _say_ready(process: ServerProcess, loop: ServerLoop, last: Restart) -> None:
     """Tell whoever waits for it, and the log, that clients can connect."""
     if process.handlers.received is not None and process.readiness is not None:
         raise StartError(f"told to stop by {process.handlers.received.name} before it was ready")
@@ -195,7 +207,11 @@ def _say_ready(process: ServerProcess, loop: ServerLoop) -> None:
         process.log.leave_terminal()
         process.readiness.ready()
         process.log.take_prints()
-    notifier.ready(listening, main_pid=os.getpid() if process.is_daemon else None)
+    status = listening
+    if last.kind:
+        what = restarted(last.kind, last.carried, last.seconds, last.lost)
+        status = f"{listening}; restarted {what}"
+    notifier.ready(status, main_pid=os.getpid() if process.is_daemon else None)
     if process.guard is not None:
         process.guard.forget()  # whoever has seen the line below may have it crash, and serve again
     if process.readiness is None:

@@ -178,6 +178,13 @@ class Stopping:
                 "%d async handlers go on though they were cancelled: %s", len(left), names_of(left)
             )
 
+    async def cut_off(self) -> None:
+        """End the handlers that run, as a crash of the process would have, and begin none."""
+        self._dispatcher.cut_off()
+        if tasks := self.unfinished():
+            self._tasks.cancel(tasks)
+            await asyncio.wait(tasks, timeout=self.cancelled_grace())
+
     def cancel_all(self) -> None:
         """Cancel the handlers that are left, without a wait."""
         self._tasks.cancel(self.unfinished())

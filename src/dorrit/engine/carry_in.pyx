@@ -8,6 +8,7 @@ about, and nothing else. What a client had sent goes the way of what is read fro
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from posix.fcntl cimport F_SETFD, FD_CLOEXEC, fcntl
@@ -126,6 +127,7 @@ cdef tuple carry_in(Engine engine, int file):
     cdef dorrit_ledger_verdict verdict
     cdef uint32_t slot
     cdef set taken = set(), living = set()
+    cdef Py_ssize_t going_on = 0
     cdef list lost = [], over = []
     cdef FramesRead frames
     check_usable(engine)
@@ -145,6 +147,7 @@ cdef tuple carry_in(Engine engine, int file):
                 over.append(slot)
             elif verdict == DORRIT_LEDGER_OK and take_carried(engine, frames, &carried, slot):
                 taken.add(carried.socket)
+                going_on += goes_on(engine, &carried)
                 if carried.last_life != DORRIT_LINGERING:
                     living.add(carried.number)
             else:
@@ -166,7 +169,7 @@ cdef tuple carry_in(Engine engine, int file):
     record_all(engine)
     if engine.resuming:
         wake(engine)
-    return len(taken), len(lost)
+    return going_on, len(lost)
 
 
 cdef int read_ledger(dorrit_ledger_copy *copy, int file) except -1:
@@ -232,6 +235,12 @@ cdef bint take_carried(
     if carried.last_life == DORRIT_OPEN:
         engine.resuming.append((connection, arrival.request, arrival.begun))
     return True
+
+
+cdef bint goes_on(Engine engine, dorrit_carried *carried) noexcept:
+    """Whether a connection is as it was: the crash has not ended it."""
+    cdef PyObject *found = engine.table[carried.descriptor]
+    return found != NULL and (<Connection>found).state.life == carried.last_life
 
 
 cdef int end_culprit(Connection connection) except -1:

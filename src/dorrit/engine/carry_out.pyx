@@ -10,6 +10,7 @@ from dorrit.engine.c.ledger cimport (
     dorrit_carried,
     dorrit_ledger,
     dorrit_ledger_add_frame,
+    dorrit_ledger_begin_input,
     dorrit_ledger_close,
     dorrit_ledger_create,
     dorrit_ledger_note_clients,
@@ -21,6 +22,7 @@ from dorrit.engine.describe cimport Carried, borrowed, describe, is_asked_again,
 from dorrit.engine.frame cimport Frame, frame_size
 from dorrit.engine.life cimport carry_away
 from dorrit.engine.queue cimport queue_at
+from dorrit.engine.recording cimport Recording
 from dorrit.engine.references cimport references_at, references_drop
 from dorrit.engine.shutdown cimport close_engine
 from dorrit.engine.table cimport all_connections
@@ -63,6 +65,31 @@ cdef list carry_out(Engine engine, int file):
             carry_away(one.connection)
     references_drop(&engine.ended)
     close_engine(engine)
+    return descriptors
+
+
+cdef list abandon(Engine engine, Connection culprit):
+    cdef Recording recording = engine.recording
+    cdef Connection connection
+    cdef list descriptors = []
+    check_usable(engine)
+    check_outside_turn(engine)
+    if recording is None:
+        raise RuntimeError("the connections are not written down")
+    if culprit is not None:
+        if culprit.engine is not engine or culprit.state.descriptor < 0:
+            raise ValueError("the connection is over")
+        if culprit.state.slot != 0:
+            dorrit_ledger_begin_input(&recording.ledger, culprit.state.slot - 1)
+    # Whatever follows is done to the heap of a process that has crashed, and not to its ledger.
+    engine.recording = None
+    for item in all_connections(engine):
+        connection = <Connection>item
+        if connection.state.slot != 0:
+            descriptors.append(connection.state.descriptor)
+            carry_away(connection)
+    close_engine(engine)
+    recording.let_go()
     return descriptors
 
 

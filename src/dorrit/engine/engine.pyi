@@ -174,6 +174,22 @@ class Engine:
             RuntimeError: Called from a callback, or the engine is closed.
             OSError: There is no memory or room for it; then nothing has changed.
         """
+    def abandon(self, culprit: Connection | None) -> list[int]:
+        """Give all connections up as a crash of the process does: for tests of what it leaves.
+
+        They go on as they are written down, see `record`. Nothing is written any more, and no
+        callback hears of it; the engine is closed.
+
+        Args:
+            culprit: The connection whose callback has crashed; None: it was nobody's.
+
+        Returns:
+            The descriptors of the sockets that stay open, for whoever carries them in.
+
+        Raises:
+            RuntimeError: Nothing is written down, called from a callback, or the engine is closed.
+            ValueError: The connection is over, or another engine's; nothing has changed.
+        """
     def carry_in(self, descriptor: int) -> tuple[int, int]:
         """Take in what another engine has carried out, before the first client; the file stays so.
 
@@ -181,8 +197,8 @@ class Engine:
             descriptor: Of the file.
 
         Returns:
-            How many connections there are now, and how many are lost: their records are damaged, or
-            their descriptors something else by now.
+            How many connections go on, and how many are lost: their records are damaged, or their
+            descriptors something else by now. Neither are those that end since the process has.
 
         Raises:
             RuntimeError: The engine has had clients.
@@ -202,6 +218,9 @@ class Engine:
     @property
     def record_place(self) -> tuple[int, int]:
         """Where in memory connections are written down, and bytes; zeros: nowhere."""
+    @property
+    def unrecorded(self) -> int:
+        """How many connections are not written down: they would end with the process."""
     def without_connection(self, descriptors: Iterable[int]) -> list[int]:
         """Return those of some descriptors that are not those of its connections."""
     def has_room(self, connection: Connection) -> bool:

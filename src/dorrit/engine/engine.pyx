@@ -21,7 +21,7 @@ from dorrit.engine.c.poller cimport dorrit_poller_add, dorrit_poller_open, dorri
 from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds
 from dorrit.engine.calls cimport open_waker
 from dorrit.engine.carry_in cimport carry_in
-from dorrit.engine.carry_out cimport carry_out
+from dorrit.engine.carry_out cimport abandon, carry_out
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport SLEEP_MAX, milliseconds_to_sleep
 from dorrit.engine.descriptors cimport take_over
@@ -299,6 +299,24 @@ cdef class Engine:
         """
         return carry_out(self, descriptor)
 
+    def abandon(self, Connection culprit) -> list:
+        """Give all connections up as a crash of the process does: for tests of what it leaves.
+
+        They go on as they are written down, see `record`. Nothing is written any more, and no
+        callback hears of it; the engine is closed.
+
+        Args:
+            culprit: The connection whose callback has crashed; None: it was nobody's.
+
+        Returns:
+            The descriptors of the sockets that stay open, for whoever carries them in.
+
+        Raises:
+            RuntimeError: Nothing is written down, called from a callback, or the engine is closed.
+            ValueError: The connection is over, or another engine's; nothing has changed.
+        """
+        return abandon(self, culprit)
+
     def carry_in(self, descriptor: int) -> tuple:
         """Take in what another engine has carried out, before the first client; the file stays so.
 
@@ -306,8 +324,8 @@ cdef class Engine:
             descriptor: Of the file.
 
         Returns:
-            How many connections there are now, and how many are lost: their records are damaged, or
-            their descriptors something else by now.
+            How many connections go on, and how many are lost: their records are damaged, or their
+            descriptors something else by now. Neither are those that end since the process has.
 
         Raises:
             RuntimeError: The engine has had clients.
@@ -336,6 +354,11 @@ cdef class Engine:
     def record_place(self) -> tuple[int, int]:
         """Where in memory connections are written down, and bytes; zeros: nowhere."""
         return (0, 0) if self.recording is None else self.recording.place
+
+    @property
+    def unrecorded(self) -> int:
+        """How many connections are not written down: they would end with the process."""
+        return self.connections - (0 if self.recording is None else self.recording.recorded)
 
     def without_connection(self, descriptors) -> list:
         """Return those of some descriptors that are not those of its connections."""

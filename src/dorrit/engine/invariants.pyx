@@ -166,12 +166,14 @@ cdef int check_records(Engine engine) except -1:
     cdef dorrit_carried found
     cdef size_t descriptor
     cdef uint32_t slot, present = 0
+    cdef Py_ssize_t recorded = 0
     cdef Connection connection
     check(copy.current == 0 and copy.writing == 0, "nobody's input is handled between two turns")
     for descriptor in range(engine.table_size):
         if engine.table[descriptor] == NULL:
             continue
         connection = <Connection>engine.table[descriptor]
+        recorded += connection.state.slot != 0
         if connection.state.slot == 0 or connection.state.is_touched:
             continue
         if engine.connections > FEW and connection.state.slot % FEW != engine.turns % FEW:
@@ -179,6 +181,7 @@ cdef int check_records(Engine engine) except -1:
         check(dorrit_ledger_get(&copy, connection.state.slot - 1, &found) == DORRIT_LEDGER_OK,
               "the record of each connection is whole")
         check_record(engine, connection, &copy, &found)
+    check(recorded == engine.recording.recorded, "whoever is written down is counted")
     if engine.turns % FEW == 0:
         for slot in range(engine.recording.slots):
             present += dorrit_ledger_get(&copy, slot, &found) != DORRIT_LEDGER_EMPTY

@@ -426,6 +426,7 @@ cdef void forget_socket(Connection connection) noexcept:
 
 cdef void carry_away(Connection connection) noexcept:
     leave_table(connection, DORRIT_CARRIED_OUT, CARRIED)
+    connection.state.slot = 0   # what is in it is the next image's
 
 
 cdef void reach(Connection connection, dorrit_life life) noexcept:

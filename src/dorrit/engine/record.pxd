@@ -34,7 +34,8 @@ cdef int record_all(Engine engine) except -1
 # A connection has come.
 cdef void enter_record(Connection connection) noexcept
 
-# Writes a connection down as it is now. Where there is no room it is counted as lost, and has no record.
+# Writes a connection down as it is now. Where there is no room it has no record
+# from then on, and the log says so.
 cdef void record_now(Connection connection) noexcept
 
 # A connection has no descriptor any more, or will have none in a moment.

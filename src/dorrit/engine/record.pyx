@@ -92,7 +92,6 @@ cdef uint32_t take_slot(Recording recording) noexcept:
     if recording.free:
         return <uint32_t>recording.free.pop()
     if recording.slots == recording.slots_most:
-        recording.lost += 1
         return 0
     recording.slots += 1
     return recording.slots
@@ -108,10 +107,16 @@ cdef void give_back_slot(Recording recording, uint32_t slot) noexcept:
 
 
 cdef void enter_record(Connection connection) noexcept:
-    if connection.engine.recording is not None:
-        connection.state.slot = take_slot(connection.engine.recording)
-        connection.state.has_record_of_queue = connection.state.has_record_of_input = False
-        record_change(connection)
+    cdef Recording recording = connection.engine.recording
+    if recording is None:
+        return
+    connection.state.slot = take_slot(recording)
+    if connection.state.slot == 0:
+        say_unrecorded(connection)
+        return
+    recording.recorded += 1
+    connection.state.has_record_of_queue = connection.state.has_record_of_input = False
+    record_change(connection)
 
 
 cdef void record_now(Connection connection) noexcept:
@@ -124,10 +129,11 @@ cdef void record_now(Connection connection) noexcept:
         put(recording, connection)
     except BaseException as error:
         # There is no memory, or no room: the connection ends with the process.
-        recording.lost += 1
         give_back_slot(recording, connection.state.slot)
         connection.state.slot = 0
+        recording.recorded -= 1
         leave_later(connection.engine, error)
+        say_unrecorded(connection)
 
 
 cdef int put(Recording recording, Connection connection) except -1:
@@ -258,8 +264,14 @@ cdef void put_end(Recording recording, Connection connection) noexcept:
             PyErr_SetFromErrno(OSError)
         connection.state.end_slot = slot
     except BaseException as error:
-        recording.lost += 1
         give_back_slot(recording, slot)
+        leave_later(connection.engine, error)
+
+
+cdef void say_unrecorded(Connection connection) noexcept:
+    try:
+        connection.engine.reports.unrecorded(connection)
+    except BaseException as error:
         leave_later(connection.engine, error)
 
 
@@ -289,6 +301,7 @@ cdef void leave_record(Connection connection) noexcept:
     if connection.state.slot != 0:
         give_back_slot(recording, connection.state.slot)
         connection.state.slot = 0
+        recording.recorded -= 1
     recording.begun.pop(connection, None)
 
 

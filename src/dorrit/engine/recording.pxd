@@ -25,7 +25,7 @@ cdef class Recording:
     cdef dict queues            # slot → the addresses of the frames in its record
     cdef dict parts             # slot → Parts, of whose message much has come
     cdef dict begun             # connection → message that was cut off, until the user has been told
-    cdef readonly Py_ssize_t lost   # connections for which there was no room
+    cdef readonly Py_ssize_t recorded   # connections that have a record
 
     # Gives back the frames of all queues: nothing is written down any more.
     cdef void let_go(self) noexcept

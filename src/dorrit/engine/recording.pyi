@@ -11,11 +11,11 @@ class Recording:
     """The ledger of an engine's connections.
 
     Attributes:
-        lost: Connections for which there was no room.
+        recorded: Connections that have a record; for the others there was no room.
     """
 
     @property
-    def lost(self) -> int: ...
+    def recorded(self) -> int: ...
     @property
     def place(self) -> tuple[int, int]:
         """Where it is in memory, and how many bytes."""

@@ -23,7 +23,7 @@ cdef class Recording:
     """The ledger of an engine's connections.
 
     Attributes:
-        lost: Connections for which there was no room.
+        recorded: Connections that have a record; for the others there was no room.
     """
 
     def __cinit__(self):

@@ -211,6 +211,15 @@ class Reports:
             "lets it go: look for what closes a descriptor (os.close) or a socket a second time",
         )
 
+    def unrecorded(self, connection: Connection) -> None:
+        """Report that there is no room to write a connection down."""
+        self._write(
+            "unrecorded",
+            logging.WARNING,
+            "there is no room to write a connection down: a crash would end it",
+            connection=connection,
+        )
+
     def accept_failed(self, number: int) -> None:
         """Report that the system would not hand over a client."""
         name = errno.errorcode.get(number, str(number))

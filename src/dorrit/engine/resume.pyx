@@ -10,8 +10,7 @@ from dorrit.engine.faults cimport callback_raised, give_up
 from dorrit.engine.head cimport note_address, path_for_log
 from dorrit.engine.life cimport accept_client, close_in_order, fail, pause_reading, resume_reading
 
-from dorrit.engine.record cimport begin_input, end_input
-from dorrit.engine.work cimport to_be_recorded
+from dorrit.engine.record cimport begin_input, end_input, record_change
 
 from dorrit.engine.head import PENDING
 from dorrit.protocol.closing import CloseCode
@@ -75,10 +74,10 @@ cdef int end_resumption(Connection connection, object answer) except -1:
     connection.state.admission = DORRIT_UNDECIDED
     if connection.state.descriptor < 0:
         connection.engine.departed -= 1
-    note_resumed(connection)
     if answer is None or answer.is_told:
         accept_client(connection)
     do_as_told(connection, answer)
+    note_resumed(connection)
     return resume_reading(connection)
 
 
@@ -86,7 +85,7 @@ cdef void note_resumed(Connection connection) noexcept:
     """The user has what was under way."""
     if connection.engine.recording is not None:
         connection.engine.recording.begun.pop(connection, None)
-        to_be_recorded(connection)
+        record_change(connection)   # or it would be begun again, whatever crashes before the next turn
 
 
 cdef int do_as_told(Connection connection, object answer) except -1:

@@ -18,6 +18,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, TypeVarTuple, Unpack
+from weakref import WeakKeyDictionary
 
 from dorrit.api.application import Application
 from dorrit.api.server import Server, application_of
@@ -329,6 +330,7 @@ class AsyncServing:
         self._application = application_of(server)
         merged = self._merged(self._application)
         self._server = RunningServer(self._application, merged, 0, carries=True)
+        self._numbers: WeakKeyDictionary[AsyncClient, int] = WeakKeyDictionary()
 
     def _merged(self, application: Application) -> Settings:
         merged = merge(self._settings, application.defaults)
@@ -373,6 +375,39 @@ class AsyncServing:
         self._application = application
         await self._server.reload(application, settings)
 
+    async def crash(self, client: AsyncClient | None = None) -> None:
+        """Do as a crash of the server does, after which it goes on in the same process.
+
+        Nothing ends in order: the stop handler does not run, and no handler ends. The start handler
+        runs, then `Server.on_resume` for each connection, or the open handler again, with what
+        `Connection.save` has last kept. What was sent before comes once, and a message whose
+        ``async`` handler had begun is given to `Server.on_resume`, or its connection is closed with
+        1012. Other than in a real crash, functions keep their variables, and ``async`` handlers
+        that run are cancelled, so that their ``finally`` runs; what they send then goes nowhere.
+
+        Args:
+            client: Whose handler has crashed: it is closed with 1011. None: it was nobody's.
+
+        Raises:
+            ValueError: The client is not connected to this server.
+            RuntimeError: The server does not run, or a handler has called this, or there was no
+                memory to write connections down.
+            BaseException: The start handler has raised it: the server does not run any more, and
+                its clients are cut off.
+        """
+        driver = self._server.driver
+        if asyncio.current_task() in driver.stopping.unfinished():
+            raise RuntimeError("a handler can't have its own server crash: call it in the test")
+        culprit = None
+        if client is not None:
+            number = self._numbers.get(client)
+            for conn in driver.engine.all_connections():
+                if conn.number == number:
+                    culprit = conn
+            if culprit is None:
+                raise ValueError("the client is not connected to this server")
+        await self._server.crash(culprit)
+
     def connect(self, target: str = "/", **options: Unpack[ClientOptions]) -> AsyncClient:
         """Return a client of the server, for ``async with``.
 
@@ -380,15 +415,19 @@ class AsyncServing:
             target: Path and query of the request; it begins with a slash.
             **options: See `ClientOptions`.
         """
-        return AsyncClient(self._pair, target, **options)
 
-    async def _pair(self) -> socket.socket:
-        engine = self._server.driver.engine
-        ours, theirs = socket.socketpair()
-        ours.settimeout(0)
-        theirs.settimeout(0)
-        engine.adopt(ours.detach())
-        return theirs
+        async def pair() -> socket.socket:
+            engine = self._server.driver.engine
+            ours, theirs = socket.socketpair()
+            ours.settimeout(0)
+            theirs.settimeout(0)
+            conn = engine.adopt(ours.detach())
+            if conn is not None:
+                self._numbers[client] = conn.number
+            return theirs
+
+        client = AsyncClient(pair, target, **options)
+        return client
 
     @property
     def connections(self) -> list[Connection]:
@@ -524,6 +563,11 @@ class Serving:
     def reload(self, server: Server | None = None) -> None:
         """Do as ``dorrit reload`` does: all clients stay; see `AsyncServing.reload`."""
         run_async(self._runner, self._serving.reload, server, instead=SERVE_ASYNC)
+
+    def crash(self, client: Client | None = None) -> None:
+        """Do as a crash of the server does, after which it goes on; see `AsyncServing.crash`."""
+        crashed = None if client is None else client._client  # noqa: SLF001 - of the same module
+        run_async(self._runner, self._serving.crash, crashed, instead=SERVE_ASYNC)
 
     def run(self, seconds: float) -> None:
         """Let the server run for some time though no client does anything."""

@@ -112,7 +112,8 @@ def test_it_is_one_line_of_json_with_these_keys(status: Status) -> None:
     assert line.count(b"\n") == 1
     assert list(json.loads(line)) == [
         "name", "pid", "user", "group", "socket", "started", "connections", "restarts", "version",
-        "reload_attempts", "reload_state", "reload_reason", "reloads", "carried", "carried_in",
+        "reload_attempts", "reload_state", "reload_reason", "reloads", "last_restart", "carried",
+        "carried_in", "lost", "unrecorded",
     ]  # fmt: skip
     assert decoded(line) == status
 
@@ -141,6 +142,7 @@ def altered(status: Status, **values: Any) -> bytes:
         {"version": "gone"},
         {"reload_attempts": -1}, {"reload_attempts": "1"}, {"reload_state": "a\n"},
         {"reload_reason": "x" * 256}, {"reload_reason": 5}, {"carried_in": float("nan")},
+        {"last_restart": "a\n"}, {"last_restart": 1}, {"lost": -1}, {"unrecorded": 0.5},
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_no_status(status: Status, values: dict[str, Any]) -> None:
@@ -173,7 +175,10 @@ def test_what_a_newer_server_says_besides_is_ignored(status: Status) -> None:
 
 
 def test_L1_an_older_server_says_nothing_of_reloads(status: Status) -> None:
-    keys = ("reload_attempts", "reload_state", "reload_reason", "reloads", "carried", "carried_in")
+    keys = (
+        *("reload_attempts", "reload_state", "reload_reason", "reloads"),
+        *("last_restart", "carried", "carried_in", "lost", "unrecorded"),
+    )
     older = altered(status, **dict.fromkeys(keys, "gone")) + b"\n"
     assert decoded(older) == status
     assert status.reload_attempts is None
@@ -182,7 +187,7 @@ def test_L1_an_older_server_says_nothing_of_reloads(status: Status) -> None:
 def test_L1_what_has_come_of_reloads_is_told(status: Status) -> None:
     told = status._replace(
         reload_attempts=3, reload_state="refused", reload_reason="SyntaxError: '('", reloads=2,
-        carried=1000, carried_in=0.125,
+        last_restart="crash", carried=1000, carried_in=0.125, lost=3, unrecorded=4,
     )  # fmt: skip
     assert decoded(encoded(told)) == told
 

@@ -21,14 +21,17 @@ from dorrit.process.crash import _crash
 from dorrit.process.exec import backoff
 from dorrit.process.exec import handover as module
 from dorrit.process.exec.handover import (
+    CRASH,
     FAILED,
     MARK,
     RECORD,
+    RELOAD,
     SIZE_MAX,
     Handover,
     NoHandoverError,
     Reload,
     Reloads,
+    Restart,
     leave,
     shortened,
     take_over,
@@ -120,6 +123,7 @@ def test_R29_the_next_image_has_what_was_left_and_what_the_crash_tells(left: Lef
         crash_score=1.0,
         signal=SIGSEGV,
         traceback=SHOWN,
+        down_since=100.5,
     )
     # What it was written in is not needed any more; what was inherited is not for other programs.
     assert not is_open(left.state)
@@ -134,6 +138,7 @@ def test_L1_a_reload_leaves_the_connections_and_is_no_crash(left: Left) -> None:
         left.handover.carrying(ledger, [7, 8, 9]),
         reload=Reload(began=100, until=160.5, timeout=60.5, failures=2, failed_at=110.0),
         reloads=Reloads(attempts=3, state=FAILED, reason="it raised", count=1),
+        last=Restart(kind=CRASH, carried=5, lost=1, seconds=0.25),
         untouched=frozenset({50}),
     )
     leave(told, left.state, left.traceback)
@@ -144,7 +149,7 @@ def test_L1_a_reload_leaves_the_connections_and_is_no_crash(left: Left) -> None:
         assert not os.get_inheritable(ledger)
         without = taken.without_connections()
         assert (without.ledger, without.carried, without.reload) == (None, (), None)
-        assert without.reloads == told.reloads
+        assert (without.reloads, without.last) == (told.reloads, told.last)
     finally:
         os.close(ledger)
 
@@ -161,14 +166,41 @@ def test_L2_what_a_newer_release_says_of_a_reload_is_left_out(left: Left) -> Non
     leave(replace(left.handover, reload=Reload.begun(60)), left.state, left.traceback)
     left.change(lambda content: content["reload"].update(more=1))
     left.change(lambda content: content["reloads"].update(more=1))
+    left.change(lambda content: content["last"].update(more=1))
     assert left.take_over().reload is not None
 
 
 def test_what_an_older_release_has_left_tells_of_no_reload(left: Left) -> None:
-    for name in ("untouched", "carried", "reload", "reloads"):
+    for name in NEWER:
         left.change(lambda content, name=name: content.pop(name))
     taken = left.take_over()
     assert (taken.reload, taken.carried, taken.reloads) == (None, (), Reloads())
+    assert (taken.last, taken.down_since) == (Restart(), 100.5)
+
+
+def test_L3_service_was_interrupted_by_the_first_crash_of_several(left: Left) -> None:
+    leave(replace(left.handover, down_since=42.5), left.state, left.traceback)
+    os.pwrite(left.state, RECORD.pack(SIGSEGV, 100, 0), 0)
+    taken = left.take_over()
+    assert taken.down_since == 42.5
+    assert taken.without_connections().down_since is None
+
+
+def test_L3_what_a_restart_was_and_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 100.0
+    monkeypatch.setattr(module, "_now", lambda: clock)
+    first = Handover(name="name", socket="/s", listener=0)
+    assert first.restart(0, 0) is None
+    crashed = first.after(SIGSEGV, 99.5, "")
+    reloading = replace(first, reload=Reload.begun(60))
+    clock = 101.0
+    assert crashed.restart(7, 2) == Restart(kind=CRASH, carried=7, lost=2, seconds=1.5)
+    assert reloading.restart(1, 0) == Restart(kind=RELOAD, carried=1, lost=0, seconds=1.0)
+    # The new code has crashed: that is its reload still, which has taken so long.
+    crashed = reloading.after(SIGSEGV, 100.5, "")
+    assert crashed.restart(1, 0) == Restart(kind=RELOAD, carried=1, lost=0, seconds=1.0)
+    clock = 0.0
+    assert crashed.restart(1, 0) == Restart(kind=RELOAD, carried=1, lost=0, seconds=0.0)
 
 
 def test_L2_the_new_code_is_tried_again_after_waits_that_grow_within_its_time() -> None:
@@ -312,6 +344,8 @@ WRONG: dict[str, list[object]] = {
     "carried": [None, ["x"], 3],
     "reload": [3, {"began": "x"}, {}],
     "reloads": [3, {"count": "x"}, None],
+    "last": [3, {"kind": 1}, {"lost": "x"}, None],
+    "down_since": ["x", []],
     "identities": [None, [], {"x": [1, 2]}, {"3": 1}],
 }
 
@@ -322,7 +356,7 @@ def test_R29_a_part_of_another_type_is_ignored(left: Left, name: str, value: obj
     expect_ignored(left, "missing or wrong")
 
 
-NEWER = ("untouched", "carried", "reload", "reloads")
+NEWER = ("untouched", "carried", "reload", "reloads", "last", "down_since")
 """What a release has not had that has left it."""
 
 

@@ -3,6 +3,8 @@
 import json
 from typing import Any, Final, NamedTuple
 
+from dorrit.process.exec.handover import CRASH
+
 ANSWER_MAX: Final = 2048
 """Bytes of an answer: any socket takes as many at once, and the longest names and paths fit."""
 
@@ -21,7 +23,7 @@ MAX_COUNT: Final = 2**53
 MAX_TIME: Final = 10**11
 """Seconds since the epoch; a date with a year of four digits."""
 
-MAY_BE_EMPTY: Final = ("reload_state", "reload_reason")
+MAY_BE_EMPTY: Final = ("reload_state", "reload_reason", "last_restart")
 """The fields that are texts and may be empty."""
 
 NUMBERS: Final[dict[str, tuple[tuple[type, ...], int, int]]] = {
@@ -33,6 +35,8 @@ NUMBERS: Final[dict[str, tuple[tuple[type, ...], int, int]]] = {
     "reloads": ((int,), 0, MAX_COUNT),
     "carried": ((int,), 0, MAX_COUNT),
     "carried_in": ((int, float), 0, MAX_TIME),
+    "lost": ((int,), 0, MAX_COUNT),
+    "unrecorded": ((int,), 0, MAX_COUNT),
 }
 """The fields of an answer that are numbers: what they may be, least and greatest."""
 
@@ -56,8 +60,11 @@ class Status(NamedTuple):
             "failed", "done"; "" if there was none.
         reload_reason: Why the last attempt was refused or has failed, one line, or "".
         reloads: How often it has been reloaded.
-        carried: How many connections the last reload has carried.
-        carried_in: Seconds that this took.
+        last_restart: What the last restart in place was: "crash" or "reload"; "" if there was none.
+        carried: How many connections that one has carried.
+        carried_in: Seconds that this took, from the crash or the decision on.
+        lost: How many connections it could not carry.
+        unrecorded: How many of its connections are not written down now: a crash would end them.
     """
 
     name: str
@@ -73,14 +80,36 @@ class Status(NamedTuple):
     reload_state: str = ""
     reload_reason: str = ""
     reloads: int = 0
+    last_restart: str = ""
     carried: int = 0
     carried_in: float = 0.0
+    lost: int = 0
+    unrecorded: int = 0
 
 
 def shortened(text: str) -> str:
     """Return a text that may be in a status: printable, in one line, of at most `TEXT_MAX`."""
     line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return line if len(line) <= TEXT_MAX else f"{line[: TEXT_MAX - len(ELLIPSIS)]}{ELLIPSIS}"
+
+
+def with_connections(carried: int, seconds: float, lost: int = 0) -> str:
+    """Return in words what a restart in place has done to the connections.
+
+    Args:
+        carried: How many go on.
+        seconds: How long it took.
+        lost: How many could not be carried.
+    """
+    connections = "1 connection" if carried == 1 else f"{carried} connections"
+    cost = f"; {lost} {'was' if lost == 1 else 'were'} lost" if lost else ""
+    return f"with {connections} in {seconds:.2f} seconds{cost}"
+
+
+def restarted(kind: str, carried: int, seconds: float, lost: int) -> str:
+    """Return in words what the last restart in place was, and what it has done; see `Status`."""
+    why = "after a crash" if kind == CRASH else f"by a {kind}"
+    return f"{why}, {with_connections(carried, seconds, lost)}"
 
 
 def encoded(status: Status) -> bytes:

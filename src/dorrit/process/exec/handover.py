@@ -111,17 +111,33 @@ class Reloads:
             `DONE`; "" if there was none.
         reason: Why that was refused or has failed, one line; "" if it was not.
         count: How often the new code has come to serve.
-        carried: How many connections the last of them has carried over.
-        seconds: How long that took, from the decision on.
     """
 
     attempts: int = 0
     state: str = ""
     reason: str = ""
     count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """The last restart in place after which the server came to serve; for `dorrit status`.
+
+    Attributes:
+        kind: `CRASH` or `RELOAD`; "" if there was none.
+        carried: How many connections go on.
+        lost: How many could not be carried over.
+        seconds: How long that took, from the crash or the decision on.
+    """
+
+    kind: str = ""
     carried: int = 0
+    lost: int = 0
     seconds: float = 0.0
 
+
+CRASH: Final = "crash"
+RELOAD: Final = "reload"
 
 CHECKING: Final = "checking"
 REFUSED: Final = "refused"
@@ -152,6 +168,9 @@ class Handover:
         carried: The descriptors of connections that the ledger tells of.
         reload: The reload that is under way, or None.
         reloads: What has come of the reloads so far.
+        last: The last restart, of either kind.
+        down_since: When the crash was, or the first of several, after which the server has not come
+            to serve yet, in seconds of CLOCK_MONOTONIC; None: it has.
     """
 
     name: str
@@ -171,6 +190,8 @@ class Handover:
     carried: tuple[int, ...] = ()
     reload: Reload | None = None
     reloads: Reloads = field(default_factory=Reloads)
+    last: Restart = field(default_factory=Restart)
+    down_since: float | None = None
 
     @property
     def ledger(self) -> int | None:
@@ -184,7 +205,22 @@ class Handover:
     def without_connections(self) -> Self:
         """Return this as it is when they have been taken, or are over."""
         kept = {what: number for what, number in self.kept.items() if what != LEDGER}
-        return replace(self, kept=kept, carried=(), reload=None)
+        return replace(self, kept=kept, carried=(), reload=None, down_since=None)
+
+    def restart(self, carried: int, lost: int) -> Restart | None:
+        """Return the restart that this was left for, and that is over now; None: it is the start.
+
+        Args:
+            carried: How many connections go on.
+            lost: How many could not be carried over.
+        """
+        if self.reload is not None:
+            kind, seconds = RELOAD, self.reload.spent()
+        elif self.down_since is not None:
+            kind, seconds = CRASH, _now() - self.down_since
+        else:
+            return None
+        return Restart(kind=kind, carried=carried, lost=lost, seconds=max(0.0, seconds))
 
     @property
     def descriptors(self) -> dict[int, str]:
@@ -234,6 +270,7 @@ class Handover:
             crash_score=backoff.score_after_crash(self.crash_score, at - self._serves_from()),
             signal=crash,
             traceback=traceback,
+            down_since=at if self.down_since is None else self.down_since,
         )
 
 
@@ -273,6 +310,8 @@ def leave(handover: Handover, descriptor: int, traceback: int) -> None:
         "carried": handover.carried,
         "reload": None if handover.reload is None else asdict(handover.reload),
         "reloads": asdict(handover.reloads),
+        "last": asdict(handover.last),
+        "down_since": handover.down_since,
     }
     data = RECORD.pack(0, 0, 0) + MARK + json.dumps(content).encode("ascii")
     os.ftruncate(descriptor, 0)
@@ -360,10 +399,12 @@ def _handover_of(content: Mapping[str, Any]) -> Handover:
         carried=tuple(_typed(number, int) for number in content.get("carried", [])),
         reload=None if (told := content.get("reload")) is None else _part(Reload, told),
         reloads=_part(Reloads, content.get("reloads", {})),
+        last=_part(Restart, content.get("last", {})),
+        down_since=_typed(content.get("down_since"), float, int, None.__class__),
     )
 
 
-Part = TypeVar("Part", Reload, Reloads)
+Part = TypeVar("Part", Reload, Reloads, Restart)
 
 
 def _part(kind: type[Part], content: Mapping[str, Any]) -> Part:

@@ -1,0 +1,82 @@
+"""Connections are written down while they live, as far as there is room for them."""
+
+import os
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.carrying import CarryingHarness, ledger
+from tests.support.harness import LogRecords
+
+SAVED_MAX = 64 * 1024
+"""Bytes that may be kept with a connection."""
+
+
+@pytest.fixture
+def file() -> Iterator[int]:
+    with ledger() as made:
+        yield made
+
+
+def leave_no_room(file: int) -> None:
+    """Have a ledger get no more memory: what stands in its descriptor's place has none."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, file)
+    os.close(nothing)
+
+
+def test_L8_without_a_ledger_nobody_is_written_down_and_with_one_everybody_is(file: int) -> None:
+    harness = CarryingHarness()
+    harness.open()
+    is_recorded = harness.engine.record_place != (0, 0)  # in the build that checks invariants
+    assert harness.engine.unrecorded == (0 if is_recorded else 1)
+    harness.engine.record(file)
+    assert harness.engine.unrecorded == 0
+    gone = harness.open()
+    gone.close()
+    harness.turn(3)
+    assert (harness.engine.connections, harness.engine.unrecorded) == (1, 0)
+    harness.close()
+
+
+def test_L8_who_comes_when_all_places_are_taken_is_served_and_counted_and_the_log_says_so(
+    file: int, log: LogRecords
+) -> None:
+    harness = CarryingHarness()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2, before[1]))
+    try:
+        harness.engine.record(file)  # with places for four
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    clients = [harness.open() for _ in range(6)]
+    assert harness.engine.unrecorded == 2
+    assert log.text.count("there is no room to write a connection down") == 2
+    clients[5].close()
+    harness.turn(3)
+    assert harness.engine.unrecorded == 1
+    clients[0].close()
+    harness.turn(3)
+    harness.open()  # takes the place
+    assert (harness.engine.connections, harness.engine.unrecorded) == (5, 1)
+    harness.close()
+
+
+def test_L8_who_needs_more_than_there_is_is_served_on_and_counted_once(
+    file: int, log: LogRecords
+) -> None:
+    harness = CarryingHarness()
+    harness.engine.record(file)
+    client, _ = harness.open(), harness.open()
+    (conn, _), _ = harness.opened
+    leave_no_room(file)
+    for number in range(8):
+        conn.save(bytes([number]) * SAVED_MAX)
+    assert harness.engine.unrecorded == 1
+    assert log.text.count("there is no room to write a connection down") == 1
+    assert conn.is_open
+    client.close()
+    harness.turn(3)
+    assert (harness.engine.connections, harness.engine.unrecorded) == (1, 0)
+    harness.close()
