@@ -5,6 +5,7 @@ up. So this walks all modules that are compiled, all of their functions, types, 
 attributes, in a process of its own.
 """
 
+import gc
 import importlib
 import inspect
 import pkgutil
@@ -177,3 +178,20 @@ def test_nothing_that_is_asked_of_a_bare_object_is_a_crash(name: str) -> None:
 
 def test_nothing_that_is_asked_of_an_engine_and_its_connections_is_a_crash() -> None:
     in_child("walk_set_up()")
+
+
+def test_what_is_collected_with_a_cycle_ends_without_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The collector empties the attributes of what it finds, the oldest first, and then it goes.
+    faults: list[str] = []
+    monkeypatch.setattr(
+        sys, "unraisablehook", lambda fault: faults.append(f"{made}: {fault.exc_value!r}")
+    )
+    for made in all_types():
+        found: object = next(iter(bare(made)), None)
+        cycle = [found]
+        cycle.append(cycle)
+        del found, cycle
+        gc.collect()
+    assert faults == []

@@ -1,13 +1,16 @@
 """Connections are written down while they live, as far as there is room for them."""
 
+import gc
 import os
 import resource
 from collections.abc import Iterator
 
 import pytest
 
+from dorrit.engine import frames_alive
 from tests.support.carrying import CarryingHarness, ledger
 from tests.support.harness import LogRecords
+from tests.support.narrow import NarrowHarness, stuffed
 
 SAVED_MAX = 64 * 1024
 """Bytes that may be kept with a connection."""
@@ -80,3 +83,19 @@ def test_L8_who_needs_more_than_there_is_is_served_on_and_counted_once(
     harness.turn(3)
     assert (harness.engine.connections, harness.engine.unrecorded) == (1, 0)
     harness.close()
+
+
+def test_an_engine_that_is_given_up_and_forgotten_leaves_no_frame(file: int) -> None:
+    gc.collect()
+    before = frames_alive()
+    with NarrowHarness(carries=True) as harness:
+        harness.engine.record(file)
+        clients, conns = stuffed(harness, 3)
+        conns[0].data = conns  # a cycle through the user's data
+        for descriptor in harness.engine.abandon(None):
+            os.close(descriptor)
+        for client in clients:
+            client.socket.close()
+    del harness, clients, conns
+    gc.collect()
+    assert frames_alive() == before

@@ -1,6 +1,7 @@
 # cython: language_level=3, freethreading_compatible=False
 """Recording: the ledger of an engine's connections, kept up to date while they live."""
 
+cimport cython
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.stdint cimport uint64_t, uintptr_t
 from posix.unistd cimport close as close_descriptor
@@ -19,6 +20,7 @@ cdef class Parts:
     """What has been written down of a message that is under way."""
 
 
+@cython.no_gc_clear     # __dealloc__ needs the frames
 cdef class Recording:
     """The ledger of an engine's connections.
 
