@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,20 +77,33 @@ def dorrit_contenders(before: Path | None = None, *options: str) -> list[Contend
 
     Args:
         before: a folder with another version of dorrit, to be compared with this one.
-        *options: for this version; another one may not know them.
+        *options: for both of them; another version gets those of two words that it knows.
     """
     functions = _SERVERS / "dorrit_functions.py"
     objects = _SERVERS / "dorrit_objects.py"
-    environment = {"PYTHONPATH": str(before)}
     return [
         Contender(OURS, _dorrit(functions, *options)),
-        *([] if before is None else [Contender(BEFORE, _dorrit(functions), environment)]),
+        *([] if before is None else [_before(before, functions, options)]),
         Contender(OBJECTS, _dorrit(objects, *options, name="app")),
         *(
             Contender(name, _dorrit(objects, *options, "--event-loop", loop, name="async_app"))
             for name, loop in ((ASYNC, "asyncio"), (ASYNC_UVLOOP, "uvloop"))
         ),
     ]
+
+
+def _before(before: Path, functions: Path, options: Sequence[str]) -> Contender:
+    environment = {"PYTHONPATH": str(before)}
+    help_text = subprocess.run(
+        (sys.executable, "-m", "dorrit", "serve", "--help"),
+        env=os.environ | environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    pairs = zip(options[::2], options[1::2], strict=True)
+    known = [word for pair in pairs if f" {pair[0]} " in help_text for word in pair]
+    return Contender(BEFORE, _dorrit(functions, *known), environment)
 
 
 def echo_contenders(before: Path | None = None) -> list[Contender]:
