@@ -128,6 +128,30 @@ static inline size_t chunks_place(uint32_t slots)
     return (record_place(slots) + HEADER_SIZE - 1) / HEADER_SIZE * HEADER_SIZE;
 }
 
+static inline uint32_t journal_length(const struct header *header)
+{
+    return header->journal_at == 0 ? 0 : (uint32_t)header->journal / JOURNAL_UNIT * JOURNAL_UNIT;
+}
+
+/* Whether a header is that of a ledger of `size` bytes, whose numbers lead to no place outside of it. */
+static inline enum dorrit_ledger_verdict header_verdict(const struct header *header, uint64_t size)
+{
+    if (memcmp(header->magic, ledger_magic, sizeof ledger_magic) != 0) {
+        return DORRIT_LEDGER_DAMAGED;
+    }
+    if (header->format != DORRIT_LEDGER_FORMAT) {
+        return header->format > DORRIT_LEDGER_FORMAT ? DORRIT_LEDGER_NEWER : DORRIT_LEDGER_DAMAGED;
+    }
+    if (header->records > header->slots || record_place(header->slots) > size
+        || chunks_place(header->slots) > size
+        || header->units > (size - chunks_place(header->slots)) / DORRIT_LEDGER_UNIT
+        || header->putting > header->records || header->journal_at > size
+        || journal_length(header) > size - header->journal_at) {
+        return DORRIT_LEDGER_DAMAGED;
+    }
+    return DORRIT_LEDGER_OK;
+}
+
 static inline uint32_t record_checksum(const struct record *record)
 {
     struct record copied = *record;
