@@ -58,6 +58,7 @@ static uint32_t entry_size(struct journal_entry entry, uint32_t room)
 /* Finds how far the journal is whole. Returns how many deliveries there are up to there. */
 static uint32_t look_through(struct dorrit_ledger_copy *copy, uint32_t length)
 {
+    const uint32_t round = (uint32_t)(copy->journal_end >> 32);
     uint32_t found = 0, since_commit = 0, begin = JOURNAL_FIRST, size = 0;
     copy->journal_length = JOURNAL_FIRST;
     for (uint32_t place = JOURNAL_FIRST; place < length; place += size) {
@@ -69,7 +70,7 @@ static uint32_t look_through(struct dorrit_ledger_copy *copy, uint32_t length)
         if ((entry.what & JOURNAL_KIND) == JOURNAL_DELIVERY) {
             since_commit++;
         } else if ((entry.what & JOURNAL_KIND) == JOURNAL_COMMIT) {
-            if (entry.more != journal_checksum(copy->journal + begin, place - begin)) {
+            if (entry.more != journal_checksum(round, copy->journal + begin, place - begin)) {
                 break;
             }
             found += since_commit;
