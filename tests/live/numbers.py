@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from tests.live.overwriting import overwrite_and_crash
+
 ASKED: Final = struct.Struct("!IHH")
 """Number of the message, how many answers it wants, and how large they are."""
 
@@ -31,15 +33,21 @@ PATTERN: Final = bytes(place * STEP % PERIOD for place in range(PERIOD)) * 240
 CRASHES: Final = (b"null", b"abort", b"overflow")
 """Messages that no client of `traffic.c` sends: the server crashes, in that way."""
 
+OVERWRITE: Final = b"overwrite "
+"""What another such message begins with; the arguments of `overwrite_and_crash` come behind it."""
+
 
 def crash_if_told(message: bytes) -> None:
-    """Crash if this is one of `CRASHES`."""
+    """Crash if this is one of `CRASHES`, or begins with `OVERWRITE`."""
     if message == b"null":
         ctypes.string_at(0)
     elif message == b"abort":
         os.abort()
     elif message == b"overflow":
         faulthandler._stack_overflow()
+    elif message.startswith(OVERWRITE):
+        what, seed = message.removeprefix(OVERWRITE).split()
+        overwrite_and_crash(what.decode(), int(seed))
 
 
 def number_of(cookie: str) -> int:
