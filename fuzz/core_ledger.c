@@ -67,7 +67,8 @@ static void make_journal_right(struct dorrit_ledger *ledger)
             return;
         }
         if ((entry.what & JOURNAL_KIND) == JOURNAL_COMMIT) {
-            entry.more = journal_checksum(ledger->journal + begin, place - begin);
+            entry.more = journal_checksum(
+                ledger->journal_round, ledger->journal + begin, place - begin);
             memcpy(ledger->journal + place, &entry, sizeof entry);
             begin = place + size;
         }

@@ -229,6 +229,30 @@ static void rounds_begin_anew_after_the_last_one(void)
     close(descriptor);
 }
 
+/* Behind what holds stands what an earlier round has left. It is whole, and was another client's. */
+static void what_an_earlier_round_has_left_is_nobodys(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor, JOURNAL);
+    for (uint32_t slot = 0; slot < 2; slot++) {
+        put(&ledger, slot, &(struct queue){0});
+        dorrit_journal_deliver(&ledger, sent(&ledger, 1), slot);
+        dorrit_journal_commit(&ledger);
+    }
+    const uint32_t further = ledger.journal_held;
+    dorrit_journal_empty(&ledger);
+    dorrit_journal_deliver(&ledger, sent(&ledger, 1), 0);
+    dorrit_journal_commit(&ledger);
+    CHECK(ledger.journal_held < further);
+    header_of(&ledger)->journal = journal_place(ledger.journal_round, further);
+    struct dorrit_ledger_copy copy = copied(descriptor);
+    struct dorrit_carried found;
+    CHECK_EQUAL(dorrit_ledger_get(&copy, 1, &found), DORRIT_LEDGER_DAMAGED);
+    dorrit_ledger_free_copy(&copy);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
 /* ---- Ends between two stores ---- */
 
 /* What waits for each slot: before the first line of the script, and after each. */
@@ -424,15 +448,23 @@ static void the_descriptors_of_all_whole_records_are_said(void)
     said_count = 0;
     dorrit_ledger_each_descriptor(ledger.memory, ledger.mapped, say);
     CHECK(said_count == 2 && said[0] == 5 && said[1] == 8);
-    /* One that is being put in its place counts already; and a number that can't be is not followed. */
+    /* One that is being put in its place counts already. */
     header_of(&ledger)->put = *record_of(&ledger, 3);
     header_of(&ledger)->putting = 3;
     header_of(&ledger)->put.used = 3;
     header_of(&ledger)->put.checksum = record_checksum(&header_of(&ledger)->put);
+    said_count = 0;
+    dorrit_ledger_each_descriptor(ledger.memory, ledger.mapped, say);
+    CHECK(said_count == 3 && said[1] == 8 && said[2] == 8);
+    /* Where nobody will read it, none is kept open for nobody. */
     header_of(&ledger)->records = UINT32_MAX;
     said_count = 0;
-    dorrit_ledger_each_descriptor(ledger.memory, 4096 + 64 * SLOTS, say);
-    CHECK(said_count == 3 && said[1] == 8 && said[2] == 8);
+    dorrit_ledger_each_descriptor(ledger.memory, ledger.mapped, say);
+    CHECK(said_count == 0);
+    header_of(&ledger)->records = SLOTS;
+    header_of(&ledger)->magic[0]++;
+    dorrit_ledger_each_descriptor(ledger.memory, ledger.mapped, say);
+    CHECK(said_count == 0);
     dorrit_ledger_close(&ledger);
     close(descriptor);
 }
@@ -446,6 +478,7 @@ int main(void)
     RUN(who_is_at_work_is_said);
     RUN(what_has_no_room_is_told_beforehand);
     RUN(rounds_begin_anew_after_the_last_one);
+    RUN(what_an_earlier_round_has_left_is_nobodys);
     RUN(whoever_ends_between_two_stores_has_sent_to_all_or_to_none);
     RUN(no_damage_changes_what_is_sent);
     RUN(the_descriptors_of_all_whole_records_are_said);

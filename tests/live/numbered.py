@@ -1,7 +1,17 @@
 """A server for `traffic.c`, of five functions and the sixth that has connections live on."""
 
+from dataclasses import dataclass
+
 import dorrit
-from tests.live.numbers import COUNT, answers, crash_if_told
+from tests.live.numbers import COUNT, answers, crash_if_told, number_of
+
+
+@dataclass
+class Client:
+    """What is known of one: its number, and how many messages have come from it."""
+
+    number: int
+    heard: int
 
 
 def ws_init_func() -> None:
@@ -13,23 +23,22 @@ def ws_exit_func() -> None:
 
 
 def ws_open_callback(conn: dorrit.Connection, cookie: str) -> int:
-    assert cookie.startswith("client=")
-    dorrit.ws_set_data(conn, 0)
+    dorrit.ws_set_data(conn, Client(number_of(cookie), 0))
     return 0
 
 
 def ws_resume_callback(conn: dorrit.Connection, cookie: str, state: bytes | None) -> None:
-    assert cookie.startswith("client=")
-    dorrit.ws_set_data(conn, COUNT.unpack(state)[0] if state else 0)
+    heard = COUNT.unpack(state)[0] if state else 0
+    dorrit.ws_set_data(conn, Client(number_of(cookie), heard))
 
 
 def ws_read_callback(conn: dorrit.Connection, binary: bool, data: bytes) -> None:
     assert binary
     crash_if_told(data)
-    heard = dorrit.ws_get_data(conn) + 1
-    dorrit.ws_set_data(conn, heard)
-    dorrit.ws_save(conn, COUNT.pack(heard))
-    for answer in answers(data, heard):
+    client: Client = dorrit.ws_get_data(conn)
+    client.heard += 1
+    dorrit.ws_save(conn, COUNT.pack(client.heard))
+    for answer in answers(data, client.number, client.heard):
         dorrit.ws_write_conn(conn, True, answer)
 
 

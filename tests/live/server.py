@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.integration.nginx import nginx_in_front_of
+from tests.live.numbers import CRASHES
 from tests.live.traffic import ROOT, Traffic, traffic
 from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
-from tests.support.frames import BINARY, REQUEST, frame
-from tests.support.servers import TIMEOUT, Client, Run, dorrit
+from tests.support.frames import BINARY, frame
+from tests.support.servers import TIMEOUT, Client, Run, dorrit, request_with
 
 HERE: Final = Path(__file__).parent
 
@@ -52,11 +53,16 @@ def reload(run: Run) -> None:
     assert done.returncode == 0, done.stderr + run.err
 
 
-def crash(run: Run, how: bytes) -> None:
-    """Have a handler crash the server, for a client of its own, and wait until it serves again."""
-    client = Client(run.path, REQUEST.replace(b"\r\n\r\n", b"\r\nCookie: client=0\r\n\r\n"))
-    client.socket.sendall(frame(BINARY, how))
-    assert client.close_code() == 1011, run.err
+def crash(socket: Path, number: int) -> None:
+    """Have a handler crash a server, for a client of its own, and wait until it serves again.
+
+    Args:
+        socket: The server's.
+        number: How often it has been crashed so; each time it is another of `CRASHES`.
+    """
+    client = Client(socket, request_with(b"Cookie: client=0"))
+    client.socket.sendall(frame(BINARY, CRASHES[number % len(CRASHES)]))
+    assert client.close_code() == 1011
     client.socket.close()
 
 

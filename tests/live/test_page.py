@@ -1,6 +1,6 @@
-"""A page in a real browser whose server is reloaded: it stays connected, and its count is right."""
+"""A page in a real browser whose server is reloaded or crashes: it does not notice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,10 @@ from tests.integration.conftest import CHROMIUM_OPTIONS
 from tests.integration.dorrit_server import EXAMPLES
 from tests.integration.nginx import nginx_in_front_of
 from tests.integration.processes import DEADLINE, find_program, wait_until
-from tests.live.server import reload, serving
+from tests.live.server import HERE, crash, reload, serving
+from tests.support.servers import Run
 
-RELOADS = 10
+TIMES = 10
 
 COUNTING = """
 url => {
@@ -51,20 +52,43 @@ def until_it_counts(page: Page) -> None:
     wait_until(lambda: bool(page.evaluate("told.count") > before + 20), "it counts")
 
 
-def test_L1_a_page_stays_connected_over_reloads_and_its_count_is_right(
-    directory: Path, page: Page
-) -> None:
+def stays_connected(
+    directory: Path, page: Page, file: Path, restart: Callable[[Run, int], object]
+) -> str:
+    """Restart a server so often while a page counts; return the server's log.
+
+    Args:
+        directory: Where its socket is.
+        page: A page that has no address yet.
+        file: The server's.
+        restart: `restart(run, number)` does it, and returns when the server serves again.
+    """
     with (
-        serving(directory, f"{EXAMPLES / 'counter.py'}:app", "--deflate") as run,
+        serving(directory, f"{file}:app", "--deflate") as run,
         nginx_in_front_of(run.path) as nginx,
     ):
         page.goto(f"http://127.0.0.1:{nginx.port}/")
         page.evaluate(COUNTING, nginx.url)
-        for _ in range(RELOADS):
+        for number in range(TIMES):
             until_it_counts(page)
-            reload(run)
+            restart(run, number)
         until_it_counts(page)
         told = page.evaluate("told")
         assert (told["wrong"], told["ends"]) == ([], 0), run.err
-        assert run.err.count("reloaded: 1 connections were carried over") == RELOADS
         page.goto("about:blank")
+    return run.err
+
+
+def test_L1_a_page_stays_connected_over_reloads_and_its_count_is_right(
+    directory: Path, page: Page
+) -> None:
+    log = stays_connected(directory, page, EXAMPLES / "counter.py", lambda run, _: reload(run))
+    assert log.count("reloaded: 1 connections were carried over") == TIMES
+
+
+def test_L3_a_page_stays_connected_over_crashes_and_its_count_is_right(
+    directory: Path, page: Page
+) -> None:
+    server = HERE / "crashing_counter.py"
+    log = stays_connected(directory, page, server, lambda run, number: crash(run.path, number))
+    assert log.count(" 1 connections go on after the crash") == TIMES

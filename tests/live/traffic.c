@@ -6,9 +6,10 @@
  * ADDRESS is the path of a UNIX-domain socket or HOST:PORT with a numeric host. The server is
  * `numbered.py` or another one that answers so: a message is the number of the client's message
  * (4 bytes), how many answers it wants (2) and how large they are (2), and filling. An answer is the
- * number of the message (4 bytes), its own number among those (2), two bytes of nothing, how many
- * messages the server has ever heard from this client (8), and filling that depends on the first number.
- * All numbers are in network byte order.
+ * number of the message (4 bytes), its own number among those (2), the client's number (2), how many
+ * messages the server has ever heard from this client (8), and filling that depends on the numbers of
+ * the message and of the client. The server has the client's number of its cookie. All numbers are in
+ * network byte order.
  *
  * The kinds, by a client's number modulo 8: four that send little and have two messages on the way;
  * one with up to 60,000 bytes both ways; one whose messages are in fragments with pings between them,
@@ -179,9 +180,14 @@ static void put_frame(struct client *client, enum opcode opcode, bool fin, const
     put(client, frame, size + 4 + length);
 }
 
-static uint8_t filling(uint32_t number, uint64_t place)
+static uint16_t mark_of(const struct client *client)
 {
-    return (uint8_t)(number * 31 + place * 7);
+    return (uint16_t)(client - clients);
+}
+
+static uint8_t filling(const struct client *client, uint32_t number, uint64_t place)
+{
+    return (uint8_t)(mark_of(client) * 59U + number * 31 + place * 7);
 }
 
 static void say(struct client *client)
@@ -206,7 +212,7 @@ static void say(struct client *client)
     memcpy(message + 4, &wanted_out, 2);
     memcpy(message + 6, &answer_out, 2);
     for (size_t place = ASKED; place < size; place++) {
-        message[place] = filling(number, place);
+        message[place] = filling(client, number, place);
     }
     if (client->kind == FRAGMENTS) {
         for (size_t from = 0; from < size; from += PIECE) {
@@ -298,12 +304,17 @@ static void end(struct client *client, bool asked)
 static void take_answer(struct client *client)
 {
     uint32_t number;
-    uint16_t index;
+    uint16_t index, mark;
     uint64_t heard;
     memcpy(&number, client->answer, 4);
     memcpy(&index, client->answer + 4, 2);
+    memcpy(&mark, client->answer + 6, 2);
     memcpy(&heard, client->answer + 8, 8);
     heard = be64toh(heard);
+    if (ntohs(mark) != mark_of(client)) {
+        say_wrong(client, "an answer for client %u", ntohs(mark));
+        return;
+    }
     if (on_the_way(client) == 0 || ntohl(number) != client->answered
         || ntohs(index) != client->index) {
         say_wrong(client, "answer %u.%u, and not %u.%u", ntohl(number), ntohs(index),
@@ -377,7 +388,7 @@ static void take_frames(struct client *client, const uint8_t *bytes, size_t leng
             if (client->taken < ANSWERED) {
                 client->answer[client->taken] = *bytes;
             } else if ((client->header[0] & 0x0F) == BINARY
-                && *bytes != filling(client->answered, client->taken)) {
+                && *bytes != filling(client, client->answered, client->taken)) {
                 say_wrong(client, "byte %lu of answer %u is another one", (unsigned long)client->taken,
                     client->answered);
             }

@@ -14,13 +14,13 @@ TIMEOUT: Final = 120
 """Seconds; it gives up by itself after a minute without an answer."""
 
 
-def compiled() -> Path:
-    """Compile it, and return the program."""
-    program = ROOT / "build" / "live" / "traffic"
+def compiled(source: Path = SOURCE, name: str = "traffic", *options: str) -> Path:
+    """Compile a program, or with `-shared` a library, and return it."""
+    program = ROOT / "build" / "live" / name
     program.parent.mkdir(parents=True, exist_ok=True)
-    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
-        made = program.with_name(f"traffic-{id(program)}")
-        subprocess.run(["cc", "-O2", *WARNINGS, SOURCE, "-o", made], check=True)
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        made = program.with_name(f"{name}-{id(program)}")
+        subprocess.run(["cc", "-O2", *WARNINGS, *options, source, "-o", made], check=True)
         made.replace(program)
     return program
 

@@ -136,7 +136,7 @@ void dorrit_journal_commit(struct dorrit_ledger *ledger)
     if (ledger->journal_used == ledger->journal_held) {
         return;
     }
-    const uint32_t checksum = journal_checksum(
+    const uint32_t checksum = journal_checksum(ledger->journal_round,
         ledger->journal + ledger->journal_held, ledger->journal_used - ledger->journal_held);
     put_entry(ledger->journal + ledger->journal_used, JOURNAL_COMMIT, checksum);
     ledger->journal_used += sizeof(struct journal_entry);

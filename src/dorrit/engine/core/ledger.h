@@ -189,8 +189,9 @@ void dorrit_journal_empty(struct dorrit_ledger *ledger);
 
 /* ---- Reading ------------------------------------------------------------------------------------ */
 
-/* Calls a function for the descriptor of each record that is whole. Async-signal-safe: for what is
- * done with a ledger in the process that writes it, while that crashes. */
+/* Calls a function for the descriptor of each record that is whole; for none if nobody will read the
+ * ledger, since its header is damaged. Async-signal-safe: for what is done with a ledger in the process
+ * that writes it, while that crashes. `mapped` is the size of its file. */
 void dorrit_ledger_each_descriptor(const uint8_t *memory, size_t mapped, void (*function)(int));
 
 enum dorrit_ledger_verdict {

@@ -6,7 +6,10 @@ void dorrit_ledger_each_descriptor(const uint8_t *memory, size_t mapped, void (*
 {
     struct header header;
     memcpy(&header, memory, sizeof header);
-    for (uint32_t slot = 0; slot < header.records && record_place(slot + 1) <= mapped; slot++) {
+    if (header_verdict(&header, mapped) != DORRIT_LEDGER_OK) {
+        return;
+    }
+    for (uint32_t slot = 0; slot < header.records; slot++) {
         struct record record;
         memcpy(&record, memory + record_place(slot), sizeof record);
         if (header.putting == slot + 1) {

@@ -128,6 +128,30 @@ static inline size_t chunks_place(uint32_t slots)
     return (record_place(slots) + HEADER_SIZE - 1) / HEADER_SIZE * HEADER_SIZE;
 }
 
+static inline uint32_t journal_length(const struct header *header)
+{
+    return header->journal_at == 0 ? 0 : (uint32_t)header->journal / JOURNAL_UNIT * JOURNAL_UNIT;
+}
+
+/* Whether a header is that of a ledger of `size` bytes, whose numbers lead to no place outside of it. */
+static inline enum dorrit_ledger_verdict header_verdict(const struct header *header, uint64_t size)
+{
+    if (memcmp(header->magic, ledger_magic, sizeof ledger_magic) != 0) {
+        return DORRIT_LEDGER_DAMAGED;
+    }
+    if (header->format != DORRIT_LEDGER_FORMAT) {
+        return header->format > DORRIT_LEDGER_FORMAT ? DORRIT_LEDGER_NEWER : DORRIT_LEDGER_DAMAGED;
+    }
+    if (header->records > header->slots || record_place(header->slots) > size
+        || chunks_place(header->slots) > size
+        || header->units > (size - chunks_place(header->slots)) / DORRIT_LEDGER_UNIT
+        || header->putting > header->records || header->journal_at > size
+        || journal_length(header) > size - header->journal_at) {
+        return DORRIT_LEDGER_DAMAGED;
+    }
+    return DORRIT_LEDGER_OK;
+}
+
 static inline uint32_t record_checksum(const struct record *record)
 {
     struct record copied = *record;
@@ -144,9 +168,10 @@ static inline uint32_t chunk_checksum(const struct chunk *chunk, const uint8_t *
     return dorrit_checksum(head, content, chunk->length);
 }
 
-/* Of entries of the journal: of whole units. What comes of a fault is told from what was written; it
- * need not be hard to forge, and it is made for each message that is sent. */
-static inline uint32_t journal_checksum(const uint8_t *bytes, size_t length)
+/* Of entries of the journal: of whole units. What comes of a fault is told from what was written, and
+ * from what an earlier round has left behind it; it need not be hard to forge, and it is made for each
+ * message that is sent. */
+static inline uint32_t journal_checksum(uint32_t round, const uint8_t *bytes, size_t length)
 {
     /* Two sums in each of four words, of which the second depends on the order. */
     typedef uint32_t four __attribute__((vector_size(16)));
@@ -169,7 +194,7 @@ static inline uint32_t journal_checksum(const uint8_t *bytes, size_t length)
     uint64_t halves[4];
     memcpy(halves, &sums, sizeof sums);
     memcpy(halves + 2, &sums_of_sums, sizeof sums_of_sums);
-    uint64_t folded = length;
+    uint64_t folded = (uint64_t)round << 32 | length;
     for (unsigned int half = 0; half < 4; half++) {
         folded = (folded ^ halves[half]) * UINT64_C(0x9e3779b97f4a7c15); /* any odd number without a pattern */
         folded ^= folded >> 32;

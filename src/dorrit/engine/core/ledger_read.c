@@ -58,6 +58,7 @@ static uint32_t entry_size(struct journal_entry entry, uint32_t room)
 /* Finds how far the journal is whole. Returns how many deliveries there are up to there. */
 static uint32_t look_through(struct dorrit_ledger_copy *copy, uint32_t length)
 {
+    const uint32_t round = (uint32_t)(copy->journal_end >> 32);
     uint32_t found = 0, since_commit = 0, begin = JOURNAL_FIRST, size = 0;
     copy->journal_length = JOURNAL_FIRST;
     for (uint32_t place = JOURNAL_FIRST; place < length; place += size) {
@@ -69,7 +70,7 @@ static uint32_t look_through(struct dorrit_ledger_copy *copy, uint32_t length)
         if ((entry.what & JOURNAL_KIND) == JOURNAL_DELIVERY) {
             since_commit++;
         } else if ((entry.what & JOURNAL_KIND) == JOURNAL_COMMIT) {
-            if (entry.more != journal_checksum(copy->journal + begin, place - begin)) {
+            if (entry.more != journal_checksum(round, copy->journal + begin, place - begin)) {
                 break;
             }
             found += since_commit;
@@ -126,35 +127,22 @@ enum dorrit_ledger_verdict dorrit_ledger_read(struct dorrit_ledger_copy *copy, i
     if (!read_whole(descriptor, (uint8_t *)&header, sizeof header, 0)) {
         return DORRIT_LEDGER_UNREADABLE;
     }
-    if (memcmp(header.magic, ledger_magic, sizeof ledger_magic) != 0) {
-        return DORRIT_LEDGER_DAMAGED;
-    }
-    if (header.format != DORRIT_LEDGER_FORMAT) {
-        return header.format > DORRIT_LEDGER_FORMAT ? DORRIT_LEDGER_NEWER : DORRIT_LEDGER_DAMAGED;
-    }
-    const uint64_t size = (uint64_t)status.st_size;
-    if (header.records > header.slots || record_place(header.slots) > size
-        || chunks_place(header.slots) > size
-        || header.units > (size - chunks_place(header.slots)) / DORRIT_LEDGER_UNIT
-        || header.putting > header.records) {
-        return DORRIT_LEDGER_DAMAGED;
-    }
-    const uint32_t journal_length
-        = header.journal_at == 0 ? 0 : (uint32_t)header.journal / JOURNAL_UNIT * JOURNAL_UNIT;
-    if (header.journal_at > size || journal_length > size - header.journal_at) {
-        return DORRIT_LEDGER_DAMAGED;
+    const enum dorrit_ledger_verdict verdict = header_verdict(&header, (uint64_t)status.st_size);
+    if (verdict != DORRIT_LEDGER_OK) {
+        return verdict;
     }
     const size_t records_size = (size_t)header.records * DORRIT_LEDGER_UNIT;
     const size_t chunks_size = (size_t)header.units * DORRIT_LEDGER_UNIT;
+    const size_t journal_size = journal_length(&header);
     /* One unit more: there is always something to allocate. */
     uint8_t *const memory
-        = malloc(records_size + chunks_size + journal_length + DORRIT_LEDGER_UNIT);
+        = malloc(records_size + chunks_size + journal_size + DORRIT_LEDGER_UNIT);
     if (memory == NULL) {
         return DORRIT_LEDGER_UNREADABLE;
     }
     if (!read_whole(descriptor, memory, records_size, record_place(0))
         || !read_whole(descriptor, memory + records_size, chunks_size, chunks_place(header.slots))
-        || !read_whole(descriptor, memory + records_size + chunks_size, journal_length,
+        || !read_whole(descriptor, memory + records_size + chunks_size, journal_size,
             (size_t)header.journal_at)) {
         const int error = errno;
         free(memory);
@@ -173,7 +161,7 @@ enum dorrit_ledger_verdict dorrit_ledger_read(struct dorrit_ledger_copy *copy, i
     copy->writing = header.writing;
     copy->journal = memory + records_size + chunks_size;
     copy->journal_end = header.journal;
-    if (journal_length > JOURNAL_FIRST && !read_journal(copy, journal_length)) {
+    if (journal_size > JOURNAL_FIRST && !read_journal(copy, (uint32_t)journal_size)) {
         const int error = errno;
         dorrit_ledger_free_copy(copy);
         errno = error;
