@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AREAS_MAX = 1024 };
+enum { AREAS_MAX = 4096 };
 
 struct area {
     uint8_t *begin;

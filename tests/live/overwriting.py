@@ -19,6 +19,12 @@ HEAP_LEAST: Final = 128 * 1024
 NUMBERS: Final = struct.Struct("=8sIIIIIIIIQQQ64s")
 """What stands in the header of a ledger, see `core/ledger_format.h`."""
 
+COUNTS: Final = 56
+"""Bytes of it before the place that the journal holds up to."""
+
+TAKEN: Final = slice(24, 32)
+"""Bytes of a record that say how much of the journal its client has had."""
+
 JOURNAL_FIRST: Final = 8
 """Bytes of a journal that is empty."""
 
@@ -71,19 +77,35 @@ def heap() -> list[tuple[int, int]]:
 
 
 def ledger() -> list[tuple[int, int]]:
-    """Return the areas of the ledger that say something: header, records, chunks and journal."""
+    """Return the areas of the ledger that say something: header, records, chunks and journal.
+
+    Two numbers are left out that are stored each time that something is sent, and that no checksum
+    has: how far the journal holds, and how much of it a client has had. If they are others, what
+    was sent last may be sent twice or not at all, though nothing else, and to nobody else.
+    """
     begin = next(mapping.begin for mapping in mappings() if mapping.name.startswith(LEDGER))
     fields = NUMBERS.unpack(ctypes.string_at(begin, NUMBERS.size))
     slots, records, units = fields[2:5]
     journal_at, journal = fields[10:12]
     chunks = -(-(HEADER + slots * UNIT) // HEADER) * HEADER
-    areas = [(begin, NUMBERS.size)]
-    for place, length in ((HEADER, records * UNIT), (chunks, units * UNIT)):
-        # Memory is taken in advance; behind what is used there are zeros.
-        used = len(ctypes.string_at(begin + place, length).rstrip(b"\0"))
-        areas.append((begin + place, used))
-    areas.append((begin + journal_at, journal & 0xFFFFFFFF))
-    return [(place, length) for place, length in areas if length > JOURNAL_FIRST]
+    # Memory is taken in advance; behind what is used there are zeros.
+    records = -(-used(begin + HEADER, records * UNIT) // UNIT)
+    found = []
+    for record in range(begin + HEADER, begin + HEADER + records * UNIT, UNIT):
+        found += [(record, TAKEN.start), (record + TAKEN.stop, UNIT - TAKEN.stop)]
+    others = [
+        (begin, COUNTS),
+        (begin + chunks, used(begin + chunks, units * UNIT)),
+        (begin + journal_at, journal & 0xFFFFFFFF),
+    ]
+    # Each area is as likely as any other: so that all records together are, too, there are more.
+    found += [area for area in others if area[1] > JOURNAL_FIRST] * len(found)
+    return found
+
+
+def used(address: int, length: int) -> int:
+    """Return how many bytes there are up to the last one that is not 0."""
+    return len(ctypes.string_at(address, length).rstrip(b"\0"))
 
 
 def overwrite_and_crash(what: str, seed: int) -> None:
