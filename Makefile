@@ -69,7 +69,7 @@ fuzz: build
 # Three servers under all that clients and handlers may do, crashes included, for so long: nothing may
 # be lost, and nothing be left behind. SEED=N has the scenes again of a run that printed it. Then two
 # servers are reloaded so often, and crash so often, under the traffic of so many clients, of whom none
-# may notice: some ten minutes.
+# may notice: some ten minutes. Then a server's process ends at each store to its ledger.
 SOAK_SECONDS ?= 3600
 RESTARTS ?= 50
 CLIENTS ?= 2000
@@ -78,6 +78,7 @@ soak: build
 	sh tests/install $(BIN)/python
 	$(BIN)/python -m tests.soak $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.live $(RESTARTS) $(CLIENTS)
+	DORRIT_EVERY_STORE=1 $(BIN)/python -m pytest tests/test_variants.py -k any_store
 
 # Compiles what has changed. An edit of a Python file needs nothing: the environment has links to the source.
 build: $(VENV)/.built

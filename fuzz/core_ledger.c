@@ -103,7 +103,10 @@ static void make_right(struct dorrit_ledger *ledger)
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
         struct record *const record = record_of(ledger, slot);
         record->checksum = record_checksum(record);
+        record->taken = journal_place(round_of(record->taken), offset_of(record->taken));
     }
+    struct header *const header = header_of(ledger);
+    header->journal = journal_place(round_of(header->journal), offset_of(header->journal));
     header_of(ledger)->put.checksum = record_checksum(&header_of(ledger)->put);
     make_journal_right(ledger);
     for (uint32_t unit = 0; unit < ledger->units_used; unit++) {

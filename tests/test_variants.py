@@ -4,6 +4,7 @@ Each build is kept in build/variant-NAME, so that only what has changed is compi
 """
 
 import os
+import re
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -22,6 +23,10 @@ SANITIZED = (
     "-Doptimization=0",
     "-Dc_args=-g1",
 )
+
+
+EVERY_STORE = "DORRIT_EVERY_STORE"
+"""Says that the process ends at every so many-th store, and not at every seventh."""
 
 
 def loaded(site: Path, environment: Mapping[str, str]) -> list[Path]:
@@ -86,6 +91,18 @@ def test_the_engine_over_kqueue() -> None:
     properties = ["test_parsing_property.py", "test_rfc_property.py"]
     but = ["test_scale.py", "test_references.py", *properties]
     run_tests(environment, but=but)
+
+
+def test_L8_a_process_that_ends_at_any_store_leaves_what_was_before_it_or_is_behind_it() -> None:
+    site = build("steps", "-Dledger_steps=true")
+    library = folder_of("steps") / "steps.so"
+    run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "tests/engine/steps.c", "-o", library])
+    environment = {"PYTHONPATH": str(site), "LD_PRELOAD": str(library)}
+    every = os.environ.get(EVERY_STORE, "7")
+    said = run([sys.executable, "-m", "tests.engine.every_store", every], **environment)
+    stores, tried = map(int, re.findall(r"\d+", said))
+    assert stores > 1000
+    assert tried >= stores // int(every)
 
 
 pytestmark = pytest.mark.timeout(3600)

@@ -321,6 +321,18 @@ static void write_the_script(void)
     }
 }
 
+/* Called before each store, as long as it is set. */
+static void (*before_store)(void);
+
+void dorrit_ledger_step(void);
+
+void dorrit_ledger_step(void)
+{
+    if (before_store != NULL) {
+        before_store();
+    }
+}
+
 static jmp_buf end;
 static unsigned stores_left;
 
@@ -336,14 +348,14 @@ static bool played(struct dorrit_ledger *ledger, unsigned stores)
 {
     memset(in_record, 0, sizeof in_record);
     stores_left = stores;
-    dorrit_ledger_step = end_before_the_last_store;
+    before_store = end_before_the_last_store;
     const bool is_left = setjmp(end) != 0;
     if (!is_left) {
         for (unsigned line = 0; line < SCRIPT; line++) {
             play(ledger, line);
         }
     }
-    dorrit_ledger_step = NULL;
+    before_store = NULL;
     return !is_left;
 }
 
@@ -426,6 +438,56 @@ static void no_damage_changes_what_is_sent(void)
     close(descriptor);
 }
 
+static void no_damage_of_how_far_it_has_come_changes_what_is_sent(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor, JOURNAL);
+    const struct queue queues[] = {
+        {.length = 2, .messages = {1, 3}}, {.length = 1, .messages = {3}}, {.length = 0}};
+    for (uint32_t slot = 0; slot < 3; slot++) {
+        put(&ledger, slot, &(struct queue){0});
+    }
+    const uint32_t one = sent(&ledger, 1);
+    for (uint32_t slot = 0; slot < 3; slot++) {
+        dorrit_journal_deliver(&ledger, one, slot);
+    }
+    dorrit_journal_commit(&ledger);
+    dorrit_journal_written(&ledger, 1);
+    const uint32_t other = sent(&ledger, 3);
+    for (uint32_t slot = 0; slot < 3; slot++) {
+        dorrit_journal_deliver(&ledger, other, slot);
+    }
+    dorrit_journal_commit(&ledger);
+    dorrit_journal_written(&ledger, 2);
+    uint64_t *const places[] = {&header_of(&ledger)->journal, &record_of(&ledger, 0)->taken,
+        &record_of(&ledger, 1)->taken, &record_of(&ledger, 2)->taken};
+    unsigned lost = 0;
+    for (unsigned index = 0; index < 4; index++) {
+        const uint64_t before = *places[index];
+        for (unsigned way = 0; way <= 64; way++) {
+            *places[index] = way == 64 ? 0 : before ^ UINT64_C(1) << way;
+            struct dorrit_ledger_copy copy;
+            if (dorrit_ledger_read(&copy, descriptor) != DORRIT_LEDGER_OK) {
+                lost++;
+                continue;
+            }
+            for (uint32_t slot = 0; slot < 3; slot++) {
+                struct dorrit_carried found;
+                if (dorrit_ledger_get(&copy, slot, &found) == DORRIT_LEDGER_OK) {
+                    CHECK(has(&copy, slot, &queues[slot]));
+                } else {
+                    lost++;
+                }
+            }
+            dorrit_ledger_free_copy(&copy);
+        }
+        *places[index] = before;
+    }
+    CHECK_EQUAL(lost, 4 * 65);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
 static uint32_t said[SLOTS * 2];
 static unsigned said_count;
 
@@ -481,6 +543,7 @@ int main(void)
     RUN(what_an_earlier_round_has_left_is_nobodys);
     RUN(whoever_ends_between_two_stores_has_sent_to_all_or_to_none);
     RUN(no_damage_changes_what_is_sent);
+    RUN(no_damage_of_how_far_it_has_come_changes_what_is_sent);
     RUN(the_descriptors_of_all_whole_records_are_said);
     return 0;
 }

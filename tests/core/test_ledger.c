@@ -347,6 +347,18 @@ static bool stands_after(const struct dorrit_ledger_copy *copy, unsigned lines)
     return true;
 }
 
+/* Called before each store, as long as it is set. */
+static void (*before_store)(void);
+
+void dorrit_ledger_step(void);
+
+void dorrit_ledger_step(void)
+{
+    if (before_store != NULL) {
+        before_store();
+    }
+}
+
 static jmp_buf end;
 static unsigned stores_left;
 
@@ -361,14 +373,14 @@ static void end_before_the_last_store(void)
 static bool played(struct dorrit_ledger *ledger, unsigned stores)
 {
     stores_left = stores;
-    dorrit_ledger_step = end_before_the_last_store;
+    before_store = end_before_the_last_store;
     const bool is_left = setjmp(end) != 0;
     if (!is_left) {
         for (unsigned line = 0; line < SCRIPT; line++) {
             play(ledger, line);
         }
     }
-    dorrit_ledger_step = NULL;
+    before_store = NULL;
     return !is_left;
 }
 
@@ -470,6 +482,9 @@ static void write_the_script_of_parts(void)
         sent->before = (uint32_t)random_number(20);
         sent->behind = (uint32_t)random_number(20);
         sent->parts = line % 7 == 6 ? 0 : sent->parts + line / STEPS_SLOTS % 3;
+        if (line % 5 == 4) {
+            sent->parts = 2; /* of another message */
+        }
         CHECK(sent->parts < PARTS_MAX);
     }
 }
@@ -486,10 +501,11 @@ static void play_parts(struct dorrit_ledger *ledger, unsigned line)
         last_parts[slot] = 0;
         return;
     }
-    if (sent.parts == 0) {
+    const bool is_other = sent.parts == 0 || line % 5 == 4;
+    if (is_other) {
         last_parts[slot] = 0;
     }
-    for (unsigned number = before.parts; number < sent.parts; number++) {
+    for (unsigned number = is_other ? 0 : before.parts; number < sent.parts; number++) {
         last_parts[slot] = part_added(ledger, slot, last_parts[slot], number);
     }
     const struct dorrit_carried carried = sent_in_parts(slot, sent, last_parts[slot]);
@@ -510,14 +526,14 @@ static bool played_parts(struct dorrit_ledger *ledger, unsigned stores)
 {
     memset(last_parts, 0, sizeof last_parts);
     stores_left = stores;
-    dorrit_ledger_step = end_before_the_last_store;
+    before_store = end_before_the_last_store;
     const bool is_left = setjmp(end) != 0;
     if (!is_left) {
         for (unsigned line = 0; line < SCRIPT; line++) {
             play_parts(ledger, line);
         }
     }
-    dorrit_ledger_step = NULL;
+    before_store = NULL;
     return !is_left;
 }
 
@@ -558,17 +574,23 @@ static void parts_that_nobody_names_are_used_again(void)
         }
         last = part_added(&ledger, 1, last, 5);
         carried.parts = last;
-        switch (round % 4) {
+        switch (round % 5) {
         case 0: /* the message is complete */
             dorrit_ledger_drop_parts(&ledger, 1, last);
             carried = plain(1);
             CHECK_EQUAL(dorrit_ledger_put(&ledger, 1, &carried), 0);
             break;
-        case 1: /* the connection ends */
+        case 1: /* another one has begun */
+            dorrit_ledger_drop_parts(&ledger, 1, last);
+            last = part_added(&ledger, 1, part_added(&ledger, 1, 0, 0), 1);
+            carried = sent_in_parts(1, (struct sent){true, 2, 3, 4}, last);
+            CHECK_EQUAL(dorrit_ledger_put(&ledger, 1, &carried), 0);
+            break;
+        case 2: /* the connection ends */
             dorrit_ledger_drop_parts(&ledger, 1, last);
             dorrit_ledger_remove(&ledger, 1);
             break;
-        case 2: /* there is no room */
+        case 3: /* there is no room */
             carried.begun = (struct dorrit_span){bytes, sizeof bytes};
             carried.flags = DORRIT_CARRIED_BEGUN;
             for (unsigned time = 0; time < 8; time++) {
@@ -588,7 +610,7 @@ static void parts_that_nobody_names_are_used_again(void)
             dorrit_ledger_remove(&ledger, 1);
             break;
         }
-        if (round == 4) {
+        if (round == 5) {
             after_first = ledger.units_used;
         }
     }

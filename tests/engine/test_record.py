@@ -9,6 +9,7 @@ import pytest
 
 from dorrit.engine import frames_alive
 from tests.support.carrying import CarryingHarness, ledger
+from tests.support.frames import BINARY, frame
 from tests.support.harness import LogRecords
 from tests.support.narrow import NarrowHarness, stuffed
 
@@ -99,3 +100,20 @@ def test_an_engine_that_is_given_up_and_forgotten_leaves_no_frame(file: int) -> 
     del harness, clients, conns
     gc.collect()
     assert frames_alive() == before
+
+
+def test_large_messages_that_follow_each_other_leave_nothing_in_the_ledger(file: int) -> None:
+    message = frame(BINARY, bytes(65_535))
+    with CarryingHarness(rfc=True) as harness:
+        harness.engine.record(file)
+        client = harness.open()
+        before = os.fstat(file).st_blocks
+        # Each read ends within a message that is not the one that it began in.
+        stream = message * 200
+        for begin in range(0, len(stream), 60_000):
+            client.send(stream[begin : begin + 60_000])
+            harness.turn()
+        harness.turn()
+        assert len(harness.messages) == 200
+        kept = 512 * (os.fstat(file).st_blocks - before)
+        assert kept < 1 << 20, f"{kept} bytes"

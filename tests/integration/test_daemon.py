@@ -407,7 +407,7 @@ def test_status_stop_and_restart_by_its_name(daemons: Daemons) -> None:
     assert code == 0
     shown = dict(re.findall(r"^(\w+) +(.*)$", said, re.MULTILINE))
     assert said.startswith(f"{daemon.name}: running as process {daemon.pid}\n")
-    assert (shown["user"], shown["group"], shown["socket"], shown["restarts"]) == (
+    assert (shown["user"], shown["group"], shown["socket"], shown["crashes"]) == (
         "nobody", grp.getgrgid(NOGROUP).gr_name, str(daemon.path), "0"
     )  # fmt: skip
     first = daemon.pid

@@ -19,14 +19,11 @@ HEAP_LEAST: Final = 128 * 1024
 NUMBERS: Final = struct.Struct("=8sIIIIIIIIQQQ64s")
 """What stands in the header of a ledger, see `core/ledger_format.h`."""
 
-COUNTS: Final = 56
-"""Bytes of it before the place that the journal holds up to."""
-
-TAKEN: Final = slice(24, 32)
-"""Bytes of a record that say how much of the journal its client has had."""
-
 JOURNAL_FIRST: Final = 8
 """Bytes of a journal that is empty."""
+
+JOURNAL_OFFSET: Final = 0x03FFFFF8
+"""Bits of a place in the journal that say how far it is from the beginning."""
 
 MAPPED: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+) *(.*)")
 
@@ -77,12 +74,7 @@ def heap() -> list[tuple[int, int]]:
 
 
 def ledger() -> list[tuple[int, int]]:
-    """Return the areas of the ledger that say something: header, records, chunks and journal.
-
-    Two numbers are left out that are stored each time that something is sent, and that no checksum
-    has: how far the journal holds, and how much of it a client has had. If they are others, what
-    was sent last may be sent twice or not at all, though nothing else, and to nobody else.
-    """
+    """Return the areas of the ledger that say something: header, records, chunks and journal."""
     begin = next(mapping.begin for mapping in mappings() if mapping.name.startswith(LEDGER))
     fields = NUMBERS.unpack(ctypes.string_at(begin, NUMBERS.size))
     slots, records, units = fields[2:5]
@@ -90,13 +82,13 @@ def ledger() -> list[tuple[int, int]]:
     chunks = -(-(HEADER + slots * UNIT) // HEADER) * HEADER
     # Memory is taken in advance; behind what is used there are zeros.
     records = -(-used(begin + HEADER, records * UNIT) // UNIT)
-    found = []
-    for record in range(begin + HEADER, begin + HEADER + records * UNIT, UNIT):
-        found += [(record, TAKEN.start), (record + TAKEN.stop, UNIT - TAKEN.stop)]
+    found = [
+        (record, UNIT) for record in range(begin + HEADER, begin + HEADER + records * UNIT, UNIT)
+    ]
     others = [
-        (begin, COUNTS),
+        (begin, NUMBERS.size),
         (begin + chunks, used(begin + chunks, units * UNIT)),
-        (begin + journal_at, journal & 0xFFFFFFFF),
+        (begin + journal_at, journal & JOURNAL_OFFSET),
     ]
     # Each area is as likely as any other: so that all records together are, too, there are more.
     found += [area for area in others if area[1] > JOURNAL_FIRST] * len(found)

@@ -13,7 +13,7 @@ from dorrit.process.files.paths import status_path
 from dorrit.process.running.status_client import ask
 from tests.live.server import AT_ONCE, reload
 from tests.support.deflating import ZlibClient, deflated_frame, offering
-from tests.support.frames import REQUEST, TEXT, frame
+from tests.support.frames import CLOSE, REQUEST, TEXT, frame
 from tests.support.servers import TIMEOUT, Run, Servers, until
 
 SERVER = """
@@ -73,6 +73,10 @@ def said(conn, message):
         conn.send("answer")
         app.broadcast(app.connections, "to all")
         conn.send("answer again")
+    elif message == "much, and crash":
+        for number in range(800):
+            conn.send(f"{number}" * 1000)
+        crash()
     elif message == "goodbye":
         conn.close(4001, "bye")
     elif len(message) > 100_000:
@@ -157,6 +161,30 @@ def test_L3_what_was_answered_before_the_crash_in_the_same_turn_is_sent_once_and
         assert client.text() == "to all"
     clients = (asking, telling, hearing, waiting)
     assert [client.ask("next") for client in clients] == ["next 3", *["next 1"] * 3]
+    assert servers.stop(run) == 0
+
+
+@pytest.mark.parametrize("when", ["with its request", "later"])
+def test_L3_what_a_client_has_been_sent_before_its_handler_crashed_is_followed_by_whole_frames(
+    servers: Servers, when: str
+) -> None:
+    run = start(servers, SERVER + PLAIN)
+    client = servers.connect()
+    message = frame(TEXT, b"much, and crash")
+    # Its queue is full before the handler is over, and written as far as the kernel takes it.
+    if when == "later":
+        culprit = servers.connect()
+        culprit.socket.sendall(message)
+    else:
+        culprit = servers.connect(REQUEST + message)
+    assert culprit.status == 101
+    last = -1
+    while (received := culprit.receive()).opcode == TEXT:
+        last += 1
+        assert received.payload == b"%d" % last * 1000
+    assert (received.opcode, received.code) == (CLOSE, 1011)
+    assert last > 100
+    assert client.ask("one") == "one 1"
     assert servers.stop(run) == 0
 
 

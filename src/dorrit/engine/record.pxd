@@ -126,13 +126,6 @@ cdef inline void record_change(Connection connection) noexcept:
         record_now(connection)
 
 
-cdef inline void record_written(Connection connection) noexcept:
-    if connection.engine.heard == <void *>connection:
-        to_be_recorded(connection)
-    else:
-        record_now(connection)
-
-
 cdef inline void begin_write(Connection connection) noexcept:
     if connection.engine.recording is not None and connection.state.slot != 0:
         # What the client may see must not go before what the record says, unless it is lost anyway when
@@ -148,8 +141,10 @@ cdef inline void end_write(Connection connection, bint written) noexcept:
     if recording is None:
         return
     if connection.state.slot != 0 and written:
-        if connection.state.queue.length > 0 or connection.state.has_record_of_queue:
-            record_written(connection)
+        # Also of who is heard: what it is told if the process ends now follows what has been written, be that
+        # a part of a frame or the response to its request.
+        if connection.state.queue.length > 0 or connection.state.has_record_of_queue or connection.state.is_touched:
+            record_now(connection)
         else:
             dorrit_journal_written(&recording.ledger, connection.state.slot - 1)
     dorrit_ledger_end_write(&recording.ledger)

@@ -13,7 +13,7 @@ from dorrit.engine.frame cimport Frame, frame_release
 cdef enum:
     # Bytes of address space, which cost nothing before they are used.
     CHUNKS_MOST = 1 << 30
-    JOURNAL_MOST = 64 * 1024 * 1024
+    JOURNAL_MOST = 64 * 1024 * 1024 - 4096
 
 
 cdef class Parts:

@@ -174,7 +174,7 @@ void dorrit_journal_empty(struct dorrit_ledger *ledger)
     if (ledger->journal_round == UINT32_MAX) {
         /* Places of the first rounds must not be taken for those that come. */
         for (uint32_t slot = 0; slot < header_of(ledger)->records; slot++) {
-            store_place(&record_of(ledger, slot)->taken, 0);
+            store_place(&record_of(ledger, slot)->taken, journal_place(0, 0));
         }
         ledger->journal_round = 0;
     }

@@ -20,10 +20,6 @@ struct free_chunk {
     uint32_t is_given_back;
 };
 
-#ifdef DORRIT_LEDGER_STEPS
-void (*dorrit_ledger_step)(void);
-#endif
-
 static uint8_t *unit_of(const struct dorrit_ledger *ledger, uint32_t unit)
 {
     return ledger->memory + chunks_place(ledger->slots) + (size_t)unit * DORRIT_LEDGER_UNIT;
@@ -58,7 +54,8 @@ int dorrit_ledger_create(struct dorrit_ledger *ledger, int descriptor, uint32_t 
 {
     memset(ledger, 0, sizeof *ledger);
     ledger->descriptor = descriptor;
-    if (slots == 0 || slots > UINT32_MAX / 4 || most / DORRIT_LEDGER_UNIT > UINT32_MAX / 4) {
+    if (slots == 0 || slots > UINT32_MAX / 4 || most / DORRIT_LEDGER_UNIT > UINT32_MAX / 4
+        || journal_most > JOURNAL_OFFSET) {
         errno = EINVAL;
         return -1;
     }
@@ -340,6 +337,23 @@ static void free_parts(struct dorrit_ledger *ledger, uint32_t slot, uint32_t las
     }
 }
 
+/* Whether a part is one of those that lead up to the last one. */
+static bool leads_to(
+    const struct dorrit_ledger *ledger, uint32_t slot, uint32_t part, uint32_t last)
+{
+    struct part found, wanted;
+    if (!part_of(ledger, slot, part, &wanted)) {
+        return false;
+    }
+    uint32_t chunk = last, above = UINT32_MAX;
+    while (part_of(ledger, slot, chunk, &found) && found.number < above
+        && found.number > wanted.number) {
+        above = found.number;
+        chunk = found.before;
+    }
+    return chunk == part;
+}
+
 static bool has_body(const struct dorrit_carried *carried)
 {
     return carried->written != 0 || carried->dropped != 0 || carried->reason_length != 0
@@ -441,8 +455,8 @@ int dorrit_ledger_put(
     let_go(ledger, before.saved, record.saved);
     let_go(ledger, before.window, record.window);
     let_go(ledger, body.begun, begun);
-    if (carried->parts == 0) {
-        free_parts(ledger, slot, body.parts, 0);
+    if (!leads_to(ledger, slot, body.parts, carried->parts)) {
+        free_parts(ledger, slot, body.parts, 0); /* it was another message */
     }
     free_chunk(ledger, before.body);
     return 0;

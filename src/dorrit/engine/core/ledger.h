@@ -121,7 +121,8 @@ int dorrit_ledger_put(
 
 /* Writes down a part of what a connection has sent, so that it need not be written anew each time that
  * more has come: behind part `before` of the same connection; 0: it is the first. It belongs to the slot as
- * soon as the record names it, or one behind it, and as long as the next ones do. Returns it, or 0 with
+ * soon as the record names it, or one behind it, and as long as the next ones do. A record may go on from
+ * the parts of the one before, or have other ones, or none. Returns it, or 0 with
  * errno set. */
 uint32_t dorrit_ledger_add_part(
     struct dorrit_ledger *ledger, uint32_t slot, uint32_t before, struct dorrit_span bytes);

@@ -15,7 +15,7 @@ enum chunk_kind { ABOUT = 1, SAVED, BODY, BEGUN, FRAME, WINDOW, PART };
 
 struct record {
     uint32_t used;     /* its slot + 1; 0: the slot is empty */
-    uint32_t checksum; /* of the rest, but for `taken` */
+    uint32_t checksum; /* of the rest, but for `taken`, which has its own */
     uint64_t number;
     uint64_t socket;
     uint64_t taken; /* up to which place of the journal its deliveries are written, or stand in the body */
@@ -52,10 +52,32 @@ struct header {
 };
 _Static_assert(sizeof(struct header) <= HEADER_SIZE, "records begin behind the header");
 
-/* A place in the journal: how often it has been emptied before, and bytes from its beginning. */
+/* Bits of a place that say where it is: it is a multiple of 8 bytes, below 64 MiB. */
+#define JOURNAL_OFFSET UINT32_C(0x03fffff8)
+
+/* A place in the journal: how often it has been emptied before, and bytes from its beginning. It is stored
+ * at once, and so is its checksum, which is in the bits that are left. */
 static inline uint64_t journal_place(uint32_t round, uint32_t offset)
 {
-    return (uint64_t)round << 32 | offset;
+    const uint64_t place = (uint64_t)round << 32 | offset;
+    const uint64_t checksum = (place + 1) * UINT64_C(0x9e3779b97f4a7c15) >> 55;
+    return place | (checksum & 7) | checksum >> 3 << 26;
+}
+
+static inline uint32_t round_of(uint64_t place)
+{
+    return (uint32_t)(place >> 32);
+}
+
+static inline uint32_t offset_of(uint64_t place)
+{
+    return (uint32_t)place & JOURNAL_OFFSET;
+}
+
+/* Whether somebody has written that place. */
+static inline bool is_place(uint64_t place)
+{
+    return place == journal_place(round_of(place), offset_of(place));
 }
 
 /* What stands in the journal, each at a multiple of 8 bytes. The kind is in the two topmost bits of
@@ -130,7 +152,7 @@ static inline size_t chunks_place(uint32_t slots)
 
 static inline uint32_t journal_length(const struct header *header)
 {
-    return header->journal_at == 0 ? 0 : (uint32_t)header->journal / JOURNAL_UNIT * JOURNAL_UNIT;
+    return header->journal_at == 0 ? 0 : offset_of(header->journal);
 }
 
 /* Whether a header is that of a ledger of `size` bytes, whose numbers lead to no place outside of it. */
@@ -146,6 +168,7 @@ static inline enum dorrit_ledger_verdict header_verdict(const struct header *hea
         || chunks_place(header->slots) > size
         || header->units > (size - chunks_place(header->slots)) / DORRIT_LEDGER_UNIT
         || header->putting > header->records || header->journal_at > size
+        || (header->journal_at != 0 && !is_place(header->journal))
         || journal_length(header) > size - header->journal_at) {
         return DORRIT_LEDGER_DAMAGED;
     }

@@ -58,7 +58,7 @@ static uint32_t entry_size(struct journal_entry entry, uint32_t room)
 /* Finds how far the journal is whole. Returns how many deliveries there are up to there. */
 static uint32_t look_through(struct dorrit_ledger_copy *copy, uint32_t length)
 {
-    const uint32_t round = (uint32_t)(copy->journal_end >> 32);
+    const uint32_t round = round_of(copy->journal_end);
     uint32_t found = 0, since_commit = 0, begin = JOURNAL_FIRST, size = 0;
     copy->journal_length = JOURNAL_FIRST;
     for (uint32_t place = JOURNAL_FIRST; place < length; place += size) {
@@ -315,10 +315,9 @@ static bool get_body(const struct dorrit_ledger_copy *copy, uint32_t slot, uint3
 static bool get_deliveries(const struct dorrit_ledger_copy *copy, uint32_t slot, uint64_t taken,
     struct dorrit_carried *carried)
 {
-    const uint32_t round = (uint32_t)(copy->journal_end >> 32);
-    const uint32_t from = (uint32_t)(taken >> 32) == round ? (uint32_t)taken : 0;
-    if (copy->journal_damaged && from < (uint32_t)copy->journal_end) {
-        return false; /* something may be missing */
+    const uint32_t from = round_of(taken) == round_of(copy->journal_end) ? offset_of(taken) : 0;
+    if (!is_place(taken) || (copy->journal_damaged && from < offset_of(copy->journal_end))) {
+        return false; /* something may be missing, or is there twice */
     }
     uint32_t index = copy->queues == NULL ? 0 : copy->queues[slot];
     for (; index != 0; index = copy->deliveries[index - 1].next) {
