@@ -1,13 +1,15 @@
 """Connections whose record in the ledger is damaged, or all if nobody can read it, are ended."""
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from dorrit.drive.carried import carry_in
+from dorrit.drive.carried import after_crash, carry_in
 from dorrit.drive.dismissing import dismiss_carried
+from dorrit.process.exec.descriptors import inheritable_descriptors
 from dorrit.process.exec.handover import Handover
 from tests.support.carrying import CarryingHarness, ledger
 from tests.support.forging import HEADER, UNIT
@@ -97,6 +99,29 @@ def test_L8_all_are_ended_if_nobody_can_read_the_ledger(file: int) -> None:
         carry_in(scene.next.engine, scene.handover)
     assert [scene.is_served(client) for client in scene.clients] == [False] * 3
     scene.next.close()
+
+
+def test_L8_all_that_a_crash_has_kept_open_is_ended_if_nobody_can_read_the_ledger() -> None:
+    kept, client = socket.socketpair()
+    users, other = socket.socketpair()
+    with client, users, other, CarryingHarness() as harness:
+        for inherited in (kept, users):
+            inherited.set_inheritable(True)
+        unreadable = os.open("/", os.O_RDONLY)
+        made = Handover(
+            name="name",
+            socket="/run/socket",
+            listener=0,
+            untouched=frozenset({users.fileno(), *inheritable_descriptors()} - {kept.fileno()}),
+        )
+        handover = after_crash(made.carrying(unreadable, ()))
+        assert handover.carried == (kept.detach(),)
+        with pytest.raises(OSError, match="directory"):
+            carry_in(harness.engine, handover)
+        assert client.recv(1) == b"", "its end"
+        other.send(b"there?")
+        assert users.recv(10) == b"there?"
+        os.close(unreadable)
 
 
 def test_L8_what_is_no_socket_any_more_is_left_alone(file: int) -> None:

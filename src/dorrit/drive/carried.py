@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from dorrit.engine import Engine
 from dorrit.engine.carry_in import descriptors_in
+from dorrit.process.exec.descriptors import inheritable_descriptors
 from dorrit.process.exec.handover import Handover
 from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.fork import children
@@ -75,7 +76,9 @@ def after_crash(handover: Handover) -> Handover:
     try:
         return handover.carrying(handover.ledger, descriptors_in(handover.ledger))
     except (OSError, ValueError):
-        return handover  # whoever takes them says why there are none
+        # Whoever takes them says why there are none, and ends what the crash has left open.
+        known = {*handover.descriptors, *handover.untouched}
+        return handover.carrying(handover.ledger, set(inheritable_descriptors()) - known)
 
 
 def _cut_off(descriptors: Iterable[int]) -> None:
