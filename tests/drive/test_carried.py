@@ -1,6 +1,7 @@
 """Connections whose record in the ledger is damaged, or all if nobody can read it, are ended."""
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -112,6 +113,7 @@ def test_L8_all_that_a_crash_has_kept_open_is_ended_if_nobody_can_read_the_ledge
             name="name",
             socket="/run/socket",
             listener=0,
+            signal=signal.SIGSEGV,
             untouched=frozenset({users.fileno(), *inheritable_descriptors()} - {kept.fileno()}),
         )
         handover = after_crash(made.carrying(unreadable, ()))
