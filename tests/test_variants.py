@@ -75,8 +75,9 @@ def test_the_engine_under_sanitizers_with_its_invariants_checked() -> None:
     first_steps = ("tests/dispatch/test_eager_task.py", "tests/dispatch/test_ready_task.py")
     # Many clients at once, plain and `async`, in processes of their own.
     crowds = "tests/attacks/test_crowds.py"
-    # How much memory a process takes says nothing about this build.
-    run_tests(environment, *first_steps, crowds, but=["test_scale.py"])
+    # How much memory a process takes says nothing about this build, nor what a message costs.
+    but = ["test_scale.py", "test_ledger_cost.py"]
+    run_tests(environment, *first_steps, crowds, but=but)
 
 
 def test_the_engine_over_kqueue() -> None:
@@ -89,7 +90,7 @@ def test_the_engine_over_kqueue() -> None:
     # The poller has no part in what a stream means, nor in the lists of connections, of which the
     # tests pause so many so often that the kqueue on top of an epoll would take minutes.
     properties = ["test_parsing_property.py", "test_rfc_property.py"]
-    but = ["test_scale.py", "test_references.py", *properties]
+    but = ["test_scale.py", "test_ledger_cost.py", "test_references.py", *properties]
     run_tests(environment, but=but)
 
 
