@@ -3,55 +3,24 @@
  *
  * It includes the ledger, to write into it what nobody would. Compiled with DORRIT_LEDGER_STEPS, so that
  * what is under way can be left before any store. */
-#include "check.h"
-
 #include "../../src/dorrit/engine/core/journal.c"
 #include "../../src/dorrit/engine/core/ledger.c"
 #include "../../src/dorrit/engine/core/ledger_descriptors.c"
 #include "../../src/dorrit/engine/core/ledger_read.c"
 
-#include <setjmp.h>
+#include "stores.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { SLOTS = 4, SCRIPT = 60, JOURNAL = 1 << 16, QUEUE = SCRIPT };
 
-static int file(void)
-{
-#ifdef __linux__
-    const int descriptor = memfd_create("ledger", MFD_CLOEXEC);
-#else
-    FILE *made = tmpfile();
-    CHECK(made != NULL);
-    const int descriptor = dup(fileno(made));
-    fclose(made);
-#endif
-    CHECK(descriptor >= 0);
-    return descriptor;
-}
-
 static struct dorrit_ledger made(int descriptor, uint32_t journal_most)
 {
     struct dorrit_ledger ledger;
     CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, 1 << 20, journal_most), 0);
     return ledger;
-}
-
-static struct dorrit_ledger_copy copied(int descriptor)
-{
-    struct dorrit_ledger_copy copy;
-    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_OK);
-    return copy;
-}
-
-/* Numbers that are the same in each run. */
-static uint64_t state;
-
-static uint32_t random_number(uint32_t below)
-{
-    state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (uint32_t)((state >> 33) % below);
 }
 
 /* ---- A model: messages are numbers, and the queue of each slot has some ---- */
@@ -321,44 +290,6 @@ static void write_the_script(void)
     }
 }
 
-/* Called before each store, as long as it is set. */
-static void (*before_store)(void);
-
-void dorrit_ledger_step(void);
-
-void dorrit_ledger_step(void)
-{
-    if (before_store != NULL) {
-        before_store();
-    }
-}
-
-static jmp_buf end;
-static unsigned stores_left;
-
-static void end_before_the_last_store(void)
-{
-    if (stores_left-- == 0) {
-        longjmp(end, 1);
-    }
-}
-
-/* Plays the script until so many stores are done; returns whether that was all of it. */
-static bool played(struct dorrit_ledger *ledger, unsigned stores)
-{
-    memset(in_record, 0, sizeof in_record);
-    stores_left = stores;
-    before_store = end_before_the_last_store;
-    const bool is_left = setjmp(end) != 0;
-    if (!is_left) {
-        for (unsigned line = 0; line < SCRIPT; line++) {
-            play(ledger, line);
-        }
-    }
-    before_store = NULL;
-    return !is_left;
-}
-
 static bool stands_after(const struct dorrit_ledger_copy *copy, unsigned lines)
 {
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
@@ -380,7 +311,8 @@ static void whoever_ends_between_two_stores_has_sent_to_all_or_to_none(void)
         for (uint32_t slot = 0; slot < SLOTS; slot++) {
             put(&ledger, slot, &after[0][slot]);
         }
-        is_over = played(&ledger, stores++);
+        memset(in_record, 0, sizeof in_record);
+        is_over = played(&ledger, stores++, SCRIPT, play);
         struct dorrit_ledger_copy copy = copied(descriptor);
         /* It is where it was a store before, or where one of the next lines leads: some change nothing. */
         while (!stands_after(&copy, line)) {

@@ -2,13 +2,12 @@
  * is afterwards, and nothing that is damaged is taken for right.
  *
  * It includes the ledger, to write into it what nobody would. Compiled with DORRIT_LEDGER_STEPS, so that what is under way can be left before any store. */
-#include "check.h"
-
 #include "../../src/dorrit/engine/core/ledger.c"
 #include "../../src/dorrit/engine/core/journal.c"
 #include "../../src/dorrit/engine/core/ledger_read.c"
 
-#include <setjmp.h>
+#include "stores.h"
+
 #include <stdio.h>
 #include <signal.h>
 #include <string.h>
@@ -19,41 +18,11 @@
 
 enum { SLOTS = 3000, MOST = 32 << 20 };
 
-static int file(void)
-{
-#ifdef __linux__
-    const int descriptor = memfd_create("ledger", MFD_CLOEXEC);
-#else
-    FILE *made = tmpfile();
-    CHECK(made != NULL);
-    const int descriptor = dup(fileno(made));
-    fclose(made);
-#endif
-    CHECK(descriptor >= 0);
-    return descriptor;
-}
-
 static struct dorrit_ledger made(int descriptor)
 {
     struct dorrit_ledger ledger;
     CHECK_EQUAL(dorrit_ledger_create(&ledger, descriptor, SLOTS, MOST, 0), 0);
     return ledger;
-}
-
-static struct dorrit_ledger_copy copied(int descriptor)
-{
-    struct dorrit_ledger_copy copy;
-    CHECK_EQUAL(dorrit_ledger_read(&copy, descriptor), DORRIT_LEDGER_OK);
-    return copy;
-}
-
-/* Numbers that are the same in each run. */
-static uint64_t state;
-
-static uint64_t random_number(uint64_t below)
-{
-    state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (state >> 33) % below;
 }
 
 static uint8_t bytes[1 << 17];
@@ -347,43 +316,6 @@ static bool stands_after(const struct dorrit_ledger_copy *copy, unsigned lines)
     return true;
 }
 
-/* Called before each store, as long as it is set. */
-static void (*before_store)(void);
-
-void dorrit_ledger_step(void);
-
-void dorrit_ledger_step(void)
-{
-    if (before_store != NULL) {
-        before_store();
-    }
-}
-
-static jmp_buf end;
-static unsigned stores_left;
-
-static void end_before_the_last_store(void)
-{
-    if (stores_left-- == 0) {
-        longjmp(end, 1);
-    }
-}
-
-/* Plays the script until so many stores are done; returns whether that was all of it. */
-static bool played(struct dorrit_ledger *ledger, unsigned stores)
-{
-    stores_left = stores;
-    before_store = end_before_the_last_store;
-    const bool is_left = setjmp(end) != 0;
-    if (!is_left) {
-        for (unsigned line = 0; line < SCRIPT; line++) {
-            play(ledger, line);
-        }
-    }
-    before_store = NULL;
-    return !is_left;
-}
-
 static void whoever_ends_between_two_stores_leaves_before_or_after(void)
 {
     write_the_script();
@@ -392,7 +324,7 @@ static void whoever_ends_between_two_stores_leaves_before_or_after(void)
     while (!is_over) {
         const int descriptor = file();
         struct dorrit_ledger ledger = small(descriptor);
-        is_over = played(&ledger, stores++);
+        is_over = played(&ledger, stores++, SCRIPT, play);
         struct dorrit_ledger_copy copy = copied(descriptor);
         /* It is where it was a store before, or where the next line leads. */
         if (!stands_after(&copy, line)) {
@@ -522,21 +454,6 @@ static bool have_sent(const struct dorrit_ledger_copy *copy, unsigned lines)
     return true;
 }
 
-static bool played_parts(struct dorrit_ledger *ledger, unsigned stores)
-{
-    memset(last_parts, 0, sizeof last_parts);
-    stores_left = stores;
-    before_store = end_before_the_last_store;
-    const bool is_left = setjmp(end) != 0;
-    if (!is_left) {
-        for (unsigned line = 0; line < SCRIPT; line++) {
-            play_parts(ledger, line);
-        }
-    }
-    before_store = NULL;
-    return !is_left;
-}
-
 static void a_message_in_parts_is_as_it_was_before_a_store_or_as_it_is_behind_it(void)
 {
     write_the_script_of_parts();
@@ -545,7 +462,8 @@ static void a_message_in_parts_is_as_it_was_before_a_store_or_as_it_is_behind_it
     while (!is_over) {
         const int descriptor = file();
         struct dorrit_ledger ledger = small(descriptor);
-        is_over = played_parts(&ledger, stores++);
+        memset(last_parts, 0, sizeof last_parts);
+        is_over = played(&ledger, stores++, SCRIPT, play_parts);
         struct dorrit_ledger_copy copy = copied(descriptor);
         if (!have_sent(&copy, line)) {
             line++;

@@ -15,6 +15,8 @@ asyncio has `_enter_task` and its like for those who make tasks ("Extending asyn
 cimport cython
 from cpython.object cimport PyObject
 
+from dorrit.dispatch.coroutine cimport PYGEN_RETURN, PyIter_Send, PySendResult, release
+
 import asyncio
 import sys
 from asyncio.tasks import _enter_task, _leave_task, _register_task, _unregister_task
@@ -23,18 +25,10 @@ from weakref import getweakrefcount
 
 
 cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-
-    PySendResult PyIter_Send(
-        object coroutine, object value, PyObject **result) except PYGEN_ERROR
     dict attributes_of "PyObject_GenericGetDict"(object, void *)
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
     Py_ssize_t reference_count "Py_REFCNT"(object)
-    void release "Py_DECREF"(PyObject *)
 
 
 class ReadyTask(asyncio.Task):

@@ -12,6 +12,13 @@ from libc.stdint cimport uint32_t
 import asyncio
 from collections import deque
 
+from dorrit.dispatch.coroutine cimport (
+    PYGEN_RETURN,
+    PyCoro_CheckExact,
+    PyIter_Send,
+    PySendResult,
+    release,
+)
 from dorrit.engine.budget cimport make_room
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.held cimport count_waiting, is_over_budget, uncount_waiting
@@ -35,18 +42,6 @@ cdef inline int check(conn) except -1:
     if type(conn) is not Connection or (<Connection>conn).engine is None:
         raise TypeError(f"a connection is expected, not {conn!r}")
     return 0
-
-
-cdef extern from "Python.h":
-    ctypedef enum PySendResult:
-        PYGEN_RETURN
-        PYGEN_ERROR
-        PYGEN_NEXT
-
-    PySendResult PyIter_Send(
-        object coroutine, object value, PyObject **result) except PYGEN_ERROR
-    bint PyCoro_CheckExact(object coroutine)
-    void release "Py_DECREF"(PyObject *)
 
 
 def steps_of(conn, awaitable):

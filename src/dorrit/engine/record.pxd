@@ -2,7 +2,8 @@
 
 The rule: whatever the outside has seen, or has let go, stands in the ledger before a function of the
 user's is called that has nothing to do with it. While the input of a connection is handled, that one's
-own record is as it was before; a process that ends then has lost the connection, and no other.
+own record is as it was before, but for what has been written to it; a process that ends then has lost the
+connection, and no other.
 """
 
 from libc.stdint cimport uint32_t
