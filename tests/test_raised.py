@@ -31,11 +31,10 @@ from dorrit.drive.choice import loop_type
 from dorrit.drive.own_loop import OwnLoop
 from dorrit.settings import merge
 from dorrit.testing import serve_async
-from tests.support import proc
 from tests.support.frames import REQUEST, close_frame
 from tests.support.harness import LogRecords
 from tests.support.raising import ERRORS, EXITS, NAMES, Cell, UnprintableError, cells
-from tests.support.servers import TIMEOUT, Client, Servers, until
+from tests.support.servers import TIMEOUT, Client, Servers, until, until_it_sleeps
 
 BAD = REQUEST.replace(b"/chat", b"/bad")
 
@@ -465,7 +464,7 @@ def test_a_signal_handler_that_raises_ends_nothing(servers: Servers) -> None:
     """)
     for count in range(1, 4):
         # Not while it writes the record of the one before: that is interrupted by this one.
-        until(lambda: str(proc.waits_in(run.pid)).startswith("epoll_"), "its sleep")
+        until_it_sleeps(run.pid)
         run.process.send_signal(signal.SIGUSR1)
         until(lambda count=count: run.err.count("the signal handler raised Panic") == count)
     assert servers.connect().ask("x") == "x"

@@ -19,7 +19,7 @@ from tests.support import proc
 from tests.support.daemons import Daemon, Daemons, reaper
 from tests.support.frames import REQUEST, TEXT, frame
 from tests.support.log_daemon import LogDaemon, log_daemon
-from tests.support.servers import FIVE, TIMEOUT, Client, Run, Servers, until
+from tests.support.servers import FIVE, TIMEOUT, Client, Run, Servers, until, until_it_sleeps
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 
@@ -126,6 +126,7 @@ def test_R28_R29_in_the_foreground_the_same_process_serves_again(
     server = run(foreground, *options, **settings)
     before = picture(server.pid, server.path)
     assert proc.status(server.pid)["Uid"] == [str(uid)] * 4
+    until_it_sleeps(server.pid)
     count = len(proc.descriptors(server.pid))
     for _ in range(4):
         crash(server.path)
@@ -228,6 +229,7 @@ def test_R28_R29_as_a_daemon_the_same_process_serves_again(
     before = picture(daemon.pid, daemon.path)
     files = daemon.files
     assert proc.status(daemon.pid)["Uid"] == [str(uid)] * 4
+    until_it_sleeps(daemon.pid)
     count = len(proc.descriptors(daemon.pid))
     for _ in range(3):
         # The kernel keeps ten messages for who does not read them meanwhile.

@@ -21,7 +21,7 @@ from tests.support import proc
 from tests.support.accounts import account
 from tests.support.daemons import RUN, Daemon, Daemons, reaper
 from tests.support.log_daemon import DEV_LOG, FACILITY_DAEMON, LogDaemon, log_daemon, no_log_daemon
-from tests.support.servers import dorrit, request_with, until
+from tests.support.servers import dorrit, request_with, until, until_it_sleeps
 
 NOBODY = pwd.getpwnam("nobody")
 NOGROUP = NOBODY.pw_gid
@@ -124,6 +124,7 @@ def expect_nothing_of_who_started_it(daemon: Daemon, to_the_log: list[str]) -> N
     assert proc.status(daemon.pid)["Threads"] == ["1"]
     assert set(proc.status(daemon.pid)["SigBlk"]) == {"0" * 16}
 
+    until_it_sleeps(daemon.pid)
     left = proc.descriptors(daemon.pid)
     assert [left.pop(number) for number in range(3)] == ["/dev/null"] * 3
     flags = {

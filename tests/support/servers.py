@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support import proc
 from tests.support.frames import (
     BINARY,
     CLOSE,
@@ -70,6 +71,15 @@ def until(condition: Callable[[], object], what: str = "what was waited for") ->
         waited = time.monotonic() - begun
         assert waited < TIMEOUT, f"{what} did not come"
         time.sleep(min(0.002 + waited / 20, 0.05))
+
+
+def until_it_sleeps(pid: int) -> None:
+    """Wait until a server waits for its clients.
+
+    Who has started it goes on as soon as it says that it is ready; it closes what it says so with
+    after that.
+    """
+    until(lambda: str(proc.waits_in(pid)).startswith("epoll_"), "its sleep")
 
 
 class Run:
