@@ -14,7 +14,7 @@ from typing import Any, Final
 from tests.soak.guest import Guest
 from tests.soak.scenes import SCENES, Stage
 from tests.soak.verdict import Sample
-from tests.support.proc import descriptors, private_bytes
+from tests.support.proc import descriptors, private_bytes, private_bytes_of
 from tests.support.servers import Run, until
 
 ROOT: Final = Path(__file__).parents[2]
@@ -175,13 +175,15 @@ class Drive:
             if (is_calm and opened <= fewest) or time.monotonic() > end:
                 break
         assert is_calm, f"{state['connections']} connections are left"
+        ledger = private_bytes_of(self.run.pid, "dorrit-connections")
         self.samples.append(
             Sample(
                 self.crashes,
                 self.stage.tally["clients"],
-                private_bytes(self.run.pid),
+                private_bytes(self.run.pid) - ledger,
                 state["blocks"],
                 opened,
+                ledger,
             )
         )
 

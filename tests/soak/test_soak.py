@@ -93,6 +93,16 @@ def test_what_grows_is_not(growth: dict[str, int], found: str) -> None:
     assert [found in fault for fault in faults(series(**growth))] == [True]
 
 
+def test_a_ledger_that_keeps_what_it_had_for_many_at_once_is_flat() -> None:
+    samples = [s._replace(ledger=5 * MB * (n > 20)) for n, s in enumerate(series())]
+    assert faults(samples) == []
+
+
+def test_a_ledger_that_keeps_more_than_it_may_is_not() -> None:
+    samples = [s._replace(ledger=n * MB) for n, s in enumerate(series())]
+    assert [fault.partition(" has ")[0] for fault in faults(samples)] == ["the ledger"]
+
+
 @pytest.mark.parametrize("shape", [[5, 27], [27, 5], [10, 27, 10]])
 def test_the_longest_image_is_judged(shape: Sequence[int]) -> None:
     """The others are too short for their caches to be full."""

@@ -11,6 +11,9 @@ RESIDENT: Final = (6_000_000, 16)
 BLOCKS: Final = (400, 0.1)
 """What memory may grow by from one window to the next: so much, and so much for each client."""
 
+LEDGER: Final = 8_000_000
+"""Bytes that the ledger may have of it: 4 MiB of free chunks, 1 MiB of journal, and its records."""
+
 
 class Sample(NamedTuple):
     """What a server holds when only those are there that stay.
@@ -18,9 +21,10 @@ class Sample(NamedTuple):
     Attributes:
         epoch: The image of its process, of which a crash makes a new one: counted from 0.
         clients: That have been there so far.
-        resident: Bytes of memory that it has for itself.
+        resident: Bytes of memory that it has for itself, but for those of the ledger.
         blocks: Pieces of memory that Python has given to objects.
         descriptors: How many it has open.
+        ledger: Bytes of memory that the ledger has.
     """
 
     epoch: int
@@ -28,6 +32,7 @@ class Sample(NamedTuple):
     resident: int
     blocks: int
     descriptors: int
+    ledger: int = 0
 
 
 def _growth(samples: Sequence[Sample], what: Callable[[Sample], int]) -> tuple[int, int]:
@@ -54,6 +59,7 @@ def faults(samples: Sequence[Sample]) -> list[str]:
 
     - Memory is judged in the longest epoch, which has `LEAST` samples or more: the least of the
       last third may be more than the least of the middle third by what `RESIDENT` and `BLOCKS` say.
+    - The ledger may never have more than `LEDGER`.
     - Descriptors are judged in all of them: at the end of each there are as many as there were in
       the first one at least.
     """
@@ -63,6 +69,10 @@ def faults(samples: Sequence[Sample]) -> list[str]:
         left = min(sample.descriptors for sample in epoch[-3:]) - fewest
         if left != 0:
             found.append(f"epoch {epoch[0].epoch}: {left:+} descriptors at its end")
+    # The ledger keeps what it has had for those who came at once, up to some size: it is not flat.
+    most = max(sample.ledger for sample in samples)
+    if most > LEDGER:
+        found.append(f"the ledger has {most} bytes, though hardly anybody is there")
     longest = max(epochs(samples), key=len)
     where = f"epoch {longest[0].epoch}"
     if len(longest) < LEAST:

@@ -70,6 +70,17 @@ def private_bytes(pid: int | str = "self") -> int:
     return 1024 * sum(map(int, re.findall(r"^Private_\w+: +(\d+) kB", rollup, re.MULTILINE)))
 
 
+def private_bytes_of(pid: int, name: str) -> int:
+    """Those of them that are in mappings of files with such a name."""
+    total, is_wanted = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            is_wanted = name in line
+        elif is_wanted and line.startswith("Private_"):
+            total += 1024 * int(line.split()[1])
+    return total
+
+
 def ignored_signals(pid: int) -> set[int]:
     mask = int(status(pid)["SigIgn"][0], 16)
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
