@@ -230,6 +230,12 @@ def few_slow_requests(attack: Attack) -> None:
     slowloris(attack, 120)
 
 
+def is_readable(client: socket.socket) -> bool:
+    poll = select.poll()  # not select(2), which knows no descriptor above 1023
+    poll.register(client, select.POLLIN)
+    return poll.poll(0) != []
+
+
 def silence(attack: Attack) -> None:
     """More and more connections that say nothing; the oldest are given up for new ones."""
     clients: list[socket.socket] = []
@@ -237,7 +243,11 @@ def silence(attack: Attack) -> None:
         client = attack.connect()
         if client is not None:
             clients.append(client)
-        if len(clients) > 4 * HOLD:
+        # The oldest one is the first that is turned away, when the server comes to that.
+        if clients and is_readable(clients[0]):
+            attack.tally["refused"] += 1
+            clients.pop(0).close()
+        elif len(clients) > 4 * HOLD:
             clients.pop(0).close()
     for client in clients:
         client.close()
