@@ -69,7 +69,8 @@ fuzz: build
 # Three servers under all that clients and handlers may do, crashes included, for so long: nothing may
 # be lost, and nothing be left behind. SEED=N has the scenes again of a run that printed it. Then two
 # servers are reloaded so often, and crash so often, under the traffic of so many clients, of whom none
-# may notice: some ten minutes. Then a server's process ends at each store to its ledger.
+# may notice, and with a supervisor once more, whose worker is killed so often as well: some twenty
+# minutes. Then a server's process ends at each store to its ledger.
 SOAK_SECONDS ?= 3600
 RESTARTS ?= 50
 CLIENTS ?= 2000

@@ -33,7 +33,6 @@ CALLED_FROM_OUTSIDE = {
     "on_header": "httptools",
     "on_headers_complete": "httptools",
     "transitions": "docs/make_life.py",
-    "unwatch": "whoever has called `watch`",
 }
 """What users, Python or a package calls by its name."""
 

@@ -144,6 +144,11 @@ def test_R1_sockets_never_block_nor_raise_signals(build: str) -> None:
     run_c_test(build, "sockets", [TESTS / "test_sockets.c", CORE / "sockets.c"])
 
 
+@each_build
+def test_a_channel_passes_each_message_with_its_own_descriptor_or_none(build: str) -> None:
+    run_c_test(build, "channel", [TESTS / "test_channel.c", CORE / "channel.c"])
+
+
 @pytest.mark.parametrize("fuzzer", FUZZERS)
 def test_R5_the_fuzzers_corpus_is_judged_as_by_the_reference(fuzzer: str) -> None:
     sources = [FUZZ / f"{fuzzer}.c", FUZZ / "core_replay.c", *FUZZERS[fuzzer]]

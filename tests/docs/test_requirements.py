@@ -32,7 +32,7 @@ USERS_PAGES = [
 
 
 def numbers(text: str) -> list[str]:
-    return re.findall(r"(?<![\w-])[RLO][1-9]\d?(?!\w)", text)
+    return re.findall(r"(?<![\w-])[RLWO][1-9]\d?(?!\w)", text)
 
 
 # The page

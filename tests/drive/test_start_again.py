@@ -32,6 +32,7 @@ def test_a_daemon_that_cannot_start_again_says_so_in_its_log(
         settings=Settings(),
         starting=contextlib.nullcontext,
         hold=said.append,
+        worker=None,
     )
     handover: Any = types.SimpleNamespace(daemon=True, name="chat", reload=None, ledger=None)
     with pytest.raises(StartError, match="the file has gone"):

@@ -3,18 +3,20 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.integration.nginx import nginx_in_front_of
 from tests.live.numbers import CRASHES
 from tests.live.traffic import ROOT, Traffic, traffic
 from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
+from tests.support import proc
 from tests.support.frames import BINARY, frame
-from tests.support.servers import TIMEOUT, Client, Run, dorrit, request_with
+from tests.support.servers import TIMEOUT, Client, Run, dorrit, request_with, until
 
 HERE: Final = Path(__file__).parent
 
@@ -26,6 +28,13 @@ SERVERS: Final = {
     "async handlers": "numbered_async.py:app",
 }
 """What runs, by what the tests call it."""
+
+
+LOST_BY_KILL: Final = 2
+"""Connections that SIGKILL costs: one whose input was handled, and one that was written to."""
+
+ANSWERS: Final = 200
+"""After so many, a worker serves."""
 
 
 @dataclass
@@ -64,6 +73,30 @@ def crash(socket: Path, number: int) -> None:
     client.socket.sendall(frame(BINARY, CRASHES[number % len(CRASHES)]))
     assert client.close_code() == 1011
     client.socket.close()
+
+
+def kill(running: Live, number: int) -> dict[str, Any]:
+    """Kill the worker of a supervised server, and wait until the next one has answered many.
+
+    Args:
+        running: The server, and its clients.
+        number: How often it has been killed so.
+
+    Returns:
+        What the clients have found so far.
+    """
+    [worker] = proc.children(running.run.pid)
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: running.run.err.count("listening on") == number + 2, "the next worker")
+    before = running.traffic.report()["answers"]
+    found: dict[str, Any] = {}
+
+    def answers() -> bool:
+        found.update(running.traffic.report())
+        return bool(found["answers"] > before + ANSWERS)
+
+    until(answers, "answers of the next worker")
+    return found
 
 
 def nobody_notices(running: Live, times: int, restart: Callable[[int], object]) -> None:
@@ -109,10 +142,10 @@ def serving(directory: Path, server: str | Path, *options: str) -> Iterator[Run]
 
 
 @contextlib.contextmanager
-def live(directory: Path, server: str, clients: int) -> Iterator[Live]:
+def live(directory: Path, server: str, clients: int, *options: str) -> Iterator[Live]:
     """Run a server behind nginx, with so many clients, within the block; then it has to stop."""
     with (
-        serving(directory, HERE / server, "--rfc") as run,
+        serving(directory, HERE / server, "--rfc", *options) as run,
         nginx_in_front_of(run.path, edit=with_little_room, connections=4 * clients + 100) as nginx,
         traffic(f"127.0.0.1:{nginx.port}", "/websocket", clients) as sent,
     ):

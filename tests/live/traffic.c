@@ -61,7 +61,7 @@ enum {
 };
 
 enum kind { PLAIN, LARGE_ONE, FRAGMENTS = 5, SLOW, VISITOR };
-enum state { ASKING, OPEN, CLOSING, ENDED };
+enum state { ASKING, OPEN, CLOSING, REFUSED, ENDED };
 enum opcode { CONTINUATION, TEXT, BINARY, CLOSE = 8, PING = 9, PONG = 10 };
 
 struct client {
@@ -414,6 +414,11 @@ static void take(struct client *client, const uint8_t *bytes, size_t length)
         bytes++;
         length--;
         if (client->matched == 4) {
+            if (strncmp(client->status, "HTTP/1.1 503", 12) == 0) {
+                codes[503]++; /* its request was being handled when the server was killed: it is lost */
+                client->state = REFUSED;
+                return;
+            }
             if (strncmp(client->status, "HTTP/1.1 101", 12) != 0) {
                 say_wrong(client, "it is refused: %s", client->status);
             }

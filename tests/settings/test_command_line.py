@@ -235,7 +235,7 @@ def test_the_help_says_what_the_code_gives_as_the_default() -> None:
         "of that size (default: 100) -l",
         "to listen on (default: /tmp/100%s %(prog)s) -m",
         "run as this user, a name or a number (default: 33) -g",
-        "errors on stderr (default: --foreground) --no-restart",
+        "errors on stderr (default: --foreground) --supervise",
         "(default: same, none) --trust",
         "(default: www) --health",
         "0: never (default: 0.5) --ping-timeout",

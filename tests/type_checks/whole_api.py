@@ -58,6 +58,7 @@ settings: ServerSettings = {
     "user": 0,
     "group": 0,
     "foreground": True,
+    "supervise": True,
     "no_restart": True,
     "config_file": Path("/config_file"),
     "log_level": "info",

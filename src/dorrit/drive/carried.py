@@ -5,6 +5,8 @@ import socket
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from signal import Signals
+from typing import Final
 
 from dorrit.engine import Engine
 from dorrit.engine.carry_in import descriptors_in
@@ -12,6 +14,13 @@ from dorrit.process.exec.descriptors import inheritable_descriptors
 from dorrit.process.exec.handover import Handover
 from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.fork import children
+from dorrit.protocol.closing import CloseCode
+
+CRASHED: Final = CloseCode.INTERNAL_ERROR
+"""What a client is told whose input was being handled when the server crashed."""
+
+KILLED: Final = CloseCode.SERVICE_RESTART
+"""And when somebody else ended it."""
 
 
 def carry_in(engine: Engine, handover: Handover) -> tuple[int, int]:
@@ -33,12 +42,17 @@ def carry_in(engine: Engine, handover: Handover) -> tuple[int, int]:
     """
     assert handover.ledger is not None
     try:
+        if handover.elsewhere:
+            code = KILLED if handover.signal is Signals.SIGKILL else CRASHED
+            # Among the carried are some that nobody has taken yet: see `Worker.take`.
+            return engine.carry_in(handover.ledger, handover.carried, code)
         taken, lost = engine.carry_in(handover.ledger)
     except (OSError, ValueError):
-        _cut_off(handover.carried)
+        if not handover.elsewhere:
+            cut_off(handover.carried)
         raise
     if lost:
-        _cut_off(engine.without_connection(handover.carried))
+        cut_off(engine.without_connection(handover.carried))
     return taken, lost
 
 
@@ -49,13 +63,18 @@ class Ledger:
         descriptor: Its descriptor.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int | None = None) -> None:
         """Make it; a process that the server forks does not have it.
+
+        Args:
+            descriptor: Of an empty file, which is used, and owned from here on.
 
         Raises:
             OSError: There is no memory for it.
         """
-        self.descriptor: int = unshrinkable_file("connections")
+        self.descriptor: int = (
+            unshrinkable_file("connections") if descriptor is None else descriptor
+        )
         children.hold(self)
 
     def let_go(self) -> None:
@@ -71,7 +90,7 @@ def after_crash(handover: Handover) -> Handover:
     Args:
         handover: Was made before the crash, and before the connections.
     """
-    if handover.ledger is None or handover.carried:
+    if handover.ledger is None or handover.carried or handover.elsewhere:
         return handover
     try:
         return handover.carrying(handover.ledger, descriptors_in(handover.ledger))
@@ -83,7 +102,7 @@ def after_crash(handover: Handover) -> Handover:
         return handover.carrying(handover.ledger, set(inheritable_descriptors()) - known)
 
 
-def _cut_off(descriptors: Iterable[int]) -> None:
+def cut_off(descriptors: Iterable[int]) -> None:
     """End connections that nothing is known of but their sockets.
 
     Args:

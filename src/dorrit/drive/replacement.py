@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from dorrit.drive.dismissing import START_FAILED
 from dorrit.drive.graces import SLACK
@@ -29,8 +29,72 @@ FAILED: Final = 1
 """The exit status of a process that can't be replaced."""
 
 
+class Next(Protocol):
+    """How somebody goes on with the server."""
+
+    def prepare(self, handover: Handover, report: int, prefix: str) -> None:
+        """Have all ready.
+
+        Args:
+            handover: What the next one gets.
+            report: A descriptor; one line is written there if there can't be a next one.
+            prefix: What that line begins with.
+
+        Raises:
+            OSError: The next one can't be told.
+        """
+        ...
+
+    def at_exit(self, seconds: float, report: tuple[int, str]) -> None:
+        """Have it go on when the interpreter has ended, or in so many seconds.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        ...
+
+    def now(self) -> None:
+        """Have it go on here and now."""
+        ...
+
+
+class InPlace:
+    """The next image of this process."""
+
+    def __init__(self, process: ServerProcess) -> None:
+        """Replace the image of this process."""
+        self._process = process
+
+    def prepare(self, handover: Handover, report: int, prefix: str) -> None:
+        """Lay down what is to be run; see `Next`."""
+        process = self._process
+        restart.be_replaced(
+            handover,
+            process.launch.command,
+            catches=not process.settings.no_restart,
+            report=report,
+            prefix=prefix,
+        )
+        # What has been taken here is the next image's to do.
+        if process.handlers.stops:
+            os.kill(os.getpid(), process.handlers.received or signal.SIGTERM)
+        if process.handlers.reloads:
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    def at_exit(self, seconds: float, report: tuple[int, str]) -> None:
+        """Run it last of all; see `Next`."""
+        restart.replace_at_exit()
+        self._process.resources.leave_open()
+        children.forget_handlers()
+        leaving.replace_by(seconds, report, restart.REPLACE)
+
+    def now(self) -> None:
+        """Run it; return if that is not possible."""
+        restart.replace_now()
+
+
 class Replacement:
-    """Replaces the image of a server's process."""
+    """Ends a server's process, or its image, for the one that goes on with its connections."""
 
     def __init__(
         self,
@@ -46,6 +110,7 @@ class Replacement:
             let_down: `let_down(code, seconds)` ends the connections, if that is not possible.
         """
         self._process = process
+        self._next: Next = process.worker or InPlace(process)
         self._carry = carry
         self._let_down = let_down
         self._held = process.held.pop_all()
@@ -66,12 +131,9 @@ class Replacement:
         self._prepare()
         grace = max(self._process.settings.stop_grace, leaving.TAKEN_DOWN)
         try:
-            restart.replace_at_exit()
+            self._next.at_exit(grace, self._report())
         except OSError as error:
             self._fail(str(error))
-        self._process.resources.leave_open()
-        children.forget_handlers()
-        leaving.replace_by(grace, self._report(), restart.REPLACE)
 
     def _report(self) -> tuple[int, str]:
         """Return where lines can be written, also when the log has ended, and their beginning."""
@@ -88,7 +150,7 @@ class Replacement:
         os.write(descriptor, "".join(f"{prefix}{line}\n" for line in lines).encode())
         leaving.abandon()
         self._prepare()
-        restart.replace_now()
+        self._next.now()
 
     def _prepare(self) -> None:
         """Carry out the connections, and have all ready for the next image."""
@@ -100,21 +162,9 @@ class Replacement:
         except OSError as error:
             self._fail(f"connections can't be carried over: {error.strerror}")
         try:
-            descriptor, prefix = self._report()
-            restart.be_replaced(
-                handover,
-                process.launch.command,
-                catches=not process.settings.no_restart,
-                report=descriptor,
-                prefix=prefix,
-            )
+            self._next.prepare(handover, *self._report())
         except OSError as error:
             self._fail(f"the next image can't be told of the last: {error.strerror}")
-        # What has been taken here is the next image's to do.
-        if process.handlers.stops:
-            os.kill(os.getpid(), process.handlers.received or signal.SIGTERM)
-        if process.handlers.reloads:
-            os.kill(os.getpid(), signal.SIGUSR2)
 
     def _fail(self, why: str) -> NoReturn:
         """End the process instead: nobody would go on."""

@@ -21,6 +21,7 @@ from dorrit.process.credentials.privileges import Identity
 from dorrit.process.exec.handover import CRASH, STARTING, Handover, Restart
 from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.exit.forked import ended_in_children
+from dorrit.process.start.resources import Resources
 from dorrit.version import __version__
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -59,6 +60,8 @@ def run(process: ServerProcess, identity: Identity, handover: Handover) -> None:
             os.close(resumed.ledger)
             process.keeps_engine = False
         _say_ready(process, loop, reloading.last)
+        if process.worker is not None:
+            process.worker.ready(handover)
         process.steps.begin("a handler", settings.stop_grace)
         if settings.slow_handler > 0:
             process.made.callback(Watch(loop.engine, settings.slow_handler).close)
@@ -81,7 +84,13 @@ def _resume(
 ) -> Handover:
     """Take the connections of the last image, if there are some; return what is left of it."""
     taken = lost = 0
-    if resumed.ledger is not None:
+    if process.worker is not None:
+        if process.start_timeout is not None:
+            process.start_timeout.over()
+        process.untaken = None
+        taken, lost = process.worker.take(loop.engine, resumed)
+        process.keeps_engine = resumed.ledger is not None
+    elif resumed.ledger is not None:
         if process.start_timeout is not None:
             process.start_timeout.over()
         process.untaken = None
@@ -114,8 +123,9 @@ def _log_restart(restart: Restart) -> None:
 
 def _record(process: ServerProcess, loop: ServerLoop, handover: Handover) -> Handover:
     """Have connections outlive a crash as well; return what the next image gets then."""
+    given = None if process.worker is None else process.worker.files.ledger
     try:
-        ledger = process.ledger = Ledger()
+        ledger = process.ledger = Ledger(given)
         loop.engine.record(ledger.descriptor)
     except OSError as error:
         logger.warning("no connection will outlive a crash: %s", error)
@@ -139,7 +149,10 @@ def _suspend(
     def carry() -> Handover:
         nonlocal carried
         reload, reloads = reloading.decided, replace(reloading.reloads, state=STARTING)
-        ledger = unshrinkable_file("connections")
+        if process.worker is None:
+            ledger = unshrinkable_file("connections")
+        else:
+            ledger = process.worker.files.carried
         sockets = loop.engine.carry_out(ledger)
         carried = replace(handover, reload=reload, reloads=reloads).carrying(ledger, sockets)
         return carried
@@ -174,7 +187,7 @@ def _listen(
             pid=os.getpid(),
             user=user,
             group=group,
-            socket=resources.listener.path,
+            socket=resources.path,
             started=handover.first_start,
             connections=engine.connections,
             restarts=handover.restarts,
@@ -190,6 +203,10 @@ def _listen(
             unrecorded=engine.unrecorded,
         )
 
+    if process.worker is not None:
+        process.worker.join(engine, describe, loop.stop)
+        return
+    assert isinstance(resources, Resources)
     resources.listener.listen()
     engine.listen(resources.listener.descriptor)
     resources.status_socket.listen(describe)
@@ -200,10 +217,11 @@ def _say_ready(process: ServerProcess, loop: ServerLoop, last: Restart) -> None:
     """Tell whoever waits for it, and the log, that clients can connect."""
     if process.handlers.received is not None and process.readiness is not None:
         raise StartError(f"told to stop by {process.handlers.received.name} before it was ready")
-    listening = f"listening on {process.resources.listener.path}"
+    listening = f"listening on {process.resources.path}"
     notifier = process.launch.notifier
     if process.readiness is not None:
-        logger.info("%s", listening)
+        if process.worker is None:  # else its supervisor listens, as soon as it knows
+            logger.info("%s", listening)
         process.log.leave_terminal()
         process.readiness.ready()
         process.log.take_prints()
@@ -215,7 +233,8 @@ def _say_ready(process: ServerProcess, loop: ServerLoop, last: Restart) -> None:
     if process.guard is not None:
         process.guard.forget()  # whoever has seen the line below may have it crash, and serve again
     if process.readiness is None:
-        logger.info("%s", listening)
+        if process.worker is None:
+            logger.info("%s", listening)
         if process.settings.log is not None:
             process.log.leave_terminal()
     interval = notifier.watchdog_interval()

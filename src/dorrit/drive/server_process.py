@@ -12,10 +12,12 @@ from dorrit.drive.graces import SLACK
 from dorrit.drive.lasting import lasting_facts
 from dorrit.drive.run_settings import RunSettings
 from dorrit.drive.steps import Steps
+from dorrit.drive.worker import Worker
 from dorrit.errors import StartError, reason_of
 from dorrit.process.control.signals import SignalHandlers
 from dorrit.process.crash import restart
 from dorrit.process.crash.starting import Guard
+from dorrit.process.crash.traceback_file import TracebackFile
 from dorrit.process.credentials.privileges import Identity
 from dorrit.process.exec.handover import Handover
 from dorrit.process.exit import leaving
@@ -23,7 +25,7 @@ from dorrit.process.fork import children, daemon
 from dorrit.process.log.log import Log
 from dorrit.process.start.launch import Launch
 from dorrit.process.start.limits import raise_descriptor_limit
-from dorrit.process.start.resources import Resources
+from dorrit.process.start.resources import Resources, ResourcesOfSupervisor
 from dorrit.settings import Settings
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -61,6 +63,7 @@ class ServerProcess:
         application: What is run, once that is loaded.
         loop_type: Makes what the application runs in.
         resources: What the server holds in the file system.
+        worker: What the process has of its supervisor; None: it is alone.
         is_daemon: It is a daemon, or becomes one.
         serves: Clients are told that they can connect.
         stop_failed: The stop handler has raised.
@@ -72,13 +75,15 @@ class ServerProcess:
             are none.
         keeps_engine: The engine is not to be closed: its connections are the next image's.
         ledger: What connections are written down in, for as long as the process lives.
+        traceback_file: What a crash of a worker leaves a traceback by.
         start_timeout: Looks after the connections of the image before, until they are taken; None
             if there are none.
     """
 
     application: Application
     loop_type: LoopType
-    resources: Resources
+    resources: Resources | ResourcesOfSupervisor
+    worker: Worker | None = None
     is_daemon: bool = False
     serves: bool = False
     stop_failed: bool = False
@@ -89,6 +94,7 @@ class ServerProcess:
     untaken: Handover | None = None
     keeps_engine: bool = False
     ledger: object = None
+    traceback_file: TracebackFile | None = None
 
     def __init__(
         self, load: Callable[[], Application], given: Mapping[str, Any], made: ExitStack
@@ -109,6 +115,9 @@ class ServerProcess:
         self._load = load
         self._settings = RunSettings(given)
         self.launch: Launch = Launch.current()
+        if self.launch.worker is not None:
+            self.worker = Worker(self.launch.worker, lambda: self.handlers.reloads)
+            self.launch = self.launch._replace(handover=self.worker.receive(), is_repeated=True)
         self.log: Log = Log(self.settings.log_level, self.settings.log_format)
         self.steps: Steps = Steps(self.settings.stop_grace, lambda: self.handlers.stops)
         self.handlers: SignalHandlers = SignalHandlers(self.log.reopen, self.steps.look)
@@ -122,6 +131,11 @@ class ServerProcess:
     def is_hurried(self) -> bool:
         """Whether it was told to stop twice: then it does not wait."""
         return self.handlers.stops > 1
+
+    @property
+    def has_no_terminal(self) -> bool:
+        """Whether signals of a terminal are for nobody, or for its supervisor."""
+        return self.is_daemon or self.worker is not None
 
     def threads_grace(self) -> float:
         """Seconds that threads have to finish when all else has ended."""
@@ -168,11 +182,12 @@ class ServerProcess:
 
     # What it holds
 
-    def hold(self, resources: Resources) -> None:
+    def hold(self, resources: Resources | ResourcesOfSupervisor) -> None:
         """Have these until the end; what the server's code forks has nothing of the server."""
-        self.resources = self.held.enter_context(resources)
+        self.resources = resources
+        self.held.push(resources)
         self.steps.clean_by(resources.close)
-        if self.guard is not None:
+        if self.guard is not None and isinstance(resources, Resources):
             self.guard.watch(resources.paths)
         for thing in (resources, self.launch.notifier, self.log):
             children.hold(thing)
@@ -196,14 +211,19 @@ class ServerProcess:
         handover: Handover,
         file: str | None = None,
         ledger: tuple[int, int] = restart.NO_LEDGER,
-    ) -> restart.Restarter:
+    ) -> restart.Restarter | None:
         """Have a crash restart the server (R28), if its user can read the server's file.
+
+        That of a worker ends it, and its supervisor starts the next one.
 
         Args:
             handover: What the next image gets.
             file: The server's file.
             ledger: Where its connections are written down.
         """
+        if self.worker is not None:
+            self.traceback_file = TracebackFile(self.worker.files.traceback)
+            return None
         descriptor, prefix = self.log.crash_report()
         restarter = restart.prepare(
             handover,

@@ -5,6 +5,7 @@ import os
 
 from dorrit.drive.running import run
 from dorrit.drive.server_process import ServerProcess
+from dorrit.drive.supervision import become_worker
 from dorrit.errors import StartError
 from dorrit.process.crash.starting import Guard
 from dorrit.process.credentials import privileges
@@ -54,11 +55,15 @@ def _start(process: ServerProcess, guard: Guard, identity: Identity) -> None:
         identity=identity,
         command=process.launch.command if process.is_daemon else None,
     )
-    process.hold(Resources(plan))
+    resources = Resources(plan)
+    process.hold(resources)
     if process.is_daemon:
-        _detach(process, guard)
-    _drop(process, guard, identity)
-    run(process, identity, process.resources.handover())
+        _detach(process, guard, resources)
+    _drop(guard, resources, identity)
+    handover = resources.handover()
+    if process.settings.supervise:
+        become_worker(process, resources, identity)
+    run(process, identity, handover)
 
 
 def _tell(process: ServerProcess, error: StartError) -> None:
@@ -71,23 +76,23 @@ def _tell(process: ServerProcess, error: StartError) -> None:
     raise SystemExit(error.status) from None
 
 
-def _detach(process: ServerProcess, guard: Guard) -> None:
+def _detach(process: ServerProcess, guard: Guard, resources: Resources) -> None:
     """Become a daemon (R22). Only that returns."""
-    if process.settings.log is None and not process.log.use_syslog(process.resources.name):
+    if process.settings.log is None and not process.log.use_syslog(resources.name):
         logger.warning("%s", NO_SYSLOG)
     guard.forget()  # the command is not what has made them
     process.readiness = daemon.detach()
-    guard.watch(process.resources.paths)
+    guard.watch(resources.paths)
     children.hold(process.readiness)
     process.steps.own()
-    process.resources.own()
+    resources.own()
     process.handlers.install(daemon=True)
     process.launch.inherited.close()
 
 
-def _drop(process: ServerProcess, guard: Guard, identity: Identity) -> None:
+def _drop(guard: Guard, resources: Resources, identity: Identity) -> None:
     """Give up root's privileges (R26); what takes them at the end is left to a janitor."""
     if os.geteuid() == 0 and identity.uid != 0:
-        janitor = process.resources.start_janitor()
-        guard.watch(process.resources.paths, janitor.descriptor)
+        janitor = resources.start_janitor()
+        guard.watch(resources.paths, janitor.descriptor)
     privileges.drop(identity)

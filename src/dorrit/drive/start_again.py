@@ -18,7 +18,7 @@ from dorrit.process.crash import restart
 from dorrit.process.credentials import privileges
 from dorrit.process.exec.handover import FAILED, Handover, Reload
 from dorrit.process.fork import daemon
-from dorrit.process.start.resources import Resources
+from dorrit.process.start.resources import Resources, ResourcesOfSupervisor
 from dorrit.raised import EXITS
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -42,7 +42,11 @@ def start_again(process: ServerProcess, handover: Handover) -> int:
     try:
         with process.starting():
             process.untaken = handover
-            process.hold(Resources.adopt(handover, daemon=process.is_daemon))
+            process.hold(
+                Resources.adopt(handover, daemon=process.is_daemon)
+                if process.worker is None
+                else ResourcesOfSupervisor(handover.name, handover.socket)
+            )
             return _start(process, handover)
     except StartError as error:
         if handover.reload is not None and "resources" in vars(process):
@@ -73,7 +77,7 @@ def _start(process: ServerProcess, handover: Handover) -> int:
     has_failed = reload is not None and (reload.failures > 0 or handover.signal is not None)
     if reload is not None and has_failed and reload.left() <= 0:
         return _give_up(process)
-    process.handlers.install(daemon=process.is_daemon)
+    process.handlers.install(daemon=process.has_no_terminal)
     restart.release_signals()
     if not process.settings.no_restart:
         process.arm(handover)  # its start may crash as well
@@ -88,7 +92,9 @@ def _start(process: ServerProcess, handover: Handover) -> int:
     )
     process.init()
     try:
-        process.handlers.install(daemon=process.is_daemon)  # if ws_init_func has taken them over
+        process.handlers.install(
+            daemon=process.has_no_terminal
+        )  # if ws_init_func has taken them over
         if process.is_daemon:
             daemon.leave_directory()
         process.prepare_limits(identity)

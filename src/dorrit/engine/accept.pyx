@@ -24,6 +24,7 @@ from dorrit.engine.frames cimport read
 from dorrit.engine.head cimport refuse
 from dorrit.engine.life cimport close_socket, refuse_request
 from dorrit.engine.record cimport begin_input, end_input, enter_record
+from dorrit.engine.roster cimport enroll, has_room_on_the_way, send_to_worker
 from dorrit.engine.table cimport connection_new
 
 from dorrit.engine.peer import Peer
@@ -51,23 +52,56 @@ cdef int take_clients(Engine engine) except -1:
     for budget in range(ACCEPT_BUDGET):
         if engine.listener < 0:
             return 0    # a callback has had enough
+        if engine.roster is not None and not has_room_on_the_way(engine.roster):
+            break
         descriptor = dorrit_accept(engine.listener)
-        if descriptor >= 0:
+        if descriptor >= 0 and engine.roster is not None:
+            enroll_client(engine, descriptor)
+        elif descriptor >= 0:
             if len(engine.handshaking) >= engine.limits.max_handshakes:
                 read_oldest_handshake(engine)
             take_client(engine, descriptor)
         elif errno == EMFILE or errno == ENFILE:
             if not shed_client(engine):
-                return 0
+                break
         elif errno == EAGAIN:
-            return 0
+            break
         elif errno != EINTR and errno != ECONNABORTED:
             # ENOBUFS, ENOMEM and whatever else: the listener stays ready, so trying again at
             # once would spin.
             engine.reports.accept_failed(errno)
             pause_listener(engine)
-            return 0
+            break
+    if engine.roster is not None:
+        send_to_worker(engine.roster, engine.poller)
+        if engine.roster.is_stalled:
+            pause_listener(engine)
+        elif not has_room_on_the_way(engine.roster) and engine.listener_resumes == 0:
+            engine.roster.is_held = True
+            dorrit_poller_modify(engine.poller, engine.listener, False, False)
     return 0
+
+
+cdef int enroll_client(Engine engine, int descriptor) except -1:
+    try:
+        enroll(engine.roster, descriptor)
+    except Exception as error:      # there is no memory: it costs this client
+        engine.reports.engine_failed(error)
+    return 0
+
+
+cdef int take_again(Engine engine) except -1:
+    if engine.roster is not None and engine.roster.is_held and engine.listener >= 0 and (
+            has_room_on_the_way(engine.roster)):
+        engine.roster.is_held = False
+        dorrit_poller_modify(engine.poller, engine.listener, True, False)
+    return 0
+
+
+cdef bint take_passed(Engine engine, int descriptor) except -1:
+    if len(engine.handshaking) >= engine.limits.max_handshakes:
+        read_oldest_handshake(engine)
+    return take_client(engine, descriptor) is not None
 
 
 cdef Connection take_client(Engine engine, int descriptor):
@@ -198,12 +232,21 @@ cdef void pause_listener(Engine engine) noexcept:
     dorrit_poller_modify(engine.poller, engine.listener, False, False)
 
 
-cdef void resume_listener(Engine engine) noexcept:
+cdef int resume_listener(Engine engine) except -1:
     engine.listener_resumes = 0
-    dorrit_poller_modify(engine.poller, engine.listener, True, False)
+    if engine.roster is not None and engine.roster.is_stalled:
+        send_to_worker(engine.roster, engine.poller)
+        if engine.roster.is_stalled:
+            pause_listener(engine)
+            return 0
+    dorrit_poller_modify(
+        engine.poller, engine.listener, engine.roster is None or not engine.roster.is_held, False)
+    return 0
 
 
 cdef int stop_listening(Engine engine) except -1:
+    if engine.channel is not None:
+        engine.channel.takes_clients = False
     if engine.listener >= 0:
         dorrit_poller_remove(engine.poller, engine.listener)
         engine.listener = -1

@@ -81,14 +81,13 @@ from dorrit.engine.kept_head import split
 from dorrit.protocol.closing import CloseCode
 from dorrit.protocol.deflate import WINDOW_BITS_MAX, WINDOW_BITS_MIN, WINDOW_SIZE, Terms, Window, deflate_of
 from dorrit.protocol.handshake import parse_request
-from dorrit.protocol.refusal import OPEN_CALLBACK_RAISED, Refusal, refusal
+from dorrit.protocol.refusal import OPEN_CALLBACK_RAISED, RESTARTED, Refusal, refusal
 
 
 cdef enum:
     # Bytes of the shortest header that a frame may have.
     HEADER_MIN = 2
 
-cdef uint16_t INTERNAL_ERROR = CloseCode.INTERNAL_ERROR
 cdef uint16_t SERVICE_RESTART = CloseCode.SERVICE_RESTART
 
 # Of clients; no machine lives long enough for more.
@@ -121,7 +120,7 @@ def descriptors_in(descriptor: int) -> list:
     return found
 
 
-cdef tuple carry_in(Engine engine, int file):
+cdef tuple carry_in(Engine engine, int file, dict places, uint16_t code):
     cdef dorrit_ledger_copy copy
     cdef dorrit_carried carried
     cdef dorrit_ledger_verdict verdict
@@ -143,9 +142,14 @@ cdef tuple carry_in(Engine engine, int file):
             verdict = dorrit_ledger_get(&copy, slot, &carried)
             if verdict == DORRIT_LEDGER_EMPTY:
                 continue
+            if places is not None and carried.descriptor >= 0:
+                carried.descriptor = place_of(places, carried.socket)
+                if carried.descriptor < 0:
+                    lost.append((-1, carried.socket))
+                    continue
             if verdict == DORRIT_LEDGER_OK and carried.descriptor < 0:
                 over.append(slot)
-            elif verdict == DORRIT_LEDGER_OK and take_carried(engine, frames, &carried, slot):
+            elif verdict == DORRIT_LEDGER_OK and take_carried(engine, frames, &carried, slot, code):
                 taken.add(carried.socket)
                 going_on += goes_on(engine, &carried)
                 if carried.last_life != DORRIT_LINGERING:
@@ -158,7 +162,7 @@ cdef tuple carry_in(Engine engine, int file):
                     carried.number not in living and not take_ended(engine, &carried)):
                 lost.append((-1, 0))
         # What a damaged record names may be another connection's, which is known by now.
-        for descriptor, identity in lost:
+        for descriptor, identity in lost if places is None else ():
             if identity not in taken:
                 end_stranger(<int>descriptor, <uint64_t>identity)
         if copy.clients < NUMBERS_MAX:      # the last one may have gone
@@ -170,6 +174,10 @@ cdef tuple carry_in(Engine engine, int file):
     if engine.resuming:
         wake(engine)
     return going_on, len(lost)
+
+
+cdef int place_of(dict places, uint64_t identity) except -2:
+    return <int>places.get(identity, -1)
 
 
 cdef int read_ledger(dorrit_ledger_copy *copy, int file) except -1:
@@ -184,7 +192,8 @@ cdef int read_ledger(dorrit_ledger_copy *copy, int file) except -1:
 
 
 cdef bint take_carried(
-        Engine engine, FramesRead frames, dorrit_carried *carried, uint32_t slot) except -1:
+        Engine engine, FramesRead frames, dorrit_carried *carried, uint32_t slot,
+        uint16_t code) except -1:
     """Whether a record is of a connection that is there and can go on; then it does, or it ends in order
     if that was the one that the process was busy with when it ended."""
     cdef Connection connection
@@ -220,7 +229,7 @@ cdef bint take_carried(
         return True
     if frames.copy.current == slot + 1:
         # What it has sent last is lost with what was made of it.
-        end_culprit(connection)
+        end_culprit(connection, code)
         return True
     if carried.input.length + carried.parts_length > 0:
         input = input_of(frames.copy, carried)
@@ -243,12 +252,13 @@ cdef bint goes_on(Engine engine, dorrit_carried *carried) noexcept:
     return found != NULL and (<Connection>found).state.life == carried.last_life
 
 
-cdef int end_culprit(Connection connection) except -1:
-    """The connection whose callback ran when the process crashed: it would crash again."""
+cdef int end_culprit(Connection connection, uint16_t code) except -1:
+    """The connection whose callback ran when the process ended: it might end it again."""
     if connection.state.life == DORRIT_HANDSHAKING:
-        return refuse_request(connection, refusal(*OPEN_CALLBACK_RAISED).response())
+        why = RESTARTED if code == SERVICE_RESTART else OPEN_CALLBACK_RAISED
+        return refuse_request(connection, refusal(*why).response())
     if connection.state.life == DORRIT_OPEN or connection.state.life == DORRIT_CLOSING:
-        return fail_in_order(connection, INTERNAL_ERROR, "", False)
+        return fail_in_order(connection, code, "", False)
     return 0
 
 

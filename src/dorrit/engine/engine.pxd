@@ -9,9 +9,11 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 
+from dorrit.engine.channel cimport Channel
 from dorrit.engine.limits cimport CLimits
 from dorrit.engine.recording cimport Recording
 from dorrit.engine.references cimport References
+from dorrit.engine.roster cimport Roster
 
 
 cdef enum:
@@ -87,6 +89,10 @@ cdef class Engine:
     cdef int listener                       # borrowed; -1: none
     cdef int spare                          # kept so that there is one when the process has no other left
     cdef uint64_t listener_resumes          # monotonic milliseconds; 0: it is not paused
+
+    # Of a worker and of its supervisor (passed.pyx, roster.pyx).
+    cdef Channel channel                    # to the supervisor, by which clients come; None: there is none
+    cdef Roster roster                      # takes the clients of the listener; None: the engine does
 
     # Descriptor → connection (table.pyx). Owns one reference for each connection that has a descriptor.
     cdef PyObject **table

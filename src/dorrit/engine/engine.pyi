@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, final
 
 from dorrit.engine.callback_names import CallbackNames
+from dorrit.engine.channel import Channel
 from dorrit.engine.connection import Connection
 from dorrit.engine.limits import Limits
 from dorrit.engine.reports import Reports
+from dorrit.engine.roster import Roster
 from dorrit.engine.timers import Timer
 from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.handshake import Request
@@ -72,6 +74,34 @@ class Engine:
         Raises:
             OSError: The descriptor can't be watched.
         """
+    def supervise(self, roster: Roster) -> None:
+        """Let a roster have the clients that come, and hear its worker in the engine's turns."""
+    def go_on_accepting(self) -> None:
+        """Take clients again, now that the roster has a worker for them."""
+    def join_supervisor(
+        self, channel: Channel, on_ask: Callable[[], object], on_end: Callable[[], object]
+    ) -> None:
+        """Take the clients that a supervisor passes on, and let it know of each that is over.
+
+        Args:
+            channel: The way to it. The caller keeps it, as long as the engine lives.
+            on_ask: Called without arguments when it wants to know how the worker is.
+            on_end: Called likewise when it has ended.
+
+        Raises:
+            OSError: The channel can't be watched.
+        """
+    def take_passed(self, descriptors: Iterable[int]) -> None:
+        """Take connections as new clients, which came from the supervisor before the first turn.
+
+        Args:
+            descriptors: Of them, which the engine owns from here on.
+
+        Raises:
+            ValueError: One has not come so; those before it are taken.
+        """
+    def give_up_passed(self, descriptors: Iterable[int]) -> None:
+        """Say of those that came so, and that the engine does not have, that they are over."""
     def stop_listening(self) -> None:
         """Take no more clients. Those that have connected and were not taken wait in the kernel."""
     def fileno(self) -> int:
@@ -190,11 +220,16 @@ class Engine:
             RuntimeError: Nothing is written down, called from a callback, or the engine is closed.
             ValueError: The connection is over, or another engine's; nothing has changed.
         """
-    def carry_in(self, descriptor: int) -> tuple[int, int]:
+    def carry_in(
+        self, descriptor: int, sockets: Iterable[int] | None = None, code: int = 1011
+    ) -> tuple[int, int]:
         """Take in what another engine has carried out, before the first client; the file stays so.
 
         Args:
             descriptor: Of the file.
+            sockets: The descriptors that the connections have in this process; None: the same as in
+                the one before, whose descriptors were inherited.
+            code: What the client is told whose input was being handled when the one before ended.
 
         Returns:
             How many connections go on, and how many are lost: their records are damaged, or their

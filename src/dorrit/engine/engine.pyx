@@ -5,10 +5,10 @@ connections of one listening socket."""
 cimport cython
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport UINT64_MAX
+from libc.stdint cimport UINT64_MAX, uint64_t
 from posix.fcntl cimport F_GETFD, fcntl
 
-from dorrit.engine.accept cimport stop_listening, take_client, take_spare
+from dorrit.engine.accept cimport stop_listening, take_again, take_client, take_spare
 from dorrit.engine.budget cimport count_request
 from dorrit.engine.c.build cimport DORRIT_INVARIANTS
 from dorrit.engine.c.connection cimport (
@@ -18,10 +18,11 @@ from dorrit.engine.c.connection cimport (
     DORRIT_UNDECIDED,
 )
 from dorrit.engine.c.poller cimport dorrit_poller_add, dorrit_poller_open, dorrit_poller_remove
-from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds
+from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds, dorrit_socket_identity
 from dorrit.engine.calls cimport open_waker
 from dorrit.engine.carry_in cimport carry_in
 from dorrit.engine.carry_out cimport abandon, carry_out
+from dorrit.engine.channel cimport Channel, is_passed, note_end
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport SLEEP_MAX, milliseconds_to_sleep
 from dorrit.engine.descriptors cimport take_over
@@ -30,10 +31,12 @@ from dorrit.engine.head cimport decide
 from dorrit.engine.invariants cimport record_all_along
 from dorrit.engine.life cimport fail, pause_reading, release, resume_reading
 from dorrit.engine.limits cimport limits_take, milliseconds_of
+from dorrit.engine.passed cimport take_new
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX
 from dorrit.engine.record cimport start_recording
 from dorrit.engine.references cimport references_free
 from dorrit.engine.resume cimport end_resumption
+from dorrit.engine.roster cimport Roster
 from dorrit.engine.shutdown cimport begin_shutdown, close_engine, end_shutdown
 from dorrit.engine.table cimport all_connections
 from dorrit.engine.timers cimport Timer, timer_new
@@ -151,6 +154,53 @@ cdef class Engine:
             PyErr_SetFromErrno(OSError)
         take_over(self, descriptor)
         self.listener = descriptor
+
+    def supervise(self, Roster roster) -> None:
+        """Let a roster have the clients that come, and hear its worker in the engine's turns."""
+        self.roster = roster
+
+    def go_on_accepting(self) -> None:
+        """Take clients again, now that the roster has a worker for them."""
+        take_again(self)
+
+    def join_supervisor(self, Channel channel not None, on_ask, on_end) -> None:
+        """Take the clients that a supervisor passes on, and let it know of each that is over.
+
+        Args:
+            channel: The way to it. The caller keeps it, as long as the engine lives.
+            on_ask: Called without arguments when it wants to know how the worker is.
+            on_end: Called likewise when it has ended.
+
+        Raises:
+            OSError: The channel can't be watched.
+        """
+        check_usable(self)
+        if dorrit_poller_add(self.poller, channel.channel.descriptor) < 0:
+            PyErr_SetFromErrno(OSError)
+        channel.on_ask, channel.on_end = on_ask, on_end
+        self.channel = channel
+
+    def take_passed(self, descriptors) -> None:
+        """Take connections as new clients, which came from the supervisor before the first turn.
+
+        Args:
+            descriptors: Of them, which the engine owns from here on.
+
+        Raises:
+            ValueError: One has not come so; those before it are taken.
+        """
+        cdef int descriptor
+        for descriptor in descriptors:
+            if self.channel is None or not is_passed(self.channel, descriptor):
+                raise ValueError(f"descriptor {descriptor} has not come from a supervisor")
+            take_new(self, descriptor)
+
+    def give_up_passed(self, descriptors) -> None:
+        """Say of those that came so, and that the engine does not have, that they are over."""
+        cdef int descriptor
+        if self.channel is not None:
+            for descriptor in self.without_connection(descriptors):
+                note_end(self.channel, descriptor)
 
     def stop_listening(self) -> None:
         """Take no more clients. Those that have connected and were not taken wait in the kernel."""
@@ -317,11 +367,14 @@ cdef class Engine:
         """
         return abandon(self, culprit)
 
-    def carry_in(self, descriptor: int) -> tuple:
+    def carry_in(self, descriptor: int, sockets=None, code: int = 1011) -> tuple:
         """Take in what another engine has carried out, before the first client; the file stays so.
 
         Args:
             descriptor: Of the file.
+            sockets: The descriptors that the connections have in this process; None: the same as in
+                the one before, whose descriptors were inherited.
+            code: What the client is told whose input was being handled when the one before ended.
 
         Returns:
             How many connections go on, and how many are lost: their records are damaged, or their
@@ -332,7 +385,14 @@ cdef class Engine:
             ValueError: It is not a ledger that this release reads.
             OSError: It can't be read.
         """
-        return carry_in(self, descriptor)
+        cdef dict places = None
+        cdef uint64_t identity
+        if sockets is not None:
+            places = {}
+            for number in sockets:
+                if dorrit_socket_identity(<int>number, &identity) == 0:
+                    places[identity] = number
+        return carry_in(self, descriptor, places, code)
 
     def record(self, descriptor: int) -> None:
         """Write down from now on what connections need to outlive the process.

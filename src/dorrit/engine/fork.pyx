@@ -67,6 +67,10 @@ cdef void let_go(Engine engine) noexcept:
     Py_INCREF(engine.exit)
     engine.calls, engine.watched, engine.exit = deque(), {}, None
     engine.listener = -1
+    if engine.channel is not None:
+        engine.channel.let_go()
+    if engine.roster is not None:
+        engine.roster.let_go()
     if engine.poller >= 0:
         dorrit_poller_let_go(engine.poller)
         engine.poller = -1

@@ -3,6 +3,7 @@
 
 from dorrit.engine.accept cimport answer_at_last, stop_listening
 from dorrit.engine.c.connection cimport DORRIT_HANDSHAKING, DORRIT_HELD, DORRIT_OPEN
+from dorrit.engine.channel cimport send_said
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.fork cimport close_descriptors
 from dorrit.engine.head cimport refuse
@@ -60,5 +61,7 @@ cdef int close_engine(Engine engine) except -1:
     engine.timers = []
     engine.watched = {}
     engine.listener = -1
+    if engine.channel is not None:
+        send_said(engine.channel, -1)
     close_descriptors(engine)
     return 0

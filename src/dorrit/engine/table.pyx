@@ -9,6 +9,7 @@ from libc.stddef cimport size_t
 from libc.string cimport memset
 from posix.unistd cimport close
 
+from dorrit.engine.channel cimport note_end
 from dorrit.engine.c.life cimport DORRIT_TAKEN_IN, dorrit_life_happen
 from dorrit.engine.c.poller cimport dorrit_poller_remove
 from dorrit.engine.c.sockets cimport dorrit_shutdown
@@ -64,6 +65,8 @@ cdef void table_leave(Engine engine, int descriptor, Fate fate) noexcept:
     cdef PyObject *connection = engine.table[descriptor]
     engine.table[descriptor] = NULL
     engine.connections -= 1
+    if engine.channel is not None and fate != CARRIED:
+        note_end(engine.channel, descriptor)
     # Closing takes it out of the poller and tells the client, but not while a process that was
     # forked holds a copy: then it would be reported for ever, and the client wait as long.
     # Such a process lets its parent's poller alone, which is the same one, and its sockets.

@@ -9,7 +9,7 @@ from cpython.ref cimport Py_DECREF
 from libc.errno cimport EINTR, errno
 from libc.stddef cimport size_t
 
-from dorrit.engine.accept cimport take_clients
+from dorrit.engine.accept cimport take_again, take_clients
 from dorrit.engine.budget cimport give_back_memory
 from dorrit.engine.c.build cimport DORRIT_INVARIANTS
 from dorrit.engine.c.poller cimport (
@@ -19,6 +19,7 @@ from dorrit.engine.c.poller cimport (
 )
 from dorrit.engine.c.threads cimport dorrit_thread
 from dorrit.engine.calls cimport call_watcher, handle_signals, tell_turn, wake_up
+from dorrit.engine.channel cimport send_said
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport end_what_is_late, has_deadline
 from dorrit.engine.faults cimport callback_raised, end_interrupted, give_up
@@ -26,10 +27,12 @@ from dorrit.engine.fork cimport check_process
 from dorrit.engine.frames cimport read, read_stash
 from dorrit.engine.invariants cimport check_invariants
 from dorrit.engine.life cimport is_watched_for_writing
+from dorrit.engine.passed cimport take_messages
 from dorrit.engine.record cimport begin_input, end_input, end_of_turn, forget_end, record_touched
 from dorrit.engine.references cimport References, references_take
 from dorrit.engine.results cimport check_result
 from dorrit.engine.resume cimport resume_carried
+from dorrit.engine.roster cimport hear_worker
 from dorrit.engine.timers cimport run_timers
 from dorrit.engine.work cimport wake
 from dorrit.engine.write cimport flush
@@ -77,6 +80,8 @@ cdef int turn(Engine engine, int milliseconds) except -1:
             end_what_is_late(engine)
         settle(engine)
         end_of_turn(engine)
+        if engine.channel is not None and engine.channel.has_said:
+            send_said(engine.channel, engine.poller)
         give_back_memory(engine)
     finally:
         engine.in_turn = False
@@ -101,6 +106,11 @@ cdef int take_event(Engine engine, dorrit_poller_event *event) except -1:
     # A connection that an earlier event of this turn has closed is not in the table any more. If
     # its number has been given to another one, that one is asked for nothing, which is harmless.
     if <size_t>event.descriptor >= engine.table_size or engine.table[event.descriptor] == NULL:
+        if engine.channel is not None and event.descriptor == engine.channel.channel.descriptor:
+            return take_messages(engine, event)
+        if engine.roster is not None and event.descriptor == engine.roster.channel.descriptor:
+            hear_worker(engine.roster, engine.poller, event.readable, event.writable)
+            return take_again(engine)
         return call_watcher(engine, event.descriptor)
     connection = <Connection>engine.table[event.descriptor]
     begin_input(connection)

@@ -79,6 +79,7 @@ TOO_MANY_CONNECTIONS: Final = (
 OPEN_CALLBACK_TIMEOUT: Final = (503, "the server's code has not answered in time")
 OUT_OF_BUDGET: Final = (503, "the server has too much to do", "see --max-buffered")
 STOPPING: Final = (503, "the server stops")
+RESTARTED: Final = (503, "the server was restarted")
 OPEN_CALLBACK_REFUSED: Final = (403, "the server's code refused the connection")
 OPEN_CALLBACK_RAISED: Final = (500, "the server's code raised an exception")
 

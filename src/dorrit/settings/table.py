@@ -125,6 +125,19 @@ SETTINGS: Final = (
             makes a daemon of a server whose code says otherwise.""",
     ),
     Setting(
+        "supervise", None, None, default=False, accepts=bool, read=bool,
+        help="have a supervisor, a process that keeps all connections whatever ends the server's",
+        opposite="--no-supervise",
+        manual="""
+            Have a supervisor: a process without the server's code, which accepts the
+            connections, keeps a copy of each, and starts another worker when the one that
+            serves them has ended, also by
+            .Dv SIGKILL
+            or for want of memory.
+            .Fl -no-supervise
+            has none even if the server's code wants one.""",
+    ),
+    Setting(
         "no_restart", None, None, default=False, accepts=bool, read=bool,
         help="let a crash end the server; otherwise it is restarted in the same process",
         opposite="--restart",

@@ -81,6 +81,11 @@ class Notifier:
             logger.warning("WATCHDOG_USEC=%s is ignored: %s", ascii(values[1])[:200], error)
         return cls(address, watchdog if address is not None else None)
 
+    @property
+    def watchdog(self) -> float | None:
+        """Seconds after which the manager ends a server that it has not heard of, or None."""
+        return self._watchdog
+
     def watchdog_interval(self) -> float | None:
         """Return how many seconds may pass between two calls of `alive`; None: none are wanted.
 

@@ -333,7 +333,8 @@ def inherited() -> Handover | None:
     if handover.ledger is not None:
         # All at once: there may be many connections. Those that the command had go on as they were.
         _crash.close_on_exec(handover.untouched)
-    _reap()
+    if handover.supervised is None:
+        _reap()
     return handover
 
 

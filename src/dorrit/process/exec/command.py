@@ -3,9 +3,9 @@
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from dorrit.process.exec.descriptors import inheritable_descriptors
 
@@ -65,6 +65,28 @@ class Command(NamedTuple):
                 for number in signal.valid_signals()
                 if signal.getsignal(number) is signal.SIG_IGN
             ),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it; see `from_json`."""
+        return self._asdict() | {
+            "environment": [os.fsdecode(variable) for variable in self.environment],
+            "descriptors": sorted(self.descriptors),
+            "ignored": sorted(self.ignored),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return what `as_json` has returned."""
+        return cls(
+            program=content["program"],
+            arguments=tuple(content["arguments"]),
+            environment=tuple(map(os.fsencode, content["environment"])),
+            directory=content["directory"],
+            umask=content["umask"],
+            files=tuple(content["files"]),
+            descriptors=frozenset(content["descriptors"]),
+            ignored=frozenset(content["ignored"]),
         )
 
     def obstacles(self, files: Iterable[str] = ()) -> list[str]:

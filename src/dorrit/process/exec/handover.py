@@ -169,6 +169,10 @@ class Handover:
         reload: The reload that is under way, or None.
         reloads: What has come of the reloads so far.
         last: The last restart, of either kind.
+        elsewhere: The connections have other descriptors here than the ledger says, which was
+            another process's.
+        supervised: What a supervisor goes on with besides (`dorrit.drive.supervisor`); None: it is
+            no supervisor's.
         down_since: When the crash was, or the first of several, after which the server has not come
             to serve yet, in seconds of CLOCK_MONOTONIC; None: it has.
     """
@@ -192,6 +196,8 @@ class Handover:
     reloads: Reloads = field(default_factory=Reloads)
     last: Restart = field(default_factory=Restart)
     down_since: float | None = None
+    supervised: Mapping[str, Any] | None = None
+    elsewhere: bool = False
 
     @property
     def ledger(self) -> int | None:
@@ -236,11 +242,15 @@ class Handover:
         if self.signal is None:
             return []
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.first_start))
-        first = (
-            f"crashed: {self.signal.name} ({strsignal(self.signal)}); restarted in place: "
-            f"restart {self.restarts} since {since}"
-        )
+        how = "another process goes on" if self.elsewhere else "restarted in place"
+        restart = f"restart {self.restarts} since {since}"
+        first = f"crashed: {self.signal.name} ({strsignal(self.signal)}); {how}: {restart}"
         lines = [line for line in self.traceback.splitlines() if line]
+        if self.signal is Signals.SIGKILL:
+            first = f"killed: SIGKILL; {how}: {restart}"
+            lines = lines or [
+                "somebody has done that, or the kernel for want of memory: see its log"
+            ]
         return [first, *(lines or ["the crash has left no traceback"])]
 
     def delay(self) -> float:
@@ -278,6 +288,37 @@ def _now() -> float:
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
+def encoded(handover: Handover) -> bytes:
+    """Return a handover for another process, in which no descriptor means the same."""
+    alone = replace(
+        handover, listener=-1, pid_file=None, pid_descriptor=None, kept={}, untouched=frozenset(),
+        carried=(), supervised=None,
+    )  # fmt: skip
+    content = _content_of(alone)
+    content["signal"] = None if handover.signal is None else int(handover.signal)
+    content["traceback"] = handover.traceback
+    return json.dumps(content).encode("ascii")
+
+
+def decoded(text: bytes) -> Handover:
+    """Return what `encoded` has made, whoever has sent it.
+
+    Raises:
+        ValueError: It is nothing of that kind.
+    """
+    try:
+        content = json.loads(text)
+        handover = _handover_of(content)
+        number = _typed(content["signal"], int, None.__class__)
+        return replace(
+            handover, listener=-1, pid_file=None, pid_descriptor=None, kept={}, carried=(),
+            signal=None if number is None else Signals(number),
+            traceback=_typed(content["traceback"], str),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"a part of it is missing or wrong: {error!r}") from None
+
+
 def leave(handover: Handover, descriptor: int, traceback: int) -> None:
     """Leave to the next image what is known before a crash, or for a reload.
 
@@ -290,11 +331,21 @@ def leave(handover: Handover, descriptor: int, traceback: int) -> None:
         OSError: A descriptor of it is not open.
     """
     content = {
+        **_content_of(handover),
         "pid": os.getpid(),
         "traceback": traceback,
         "identities": {
             str(number): _identity(number) for number in (*handover.descriptors, traceback)
         },
+        "supervised": handover.supervised,
+    }
+    data = RECORD.pack(0, 0, 0) + MARK + json.dumps(content).encode("ascii")
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, data, 0)
+
+
+def _content_of(handover: Handover) -> dict[str, Any]:
+    return {
         "name": handover.name,
         "socket": handover.socket,
         "listener": handover.listener,
@@ -313,9 +364,6 @@ def leave(handover: Handover, descriptor: int, traceback: int) -> None:
         "last": asdict(handover.last),
         "down_since": handover.down_since,
     }
-    data = RECORD.pack(0, 0, 0) + MARK + json.dumps(content).encode("ascii")
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, data, 0)
 
 
 def take_over(value: str) -> Handover:
@@ -335,7 +383,7 @@ def take_over(value: str) -> Handover:
     crash, at, content = _read(descriptor)
     try:
         handover = _handover_of(content)
-        if crash is None and handover.reload is None:
+        if crash is None and handover.reload is None and handover.supervised is None:
             raise NoHandoverError("it tells of no crash")
         traceback = content["traceback"]
         identities = {int(number): tuple(of) for number, of in content["identities"].items()}
@@ -345,12 +393,12 @@ def take_over(value: str) -> Handover:
     for number, what in handover.descriptors.items():
         _check(number, identities.get(number), what, handover)
         os.set_inheritable(number, False)
-    if not _listens(handover.listener):
+    if handover.supervised is None and not _listens(handover.listener):
         raise StartError(f"{_lost(handover)}: the listening socket listens no more")
     text = ""
     with suppress(OSError):
         if _identity(traceback) == identities.get(traceback):
-            text = _read_traceback(traceback)
+            text = read_traceback(traceback)
             os.close(traceback)
     return handover if crash is None else handover.after(crash, at, text)
 
@@ -401,6 +449,7 @@ def _handover_of(content: Mapping[str, Any]) -> Handover:
         reloads=_part(Reloads, content.get("reloads", {})),
         last=_part(Restart, content.get("last", {})),
         down_since=_typed(content.get("down_since"), float, int, None.__class__),
+        supervised=_typed(content.get("supervised"), dict, None.__class__),
     )
 
 
@@ -460,8 +509,8 @@ def _listens(descriptor: int) -> bool:
         return False
 
 
-def _read_traceback(descriptor: int) -> str:
-    """Return the text that faulthandler has left there, as printable lines."""
+def read_traceback(descriptor: int) -> str:
+    """Return the text that faulthandler has left in a file, as printable lines."""
     size = os.fstat(descriptor).st_size
     data = os.pread(descriptor, SIZE_MAX, max(0, size - SIZE_MAX))
     text = data.decode("ascii", "backslashreplace")

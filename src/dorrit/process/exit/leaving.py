@@ -154,6 +154,16 @@ def _leave() -> None:
         when_left()
 
 
+def end_by(seconds: float, report: tuple[int, str]) -> None:
+    """Have the process end in so many seconds, wherever the interpreter is then.
+
+    Args:
+        seconds: What that has for its own end.
+        report: Where lines can be written with write(2), and what they begin with.
+    """
+    _end_by(seconds, 0, report, numbers=(signal.SIGALRM,), line=IS_REPLACED)
+
+
 def replace_by(seconds: float, report: tuple[int, str], replace: int) -> None:
     """Have the process's image be replaced in so many seconds, wherever the interpreter is then.
 

@@ -92,7 +92,7 @@ class Listener:
 
     @classmethod
     def adopt(cls, descriptor: int, path: str, lock: int | None) -> Self:
-        """Go on with the socket of the previous image in the same process (R29). It listens.
+        """Go on with the socket of the previous image in the same process (R29).
 
         Args:
             descriptor: What was `descriptor` there.
@@ -109,8 +109,10 @@ class Listener:
             adopted.lock = Lock.adopt(lock, path + LOCK_SUFFIX)
             with suppress(FileNotFoundError):
                 adopted._identity = identity_of(path)  # noqa: SLF001 - of this class
-        adopted._use(socket.socket(fileno=descriptor))  # noqa: SLF001 - of this class
-        adopted._listens = True  # noqa: SLF001 - of this class
+        made = socket.socket(fileno=descriptor)
+        adopted._use(made)  # noqa: SLF001 - of this class
+        listens = made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
+        adopted._listens = listens  # noqa: SLF001 - of this class
         return adopted
 
     def _use(self, made: socket.socket) -> None:

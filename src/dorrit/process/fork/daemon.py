@@ -66,15 +66,7 @@ class Readiness:
         Raises:
             StartError: There is no /dev/null. The command still waits.
         """
-        _flush()
-        try:
-            null = os.open(os.devnull, os.O_RDWR)
-            for descriptor in range(3):
-                os.dup2(null, descriptor)
-        except OSError as error:
-            raise StartError(f"{os.devnull}: {error.strerror}") from None
-        if null > 2:  # noqa: PLR2004 - stderr
-            os.close(null)
+        leave_streams()
         self._say(READY)
 
     def failed(self, message: str, status: int = 1) -> None:
@@ -92,6 +84,11 @@ class Readiness:
         _flush()  # what was printed before comes first
         line = " ".join(message.splitlines()).encode(errors="backslashreplace")
         self._say(b"%d %b" % (status, line))
+
+    @property
+    def descriptor(self) -> int:
+        """That of the pipe; -1: all is said."""
+        return self._descriptor
 
     def let_go(self) -> None:
         """Say nothing, in a process that was forked off this one."""
@@ -159,6 +156,23 @@ def detach() -> Readiness:
     return Readiness(word_writer)
 
 
+def leave_streams() -> None:
+    """Connect the standard streams to /dev/null.
+
+    Raises:
+        StartError: There is none.
+    """
+    _flush()
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(null, descriptor)
+    except OSError as error:
+        raise StartError(f"{os.devnull}: {error.strerror}") from None
+    if null > 2:  # noqa: PLR2004 - stderr
+        os.close(null)
+
+
 def leave_directory() -> None:
     """Go to ``/`` with the umask `UMASK`; `detach` does, and the next image of a daemon must."""
     os.chdir("/")
@@ -214,7 +228,7 @@ def _end_as_session(daemon: int, word_reader: int, word_writer: int) -> NoReturn
                 _end_of(daemon)  # what it has made is gone when the command returns
         else:
             code = _end_of(daemon) if ended is None else ended
-            _print(_obituary(os.waitstatus_to_exitcode(code)))
+            _print(end_in_words(os.waitstatus_to_exitcode(code)))
     finally:
         os._exit(status)
 
@@ -263,7 +277,12 @@ def _pass_on_signals(daemon: int) -> None:
         os.kill(daemon, signal.SIGTERM)
 
 
-def _obituary(code: int) -> str:
+def end_in_words(code: int) -> str:
+    """Return in words how a process has ended that was to become ready.
+
+    Args:
+        code: Its exit status; negative: the signal that has ended it.
+    """
     if code < 0:
         return f"the server was ended by {_name(-code)} before it was ready"
     return f"the server exited with status {code} before it was ready"

@@ -11,9 +11,11 @@ from dorrit.process.exec.command import Command
 from dorrit.process.exec.descriptors import Inherited, open_standard_streams
 from dorrit.process.exec.handover import Handover
 from dorrit.process.start import activation
+from dorrit.process.start.workers import WorkerFiles
 
-SLICE: Final = 5.0
-"""Seconds of a wait in which the service manager may hear nothing; less if it wants so."""
+SLICE: Final = 1.0
+"""Seconds of a wait in which the service manager may hear nothing, less if it wants so, and in
+which a worker does not notice that its supervisor has ended."""
 
 
 REPEATED: Final = "DORRIT_REPEATED"
@@ -31,6 +33,9 @@ class Launch(NamedTuple):
         is_repeated: It has been started like this before, by `dorrit dev` or before a crash: what
             it says of the machine is known.
         inherited: Descriptors that a daemon closes.
+        worker: What a supervisor that has started this process as a worker gives to it; None: none
+            has.
+        parent: The process that has started this one.
     """
 
     command: Command
@@ -39,6 +44,8 @@ class Launch(NamedTuple):
     given: int | None
     is_repeated: bool
     inherited: Inherited
+    worker: WorkerFiles | None = None
+    parent: int = 0
 
     @classmethod
     def current(cls) -> Self:
@@ -51,22 +58,27 @@ class Launch(NamedTuple):
         """
         open_standard_streams()
         handover = restart.inherited()
+        worker = WorkerFiles.inherited()
         is_repeated = os.environ.pop(REPEATED, None) is not None or handover is not None
         command = Command.current()
         notifier = Notifier.from_environment()
         given = None
-        if handover is None:
+        if handover is None and worker is None:
             given = activation.activated_socket()
         else:
             activation.forget()
         # What is handed over is closed on exec by now, which tells it from what was left open.
-        return cls(command, handover, notifier, given, is_repeated, Inherited())
+        parent = os.getppid()
+        inherited = Inherited()
+        return cls(command, handover, notifier, given, is_repeated, inherited, worker, parent)
 
     def wait_after_crash(self, seconds: float) -> Signals | None:
         """Wait after a crash (`dorrit.process.crash.restart.wait`); the service manager knows."""
         end = time.monotonic() + seconds
         while True:
             left = max(0.0, end - time.monotonic())
+            if self.worker is not None and os.getppid() != self.parent:
+                return Signals.SIGTERM  # without its supervisor it has nobody to serve
             received = restart.wait(min(left, self.notifier.watchdog_interval() or SLICE, SLICE))
             if received is not None or left == 0:
                 return received

@@ -28,6 +28,7 @@ from dorrit.process.start import activation
 SOCKET_LOCK: Final = "lock of the socket"
 STATUS_SOCKET: Final = "status socket"
 JANITOR: Final = "connection to the janitor"
+READINESS: Final = "word to the command that waits"
 """What they are called in a handover."""
 
 
@@ -80,6 +81,39 @@ class ResourcePlan(NamedTuple):
         # inode(7): in a directory with the set-group-ID bit, a file has the directory's group. That
         # is its owner's wish.
         return -1 if directory_mode & stat.S_ISGID else self.identity.gid
+
+
+class ResourcesOfSupervisor:
+    """What a worker knows of what its supervisor holds in the file system.
+
+    Attributes:
+        name: The server's.
+        path: That of the listening socket.
+    """
+
+    def __init__(self, name: str, path: str) -> None:
+        """Take what there is to know."""
+        self.name = name
+        self.path = path
+
+    def keep_record(self) -> None:
+        """Do nothing: the supervisor keeps it."""
+
+    def leave_open(self) -> None:
+        """Do nothing: there is nothing."""
+
+    def close(self) -> None:
+        """Do nothing: all of it is the supervisor's."""
+
+    def let_go(self) -> None:
+        """Do nothing, in a process that was forked off the worker."""
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Do nothing."""
 
 
 class Resources:
@@ -178,6 +212,11 @@ class Resources:
         self.listener.own()
         if self.pid_file is not None:
             self.pid_file.write()
+
+    @property
+    def path(self) -> str:
+        """That of the listening socket."""
+        return self.listener.path
 
     @property
     def paths(self) -> list[str]:

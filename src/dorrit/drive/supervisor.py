@@ -1,0 +1,495 @@
+"""Supervisor: the process that accepts a server's connections, and starts who serves them.
+
+It has none of the server's own code, and no Python object for a connection; it reads nothing that a
+client sends. What it holds outlives its workers: the listening socket, the files beside it, and a
+copy of each connection. When a worker ends, of whatever, it gives all that to another one.
+
+    started ──READY──▶ serves ──LEAVING, its end──▶ the next one gets what was carried out
+       │                 └──a signal ends it──────▶ the next one gets what the ledger says
+       ├──LEAVING, its end──▶ the next one gets what this one had: the new code is tried again
+       └──its end──▶ the server ends
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+from dorrit.engine import Engine, Timer
+from dorrit.engine.channel import LEAVING, READY, STATUS
+from dorrit.engine.limits import Limits
+from dorrit.engine.roster import ASK, Roster
+from dorrit.errors import StartError, reason_of
+from dorrit.logger import log_raised
+from dorrit.process.control.notify import VARIABLES, Notifier
+from dorrit.process.control.signals import SignalHandlers
+from dorrit.process.control.status import Status, decoded, restarted
+from dorrit.process.crash import restart
+from dorrit.process.exec.command import Command
+from dorrit.process.exec.handover import (
+    Handover,
+    encoded,
+    read_traceback,
+)
+from dorrit.process.exec.handover import (
+    decoded as decoded_handover,
+)
+from dorrit.process.fork import children, daemon
+from dorrit.process.log.log import Log
+from dorrit.process.start.launch import REPEATED
+from dorrit.process.start.resources import READINESS, Resources
+from dorrit.process.start.workers import NOT_RUN, WorkerFiles, start_worker
+from dorrit.version import __version__
+
+logger: logging.Logger = logging.getLogger("dorrit")
+
+SLACK: Final = 15.0
+"""Seconds that a worker has to end besides those of the settings; it ends itself before."""
+
+ANSWER: Final = 1.0
+"""Seconds for a worker to say how it is; then it is told without."""
+
+
+SPARE: Final = 8
+"""Descriptors for the next worker, which clients must not have."""
+
+STALLED: Final = 0.05
+"""Seconds until something is sent again for which the system had no room."""
+
+MISTAKE: Final = 2
+"""The exit status of a command that was given something wrong."""
+
+REASON_MAX: Final = 1000
+"""Characters of a worker's reason not to start."""
+
+
+class WorkerProcess:
+    """A worker, as its supervisor knows it.
+
+    Attributes:
+        pid: Its process.
+        files: What it was given, but for the channel.
+        given: What it was told of the worker before.
+        serves: It has come to serve.
+        answers: It serves, and can be asked something.
+        is_over: It has ended.
+        leaving: What it has left for the next one; None: it has not said that it leaves.
+        failed: Why it could not start, and the exit status, if it has said so.
+        status: What it has said of itself last.
+    """
+
+    def __init__(self, pid: int, files: WorkerFiles, given: Handover) -> None:
+        """Note one that has been started."""
+        self.pid = pid
+        self.files = files
+        self.given = given
+        self.serves = False
+        self.answers = False
+        self.is_over = False
+        self.leaving: Handover | None = None
+        self.failed: tuple[str, int] | None = None
+        self.status: Status | None = None
+
+    def close(self, *, but: int = -1) -> None:
+        """Close its files, but for one."""
+        for descriptor in self.files[1:]:
+            if descriptor != but:
+                os.close(descriptor)
+
+
+class Supervisor:
+    """Runs a server's workers, one at a time, until the server ends."""
+
+    def __init__(self, handover: Handover, supervised: dict[str, Any], made: ExitStack) -> None:
+        """Take over what the process was before it became this.
+
+        Args:
+            handover: What that has left.
+            supervised: What it has said besides.
+            made: Undoes what is made here, the last first.
+        """
+        self._command: Command = Command.from_json(supervised["command"])
+        self._no_restart: bool = supervised["no_restart"]
+        self._end_timeout: float = supervised["end_timeout"] + SLACK
+        self._user: str = supervised["user"]
+        self._group: str = supervised["group"]
+        self._log = Log(supervised["log_level"], supervised["log_format"])
+        made.callback(self._log.close)
+        if supervised["log"] is not None:
+            self._log.use_file(supervised["log"])
+        elif handover.daemon:
+            self._log.use_syslog(handover.name)
+        self._notifier = Notifier(supervised["notify"], supervised["watchdog"])
+        readiness = handover.kept.get(READINESS)
+        self._readiness = None if readiness is None else daemon.Readiness(readiness)
+        self._handlers = SignalHandlers(self._hang_up)
+        made.callback(self._handlers.close)
+        self._resources = made.enter_context(Resources.adopt(handover, daemon=handover.daemon))
+        files = WorkerFiles(*(handover.kept[f"worker's {field}"] for field in WorkerFiles._fields))
+        self._handover: Handover = replace(handover, kept={}, supervised=None)
+        self._worker = WorkerProcess(supervised["pid"], files, self._handover)
+        self._ledger = -1  # of the last worker, until the next one serves
+        self._has_served = False
+        self._status: int | None = None  # the exit status, once it is known
+        self._asked: Timer | None = None  # somebody waits for what the worker says
+        self._deadline: Timer | None = None  # when a worker that is to end is ended
+        self._fault: Exception | None = None  # dorrit's own
+        self._is_alive = True
+        self._again = False  # the next worker is to be reloaded
+        self._sends_later: Timer | None = None
+        self._spare = _spare_descriptors()
+        self._roster = Roster(self._hear, self._silent)
+        self._engine = Engine(
+            on_open=_nobody, on_message=_nobody, on_close=_nobody, limits=Limits()
+        )
+        made.callback(self._engine.close)
+        made.callback(self._roster.end_all)
+        self._engine.supervise(self._roster)
+        self._roster.attach(files.channel, self._engine.fileno())
+        for thing in (self._resources, self._notifier, self._log):
+            children.hold(thing)
+
+    def run(self) -> int:
+        """Run workers until the server ends; return its exit status.
+
+        Raises:
+            StartError: The first one could not start.
+        """
+        daemon_ = self._handover.daemon
+        self._handlers.install(daemon=daemon_)
+        children.set_handler(signal.SIGCHLD, self._note_end)
+        with self._handlers.connected(self._stop, self._engine.wakeup_descriptor):
+            self._handlers.reload_by(self._reload)
+            restart.release_signals()
+            self._look()
+            while self._status is None and self._fault is None:
+                self._engine.run()
+        if self._fault is not None:
+            raise self._fault
+        assert self._status is not None
+        return self._status
+
+    # Signals: what is done at once is next to nothing
+
+    def _stop(self) -> None:
+        self._tell(signal.SIGTERM)
+        self._engine.call_soon_threadsafe(self._await_stop)
+
+    def _await_stop(self) -> None:
+        self._notifier.stopping()
+        self._await_end()
+
+    def _reload(self) -> None:
+        if not self._handlers.take_reloads():
+            return
+        if self._worker.leaving is not None:
+            self._again = True  # it is the next one's
+        else:
+            self._tell(signal.SIGUSR2)  # one that does not serve yet may wait for it
+
+    def _note_end(self, _number: int, _frame: FrameType | None) -> None:
+        self._engine.call_soon_threadsafe(self._look)
+
+    def _hang_up(self) -> None:
+        self._log.reopen()
+        self._tell(signal.SIGHUP)
+
+    def _tell(self, number: signal.Signals) -> None:
+        if not self._worker.is_over:  # else its pid may be another's
+            with suppress(ProcessLookupError):
+                os.kill(self._worker.pid, number)
+
+    def _await_end(self) -> None:
+        """The worker is to end in so much time."""
+        if self._deadline is None:
+            self._deadline = self._engine.every(self._end_timeout, self._end_worker)
+
+    def _end_worker(self) -> None:
+        logger.error("the worker does not end, and is killed")
+        self._tell(signal.SIGKILL)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # What the worker says
+
+    def _hear(self, kind: int, text: bytes) -> None:
+        try:
+            if kind == READY:
+                self._begin_to_serve(decoded_handover(text))
+            elif kind == STATUS:
+                self._worker.status = decoded(text)
+                self._answer()
+            elif kind == LEAVING:
+                self._note_leaving(text)
+        except ValueError as error:
+            logger.error("the worker %d says what it can't mean: %s", self._worker.pid, error)  # noqa: TRY400 - it says all
+            self._tell(signal.SIGKILL)
+
+    def _silent(self, is_over: bool) -> None:  # noqa: FBT001 - as Roster calls it
+        self._worker.answers = False
+        if not is_over:
+            logger.error("the worker %d says what it can't mean, and is killed", self._worker.pid)
+            self._tell(signal.SIGKILL)
+        else:
+            self._await_end()
+
+    def _note_leaving(self, text: bytes) -> None:
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError("it is not JSON") from None
+        if isinstance(said, dict) and "failed" in said:
+            status = MISTAKE if said.get("status") == MISTAKE else 1
+            self._worker.failed = str(said["failed"])[:REASON_MAX], status
+            return
+        self._worker.leaving = decoded_handover(text)
+        self._again = self._again or said.get("again") is True
+        if self._worker.leaving.reload is not None:
+            self._notifier.reloading()
+
+    def _begin_to_serve(self, told: Handover) -> None:
+        """The worker takes connections."""
+        worker = self._worker
+        worker.serves = worker.answers = True
+        self._handover = replace(
+            self._handover, reloads=told.reloads, last=told.last, reload=None, down_since=None,
+            signal=None, traceback="",
+        )  # fmt: skip
+        if self._ledger >= 0:
+            os.close(self._ledger)
+            self._ledger = -1
+        if not self._has_served:
+            self._has_served = True
+            self._resources.listener.listen()
+            self._engine.listen(self._resources.listener.descriptor)
+            self._resources.status_socket.listen(self._describe)
+            self._engine.watch(self._resources.status_socket.descriptor, self._be_asked)
+            interval = self._notifier.watchdog_interval()
+            if interval is not None:
+                self._notifier.alive()
+                self._engine.every(interval, self._watch)
+        self._roster.open()
+        self._engine.go_on_accepting()
+        listening = f"listening on {self._resources.path}"
+        logger.info("%s", listening)
+        if self._readiness is not None:
+            self._log.leave_terminal()
+            self._readiness.ready()
+            self._readiness = None
+            self._log.take_prints()
+        last = told.last
+        if last.kind:
+            what = restarted(last.kind, last.carried, last.seconds, last.lost)
+            listening = f"{listening}; restarted {what}"
+        self._notifier.ready(listening, main_pid=os.getpid() if self._handover.daemon else None)
+
+    # Its status
+
+    def _watch(self) -> None:
+        """Tell the service manager that the worker's loop turns, if it does."""
+        if self._is_alive or not self._worker.answers:
+            self._notifier.alive()
+        self._is_alive = False
+        self._ask()
+
+    def _ask(self) -> None:
+        if self._worker.answers:
+            self._roster.put(ASK)
+            self._send()
+
+    def _send(self) -> None:
+        """Send to the worker; later if the system has too many descriptors on their way."""
+        self._roster.send(self._engine.fileno())
+        if self._roster.is_stalled and self._sends_later is None:
+            self._sends_later = self._engine.every(STALLED, self._send)
+        elif not self._roster.is_stalled and self._sends_later is not None:
+            self._sends_later.cancel()
+            self._sends_later = None
+
+    def _be_asked(self) -> None:
+        """Somebody wants to know how the server is: the worker is asked first."""
+        self._engine.unwatch(self._resources.status_socket.descriptor)
+        self._asked = self._engine.every(ANSWER, self._answer)
+        if self._worker.answers:
+            self._ask()
+        else:
+            self._answer()
+
+    def _answer(self) -> None:
+        self._is_alive = True
+        if self._asked is None:
+            return
+        self._asked.cancel()
+        self._asked = None
+        self._resources.status_socket.answer()
+        self._engine.watch(self._resources.status_socket.descriptor, self._be_asked)
+
+    def _describe(self) -> Status:
+        said, handover = self._worker.status, self._handover
+        reloads, last = handover.reloads, handover.last
+        status = Status(
+            name=self._resources.name,
+            pid=os.getpid(),
+            user=self._user,
+            group=self._group,
+            socket=self._resources.path,
+            started=handover.first_start,
+            connections=self._roster.connections,
+            restarts=handover.restarts,
+            version=__version__,
+            reload_attempts=reloads.attempts,
+            reload_state=reloads.state,
+            reload_reason=reloads.reason,
+            reloads=reloads.count,
+            last_restart=last.kind,
+            carried=last.carried,
+            carried_in=last.seconds,
+            lost=last.lost,
+        )
+        if said is None:
+            return status
+        return status._replace(
+            reload_attempts=said.reload_attempts,
+            reload_state=said.reload_state,
+            reload_reason=said.reload_reason,
+            unrecorded=said.unrecorded,
+        )
+
+    # Its end
+
+    def _look(self) -> None:
+        """Look whether the worker has ended, or a child that the process had before it was this."""
+        try:
+            while self._status is None:
+                pid, ended = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self._worker.pid:
+                    self._worker.is_over = True
+                    self._roster.drain(self._engine.fileno())  # what it has said last
+                    self._take_end(os.waitstatus_to_exitcode(ended))
+        except Exception as error:  # noqa: BLE001 - nobody would serve from here on
+            self._fault = error
+            self._engine.stop()
+
+    def _take_end(self, status: int) -> None:
+        worker = self._worker
+        number = None if status >= 0 else signal.Signals(-status)
+        if worker.leaving is not None:
+            left = worker.leaving
+            reloads = left.reloads
+            following = replace(self._handover, reload=left.reload, reloads=reloads, signal=None)
+            self._begin_next(following, worker.files.carried)
+        elif number is None or not self._has_served or self._handlers.stops:
+            self._end(status, number)
+        else:
+            text = read_traceback(worker.files.traceback)
+            now = time.clock_gettime(time.CLOCK_MONOTONIC)
+            before = self._handover if worker.serves else worker.given
+            if self._no_restart:
+                self._end(status, number)
+                for line in before.after(number, now, text).report()[1:]:
+                    logger.error("%s", line)
+                return
+            self._begin_next(before.after(number, now, text), worker.files.ledger)
+
+    def _end(self, status: int, number: signal.Signals | None) -> None:
+        """The server ends, as its worker has."""
+        if number is not None:
+            logger.error("the worker was ended by %s, and the server ends", number.name)
+        elif status == NOT_RUN:
+            logger.error("the server ends: %s can't be run any more", self._command.program)
+        if status != 0 and self._has_served and not self._handlers.stops:
+            self._resources.keep_record()
+        self._status = status if status >= 0 else 1
+        if self._readiness is not None:
+            self._readiness.failed(*(self._worker.failed or (daemon.end_in_words(status), 1)))
+        self._engine.stop()
+
+    def _begin_next(self, following: Handover, ledger: int) -> None:
+        """Start a worker that goes on with all connections.
+
+        Args:
+            following: What it is told.
+            ledger: What the last one has left of them, if that has served; otherwise it is what the
+                one before has left.
+        """
+        before = self._worker
+        if before.serves:
+            self._ledger = ledger
+            before.close(but=ledger)
+        else:
+            before.close()
+        self._handover = following
+        self._forget_deadline()
+        # Clients may have taken all others.
+        for descriptor in self._spare:
+            os.close(descriptor)
+        self._spare = []
+        try:
+            files, ours = WorkerFiles.new()
+            pid = start_worker(
+                self._command, files, without=(*VARIABLES, REPEATED), blocked=restart.HELD
+            )
+        except OSError as error:
+            logger.error("no worker can be started: %s", error.strerror)  # noqa: TRY400 - it says all
+            self._end(1, None)
+            return
+        os.close(files.channel)
+        self._spare = _spare_descriptors()
+        self._worker = WorkerProcess(pid, files._replace(channel=-1), following)
+        self._roster.attach(ours, self._engine.fileno())
+        self._roster.hand_over(encoded(following), self._ledger)
+        self._send()
+        if self._handlers.stops:
+            self._tell(signal.SIGTERM)
+            self._await_end()
+        elif self._again:
+            self._tell(signal.SIGUSR2)
+        self._again = False
+
+
+def _spare_descriptors() -> list[int]:
+    """Keep some descriptors, as far as there are any."""
+    kept = []
+    with suppress(OSError):
+        kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(SPARE)]
+    return kept
+
+
+def _nobody(*_: object) -> NoReturn:
+    raise RuntimeError("a supervisor serves no client itself")
+
+
+def main() -> int:
+    """Go on as the supervisor of a server; return the exit status."""
+    made = ExitStack()
+    try:
+        handover = restart.inherited()
+        if handover is None or handover.supervised is None:
+            print(f"dorrit: {__name__} is run by dorrit alone", file=sys.stderr)  # noqa: T201 - there is no log
+            return 2
+        with made:
+            supervisor = Supervisor(handover, dict(handover.supervised), made)
+            status = supervisor.run()
+    except (OSError, StartError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else error
+        logger.error("the supervisor ends: %s", reason)  # noqa: TRY400 - it says all
+        return 1
+    except Exception as error:  # noqa: BLE001 - the log is all that says so
+        log_raised(logging.CRITICAL, "the supervisor ends, for a reason it does not know", error)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

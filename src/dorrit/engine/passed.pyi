@@ -1,0 +1,1 @@
+"""What Python sees of `dorrit.engine.passed`: nothing."""

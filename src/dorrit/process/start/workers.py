@@ -1,0 +1,159 @@
+"""Workers: how a supervisor starts one, and what it gives to each besides connections."""
+
+import logging
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn, Self
+
+from dorrit.process.exec.command import Command
+from dorrit.process.exec.memfd import nameless_file, unshrinkable_file
+from dorrit.process.running.peer import peer_credentials
+
+logger: logging.Logger = logging.getLogger("dorrit")
+
+VARIABLE: Final = "DORRIT_WORKER"
+"""Tells a worker, and nobody else, the descriptors that it has got."""
+
+OOM_SCORE: Final = 100
+"""What a worker adds to its oom_score_adj: for want of memory it goes, and not its supervisor."""
+
+NOT_RUN: Final = 127
+"""The exit status of a process whose program can't be run, as shells have it."""
+
+NUMBERS: Final = re.compile(r"[0-9]{1,9}(,[0-9]{1,9}){3}")
+
+
+class WorkerFiles(NamedTuple):
+    """Descriptors that a worker gets from its supervisor.
+
+    Attributes:
+        channel: The channel between the two.
+        ledger: An empty file, for what a crash leaves of the connections.
+        carried: One for what a reload leaves of them.
+        traceback: One for the traceback of a crash.
+    """
+
+    channel: int
+    ledger: int
+    carried: int
+    traceback: int
+
+    @classmethod
+    def new(cls) -> tuple[Self, int]:
+        """Make them; return them with the supervisor's end of the channel.
+
+        Raises:
+            OSError: There is no descriptor or memory for them.
+        """
+        ours, theirs = socket.socketpair()
+        made = [theirs.detach(), ours.detach()]
+        try:
+            for descriptor in made:
+                os.set_blocking(descriptor, False)
+            made.append(unshrinkable_file("connections"))
+            made.append(unshrinkable_file("carried"))
+            made.append(nameless_file("traceback"))
+        except OSError:
+            for descriptor in made:
+                os.close(descriptor)
+            raise
+        channel, other, *files = made
+        return cls(channel, *files), other
+
+    @classmethod
+    def inherited(cls) -> Self | None:
+        """Return what our parent has passed on to us as a worker; it closes on exec from here on.
+
+        To be called first of all. What may be in the environment of a process that no supervisor
+        has started is ignored, with a warning in the log.
+        """
+        value = os.environ.pop(VARIABLE, None)
+        if value is None:
+            return None
+        if NUMBERS.fullmatch(value):
+            files = cls(*map(int, value.split(",")))
+            try:
+                with socket.socket(fileno=os.dup(files.channel)) as channel:
+                    credentials = peer_credentials(channel)
+                if credentials in {None, (os.getppid(), os.geteuid())}:
+                    for descriptor in files:
+                        os.set_inheritable(descriptor, False)
+                    return files
+            except OSError:
+                pass
+        logger.warning("%s is in the environment by mistake and ignored", VARIABLE)
+        return None
+
+    def value(self) -> str:
+        """Return the value of the variable `VARIABLE`."""
+        return ",".join(map(str, self))
+
+
+def start_worker(
+    command: Command, files: WorkerFiles, *, without: Iterable[str], blocked: Iterable[int]
+) -> int:
+    """Start a worker; return its pid.
+
+    Args:
+        command: How the server was started.
+        files: What it gets.
+        without: Variables that are not in its environment.
+        blocked: Signals that wait until it unblocks them.
+
+    Raises:
+        OSError: The system can't fork.
+    """
+    names = {*map(os.fsencode, without)}
+    environment = {
+        name: value
+        for name, _, value in (variable.partition(b"=") for variable in command.environment)
+        if name not in names
+    }
+    environment[os.fsencode(VARIABLE)] = os.fsencode(files.value())
+    # Before the process is another program, a signal would be the end of it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _run(command, environment, files, frozenset(blocked))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def _run(
+    command: Command,
+    environment: dict[bytes, bytes],
+    descriptors: Iterable[int],
+    blocked: frozenset[int],
+) -> NoReturn:
+    try:
+        # Python ignores SIGPIPE and SIGXFSZ, which what it executes would inherit.
+        for number in signal.valid_signals():
+            if signal.getsignal(number) is signal.SIG_IGN and number not in command.ignored:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)
+        os.umask(command.umask)
+        with suppress(OSError):  # it is run elsewhere, as after a crash
+            os.chdir(command.directory)
+        raise_oom_score()
+        words = (command.program, *command.arguments)
+        os.execve(command.program, words, environment)  # noqa: S606 - there is no shell on purpose
+    except OSError as error:
+        os.write(2, f"dorrit: {command.program} can't be run: {error.strerror}\n".encode())
+    finally:
+        os._exit(NOT_RUN)
+
+
+def raise_oom_score() -> None:
+    """Have the kernel end this process before its supervisor, for want of memory."""
+    with suppress(OSError, ValueError):  # it is not Linux, or does not let us
+        file = Path("/proc/self/oom_score_adj")
+        file.write_text(str(min(1000, int(file.read_text()) + OOM_SCORE)))
