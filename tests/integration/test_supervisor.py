@@ -829,22 +829,20 @@ def test_all_go_on_but_the_one_whose_handler_has_ended_the_worker(
 
 
 @EACH_DEATH
-def test_the_log_says_whose_handler_it_was(servers: Servers, death: Death) -> None:
-    # As the one that a server that is alone writes does.
-    said = []
-    for ways in ([], ["--supervise"]):
-        if not ways and death.signal is signal.SIGKILL:
-            continue
-        file = write(servers)
-        command = servers.command(f"{file}:app", *ways)
-        run = servers.start(*command, env=environment()).until_listening()
-        culprit = servers.connect()
-        culprit.send(death.message)
-        assert ended_with(culprit) == death.code
-        servers.stop(run)
-        lines = without_times(run.err)
-        said.append([line for line in lines if "connection 1" in line or "client" in line])
-    assert all(found == said[0] for found in said), said
+def test_the_log_says_what_has_ended_the_worker_and_in_which_file(
+    servers: Servers, death: Death
+) -> None:
+    run = serve(servers)
+    culprit = servers.connect()
+    culprit.send(death.message)
+    assert ended_with(culprit) == death.code
+    assert servers.stop(run) == 0
+    if death.signal is signal.SIGKILL:
+        assert "killed: SIGKILL; another process goes on: restart 1 since " in run.err
+        return
+    how = rf"crashed: {death.signal.name} \(.+\); another process goes on: restart 1 since "
+    assert re.search(how, run.err), run.err
+    assert str(servers.directory / "server.py") in run.err.partition("Current thread")[2]
 
 
 @pytest.mark.parametrize(

@@ -84,16 +84,14 @@ def _resume(
 ) -> Handover:
     """Take the connections of the last image, if there are some; return what is left of it."""
     taken = lost = 0
-    if process.worker is not None:
+    if process.worker is not None or resumed.ledger is not None:
         if process.start_timeout is not None:
             process.start_timeout.over()
         process.untaken = None
+    if process.worker is not None:
         taken, lost = process.worker.take(loop.engine, resumed)
         process.keeps_engine = resumed.ledger is not None
     elif resumed.ledger is not None:
-        if process.start_timeout is not None:
-            process.start_timeout.over()
-        process.untaken = None
         try:
             taken, lost = carry_in(loop.engine, resumed)
         except (OSError, ValueError) as error:
@@ -181,8 +179,7 @@ def _listen(
     group = privileges.group_name(identity.gid)
 
     def describe() -> Status:
-        reloads, last = reloading.reloads, reloading.last
-        return Status(
+        status = Status(
             name=resources.name,
             pid=os.getpid(),
             user=user,
@@ -192,16 +189,9 @@ def _listen(
             connections=engine.connections,
             restarts=handover.restarts,
             version=__version__,
-            reload_attempts=reloads.attempts,
-            reload_state=reloads.state,
-            reload_reason=reloads.reason,
-            reloads=reloads.count,
-            last_restart=last.kind,
-            carried=last.carried,
-            carried_in=last.seconds,
-            lost=last.lost,
             unrecorded=engine.unrecorded,
         )
+        return status.with_restarts(reloading.reloads, reloading.last)
 
     if process.worker is not None:
         process.worker.join(engine, describe, loop.stop)

@@ -156,13 +156,8 @@ class Supervisor:
             children.hold(thing)
 
     def run(self) -> int:
-        """Run workers until the server ends; return its exit status.
-
-        Raises:
-            StartError: The first one could not start.
-        """
-        daemon_ = self._handover.daemon
-        self._handlers.install(daemon=daemon_)
+        """Run workers until the server ends; return its exit status."""
+        self._handlers.install(daemon=self._handover.daemon)
         children.set_handler(signal.SIGCHLD, self._note_end)
         with self._handlers.connected(self._stop, self._engine.wakeup_descriptor):
             self._handlers.reload_by(self._reload)
@@ -335,7 +330,6 @@ class Supervisor:
 
     def _describe(self) -> Status:
         said, handover = self._worker.status, self._handover
-        reloads, last = handover.reloads, handover.last
         status = Status(
             name=self._resources.name,
             pid=os.getpid(),
@@ -346,15 +340,7 @@ class Supervisor:
             connections=self._roster.connections,
             restarts=handover.restarts,
             version=__version__,
-            reload_attempts=reloads.attempts,
-            reload_state=reloads.state,
-            reload_reason=reloads.reason,
-            reloads=reloads.count,
-            last_restart=last.kind,
-            carried=last.carried,
-            carried_in=last.seconds,
-            lost=last.lost,
-        )
+        ).with_restarts(handover.reloads, handover.last)
         if said is None:
             return status
         return status._replace(

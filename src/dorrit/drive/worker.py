@@ -97,7 +97,7 @@ class Worker:
         Returns:
             How many go on, and how many are lost.
         """
-        taken = lost = 0
+        taken = 0
         known = [descriptor for descriptor, is_known in self.connections if is_known]
         over = {descriptor for descriptor in known if _is_over(descriptor)}
         if handover.ledger is not None:

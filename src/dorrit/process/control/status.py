@@ -1,9 +1,9 @@
 """What a server says about itself, and how it is written: one line of JSON."""
 
 import json
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
-from dorrit.process.exec.handover import CRASH
+from dorrit.process.exec.handover import CRASH, Reloads, Restart
 
 ANSWER_MAX: Final = 2048
 """Bytes of an answer: any socket takes as many at once, and the longest names and paths fit."""
@@ -85,6 +85,19 @@ class Status(NamedTuple):
     carried_in: float = 0.0
     lost: int = 0
     unrecorded: int = 0
+
+    def with_restarts(self, reloads: Reloads, last: Restart) -> Self:
+        """Return it with what is known of reloads and of the last restart."""
+        return self._replace(
+            reload_attempts=reloads.attempts,
+            reload_state=reloads.state,
+            reload_reason=reloads.reason,
+            reloads=reloads.count,
+            last_restart=last.kind,
+            carried=last.carried,
+            carried_in=last.seconds,
+            lost=last.lost,
+        )
 
 
 def shortened(text: str) -> str:

@@ -333,7 +333,7 @@ def inherited() -> Handover | None:
     if handover.ledger is not None:
         # All at once: there may be many connections. Those that the command had go on as they were.
         _crash.close_on_exec(handover.untouched)
-    if handover.supervised is None:
+    if handover.supervised is None:  # else it waits for a worker, which may have ended by now
         _reap()
     return handover
 
