@@ -52,6 +52,8 @@ def _value_type(setting: Setting) -> str:
         return "tuple[str, ...]"
     if str in _types(setting):
         return "str | None" if setting.default is None else "str"
+    if setting.default is None:
+        return " | ".join(kind.__name__ for kind in _types(setting)) + " | None"
     return type(setting.default).__name__
 
 

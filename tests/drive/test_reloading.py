@@ -88,7 +88,7 @@ NOW = {"name": "chat", "listen": "/run/a", "user": "root", "group": None}
     ],
 )
 def test_L2_what_lasts_must_not_differ(new: dict[str, object], expected: str | None) -> None:
-    found = difference(NOW, new)
+    found = difference(NOW, new, is_supervised=False)
     if expected is None:
         assert found is None
     else:
@@ -96,8 +96,47 @@ def test_L2_what_lasts_must_not_differ(new: dict[str, object], expected: str | N
 
 
 def test_L2_groups_are_compared_by_their_numbers() -> None:
-    assert difference({"group": "root"}, {"group": "0"}) is None
-    assert difference({"group": "root"}, {"group": "nobody-has-it"}) is not None
+    now = {"group": "root"}
+    assert difference(now, {"group": "0"}, is_supervised=False) is None
+    assert difference(now, {"group": "nobody-has-it"}, is_supervised=False) is not None
+
+
+@pytest.mark.parametrize(
+    ("now", "is_supervised", "new", "expected"),
+    [
+        # What it has got without being told is what its new code may ask for.
+        (None, True, "on", None),
+        (None, False, "off", None),
+        (None, True, "off", "off and not on"),
+        (None, False, "on", "on and not off"),
+        # What was said is not said any more: it stays as it is.
+        ("on", True, None, None),
+        ("off", False, None, None),
+        (None, True, None, None),
+        ("on", True, "off", "off and not on"),
+        ("off", False, "on", "on and not off"),
+        # It was told to have one, and can't; nor can the new code.
+        ("on", False, "on", None),
+        ("on", False, "off", None),
+    ],
+)
+def test_L2_W1_a_server_that_has_a_supervisor_keeps_it(
+    now: str | None,
+    is_supervised: bool,
+    new: str | None,
+    expected: str | None,
+) -> None:
+    found = difference({"supervise": now}, {"supervise": new}, is_supervised=is_supervised)
+    if expected is None:
+        assert found is None
+    else:
+        assert found == (
+            f"the supervisor would be {expected}, for which it has to be stopped and started"
+        )
+
+
+def test_L2_W1_a_look_that_does_not_know_of_supervisors_is_no_other_wish() -> None:
+    assert difference({"supervise": "on"}, {}, is_supervised=True) is None
 
 
 def test_L2_other_settings_apply(servers: Servers, reloaded: Reloaded) -> None:

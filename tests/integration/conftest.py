@@ -20,6 +20,7 @@ from tests.integration.clients import (
 from tests.integration.dorrit_server import EXAMPLES, dorrit_dev, dorrit_serve
 from tests.integration.nginx import nginx_in_front_of
 from tests.integration.processes import DEADLINE, RUNNING, find_program, service_directory
+from tests.support.daemons import Daemons, reaper
 
 CHROMIUM_OPTIONS = (
     "--disable-gpu",
@@ -44,6 +45,15 @@ def directory() -> Iterator[Path]:
     """A directory of the service user's, where sockets have short paths."""
     with service_directory() as path:
         yield path
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "supervised"])
+def either(directory: Path, request: pytest.FixtureRequest) -> Iterator[Daemons]:
+    """Daemons without a supervisor, and then those that have one, as all have that may."""
+    with reaper():
+        made = Daemons(directory, supervised=request.param)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="module")

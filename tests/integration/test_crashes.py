@@ -16,7 +16,7 @@ import pytest
 
 from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
-from tests.support.daemons import Daemon, Daemons, reaper
+from tests.support.daemons import Daemon, Daemons
 from tests.support.frames import REQUEST, TEXT, frame
 from tests.support.log_daemon import LogDaemon, log_daemon
 from tests.support.servers import FIVE, TIMEOUT, Client, Run, Servers, until, until_it_sleeps
@@ -80,11 +80,12 @@ def picture(pid: int, path: Path) -> dict[str, object]:
     }
 
 
-def expect_traceback(lines: list[str], file: Path, restarts: int) -> None:
+def expect_traceback(
+    lines: list[str], file: Path, restarts: int, goes_on: str = "restarted in place"
+) -> None:
     """Look for the report of each crash."""
     text = "\n".join(lines)
-    reports = re.findall(r"crashed: SIGSEGV \(Segmentation fault\); restarted in place: ", text)
-    assert len(reports) == restarts
+    assert text.count(f"crashed: SIGSEGV (Segmentation fault); {goes_on}: ") == restarts
     number = 1 + next(i for i, line in enumerate(file.read_text().splitlines()) if "at(0)" in line)
     found = re.findall(rf'File "{file}", line {number} in ws_read_callback', text)
     assert len(found) == restarts
@@ -204,11 +205,8 @@ def log() -> Iterator[LogDaemon]:
 
 
 @pytest.fixture
-def daemon(directory: Path) -> Iterator[Daemon]:
-    with reaper():
-        made = Daemons(directory)
-        yield made(CRASHING)
-        made.close()
+def daemon(either: Daemons) -> Daemon:
+    return either(CRASHING)
 
 
 def start(daemon: Daemon, *options: object) -> None:
@@ -220,16 +218,19 @@ def start(daemon: Daemon, *options: object) -> None:
 @pytest.mark.parametrize(
     ("options", "uid"), [(["-u", "root", "-g", "root"], 0), ([], NOBODY)], ids=["root", "nobody"]
 )
-def test_R28_R29_as_a_daemon_the_same_process_serves_again(
+def test_R28_R29_as_a_daemon_the_same_process_serves_again_or_another_worker(
     log: LogDaemon, daemon: Daemon, options: list[str], uid: int
 ) -> None:
     log.identities = (daemon.name,)
     start(daemon, *options)
     lines = log.until_said("listening on")
-    before = picture(daemon.pid, daemon.path)
+    server = daemon.server
+    is_alone = server == daemon.pid
+    before = [picture(pid, daemon.path) for pid in (daemon.pid, server)]
     files = daemon.files
-    assert proc.status(daemon.pid)["Uid"] == [str(uid)] * 4
-    until_it_sleeps(daemon.pid)
+    for pid in daemon.processes:
+        assert proc.status(pid)["Uid"] == [str(uid)] * 4
+        until_it_sleeps(pid)
     count = len(proc.descriptors(daemon.pid))
     for _ in range(3):
         # The kernel keeps ten messages for who does not read them meanwhile.
@@ -238,9 +239,11 @@ def test_R28_R29_as_a_daemon_the_same_process_serves_again(
         assert culprit.close_code() == 1011
         culprit.socket.close()
         assert ask(daemon.path, "again") == "again"
-        expect_traceback(lines, daemon.file, 1)
+        how = "restarted in place" if is_alone else "another process goes on"
+        expect_traceback(lines, daemon.file, 1, how)
         until(lambda: len(proc.descriptors(daemon.pid)) == count, "as few descriptors as before")
-    assert picture(daemon.pid, daemon.path) == before
+    assert (daemon.server == server) is is_alone
+    assert [picture(pid, daemon.path) for pid in (daemon.pid, daemon.server)] == before
     assert daemon.files == files
     assert daemon.pid_file.read_text() == f"{daemon.pid}\n"
     status = daemon.run(command=[*daemon.command()[:3], "status", daemon.name])

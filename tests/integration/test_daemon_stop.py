@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import Daemon, Daemons, reaper
+from tests.support.daemons import Daemon, Daemons
 from tests.support.descriptors import descriptors
 from tests.support.frames import REQUEST, TEXT, close_frame, frame
 from tests.support.servers import TIMEOUT
@@ -57,11 +57,8 @@ def enough_descriptors() -> Iterator[None]:
 
 
 @pytest.fixture
-def daemon(directory: Path) -> Iterator[Daemon]:
-    with reaper():
-        made = Daemons(directory)
-        yield made(SERVER)
-        made.close()
+def daemon(either: Daemons) -> Daemon:
+    return either(SERVER)
 
 
 def connect(daemon: Daemon) -> socket.socket:

@@ -24,6 +24,8 @@ POOR = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
 STAY = ("-u", "root", "-g", "root")
 
+WAYS = pytest.mark.parametrize("way", ["--no-supervise", "--supervise"])
+
 PORTABLE = {"env": os.environ | {"PYTHONPATH": SEARCHED}}
 
 
@@ -70,18 +72,21 @@ def refusal(servers: Servers, before: tuple[str, ...], *options: object) -> str:
     [POOR, ("unshare", "-r"), ("unshare", "-r", *POOR), ("setpriv", "--groups=0,7", *POOR)],
     ids=["no capabilities", "user namespace", "both", "groups that can not be given up"],
 )
+@WAYS
 def test_R26_root_that_stays_who_it_is_needs_no_privilege(
-    servers: Servers, before: tuple[str, ...]
+    servers: Servers, before: tuple[str, ...], way: str
 ) -> None:
-    server = start(servers, before, *STAY)
+    server = start(servers, before, *STAY, way)
     assert servers.connect().ask("hello") == "hello"
     assert servers.stop(server) == 0
     assert not servers.path.exists()
 
 
-def test_R26_a_crash_there_is_a_restart_as_elsewhere(servers: Servers) -> None:
-    server = start(servers, ("unshare", "-r", *POOR), *STAY)
-    os.kill(server.pid, 11)
+@WAYS
+def test_R26_a_crash_there_is_a_restart_as_elsewhere(servers: Servers, way: str) -> None:
+    server = start(servers, ("unshare", "-r", *POOR), *STAY, way)
+    [process] = proc.children(server.pid) if way == "--supervise" else [server.pid]
+    os.kill(process, 11)
     server.until_logged("crashed: SIGSEGV")
     assert servers.connect().ask("hello") == "hello"
     assert servers.stop(server) == 0

@@ -6,13 +6,17 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dorrit.drive.supervision import MODULE
+from dorrit.process.files.janitor import PROGRAM
+from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
-from tests.support.servers import FIVE, TIMEOUT, Client, dorrit, until
+from tests.support.servers import FIVE, TIMEOUT, Client, until
 
 RUN = Path("/var/run")
 
@@ -41,12 +45,14 @@ class Daemon:
         file: What it is written in.
         path: Its socket.
         pid_file: Its pid file, if root starts it.
-        pid: The daemon's, once it has been started.
+        pid: The daemon's, once it has been started: its supervisor's, if it has one.
     """
 
     pid = 0
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, supervised: bool | None = None) -> None:
+        """See `Daemons`."""
+        self._is_supervised = supervised
         self.name = f"test{secrets.token_hex(4)}"
         self.file = directory / f"{self.name}.py"
         self.path = RUN / f"{self.name}.socket"
@@ -73,13 +79,26 @@ class Daemon:
             if path.name.startswith(self.name)
         }
 
+    @property
+    def interpreter(self) -> str:
+        """Of the server, and of commands that its user must be able to run."""
+        return interpreter_for_nobody() if self._is_supervised else sys.executable
+
     def command(self, *options: object) -> list[str]:
-        return [str(word) for word in dorrit("serve", self.file, *options)]
+        words = [self.interpreter, "-m", "dorrit", "serve", self.file, *options]
+        return [str(word) for word in words] + self.options
+
+    @property
+    def options(self) -> list[str]:
+        """Those without which it would be another kind of daemon."""
+        return ["--no-supervise"] if self._is_supervised is False else []
 
     def run(
         self, *options: object, command: list[str] | None = None, **settings: Any
     ) -> "subprocess.CompletedProcess[str]":
         """Run the command that starts it, to its end."""
+        if self._is_supervised:
+            settings = {"env": os.environ | {"PYTHONPATH": SEARCHED}} | settings
         return subprocess.run(
             command or self.command(*options),
             stdin=subprocess.DEVNULL,
@@ -98,6 +117,8 @@ class Daemon:
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout == ""
         self.pid = int(self.pid_file.read_text())
+        if self._is_supervised is not None:
+            assert bool(self.workers) is self._is_supervised
         return ended
 
     def connect(self) -> Client:
@@ -126,15 +147,35 @@ class Daemon:
     def janitor(self) -> int | None:
         """The pid of its janitor."""
         for folder in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                if len(words) > 5 and words[4] == self.name.encode():
+            if folder.name.isdecimal():
+                words = proc.words(int(folder.name))
+                if words[4:5] == [self.name] and Path(words[3]).name == PROGRAM.name:
                     return int(folder.name)
         return None
 
+    @property
+    def workers(self) -> list[int]:
+        """The pids of its workers; none, if it has no supervisor."""
+        if self.pid and MODULE in proc.words(self.pid):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                return sorted(proc.children(self.pid))
+        return []
+
+    @property
+    def server(self) -> int:
+        """The pid of the process that has its code."""
+        if self._is_supervised:
+            until(lambda: len(self.workers) == 1, "the worker")
+        return next(iter(self.workers), self.pid)
+
+    @property
+    def processes(self) -> set[int]:
+        """The pids of its own processes: two, if it has a supervisor."""
+        return {self.pid, self.server}
+
     def close(self) -> None:
         """End whatever is left of it."""
-        for pid in (self.pid, self.janitor):
+        for pid in (self.pid, *self.workers, self.janitor):
             if pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -146,12 +187,20 @@ class Daemon:
 class Daemons:
     """Makes daemons, and ends those that are left."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, supervised: bool | None = None) -> None:
+        """Make none yet.
+
+        Args:
+            directory: Where their files are.
+            supervised: They have a supervisor, or none; None: as Python is installed here, since
+                their user may not be able to run it.
+        """
         self.directory = directory
+        self.is_supervised = supervised
         self.made: list[Daemon] = []
 
     def __call__(self, source: str = "") -> Daemon:
-        daemon = Daemon(self.directory)
+        daemon = Daemon(self.directory, supervised=self.is_supervised)
         daemon.write(source)
         self.made.append(daemon)
         return daemon

@@ -17,6 +17,13 @@ def status(pid: int | str) -> dict[str, list[str]]:
     return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
 
 
+def words(pid: int) -> list[str]:
+    """The command line of a process; none, if it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+    return []
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended, though its parent may not have asked for its status."""
     try:

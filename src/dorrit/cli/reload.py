@@ -1,4 +1,4 @@
-"""``dorrit reload``: run a server's new code in the same process, with all its connections."""
+"""``dorrit reload``: run a server's new code with the same pid, and with all its connections."""
 
 import argparse
 import sys
@@ -17,12 +17,13 @@ from dorrit.process.running.pidfd import INTERVAL
 from dorrit.process.running.status_client import StatusError, ask
 
 DESCRIPTION = """\
-Have a server run its new code in the same process, with the same socket and all connections, and
-wait until that serves. The server gets SIGUSR2. A child of it looks at the new code first, as
+Have a server run its new code, with the same pid, the same socket and all connections, and wait
+until that serves. The server gets SIGUSR2. A child of it looks at the new code first, as
 'dorrit check' does; with a mistake the server goes on with the code that it has.
 
 The new code is run with the command line and the environment of the old one, and may have other
-settings, but not another name, socket, user or group: for these there is 'dorrit restart'."""
+settings, but not another name, socket, user or group, nor a supervisor if it has none, or none if
+it has one: for these there is 'dorrit restart'."""
 
 EPILOG = """\
 Exit status: 0 when the new code serves, 2 for a wrong command line, 3 if the server does not run, 4

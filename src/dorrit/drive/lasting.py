@@ -9,8 +9,16 @@ from dorrit.errors import StartError
 from dorrit.process.credentials.privileges import group_number, user_number
 from dorrit.settings import Settings
 
-NAMES: Final = {"name": "name", "listen": "socket", "user": "user", "group": "group"}
+NAMES: Final = {
+    "name": "name",
+    "listen": "socket",
+    "user": "user",
+    "group": "group",
+    "supervise": "supervisor",
+}
 """The facts, and what they are called in the log."""
+
+_ON_OR_OFF: Final = {True: "on", False: "off"}
 
 
 def lasting_facts(application: Application, settings: Settings) -> dict[str, str | None]:
@@ -25,20 +33,29 @@ def lasting_facts(application: Application, settings: Settings) -> dict[str, str
         "listen": settings.listen,
         "user": settings.user,
         "group": settings.group,
+        "supervise": None if settings.supervise is None else _ON_OR_OFF[settings.supervise],
     }
 
 
-def difference(now: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+def difference(
+    now: Mapping[str, Any], new: Mapping[str, Any], *, is_supervised: bool
+) -> str | None:
     """Return in one line what differs; None: nothing does.
 
     Args:
         now: What the server is.
         new: What its new code would be.
+        is_supervised: It has a supervisor, which it may have got without being told.
     """
     for fact, name in NAMES.items():
-        if fact in new and not _is_same(fact, now.get(fact), new[fact]):
+        before = now.get(fact)
+        if fact == "supervise" and new.get(fact) != before:
+            if new.get(fact) is None:
+                continue  # it stays as it is
+            before = _ON_OR_OFF[is_supervised]
+        if fact in new and not _is_same(fact, before, new[fact]):
             return (
-                f"the {name} would be {_said(new[fact])} and not {_said(now.get(fact))}, for which "
+                f"the {name} would be {_said(new[fact])} and not {_said(before)}, for which "
                 "it has to be stopped and started"
             )
     return None

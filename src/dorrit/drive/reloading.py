@@ -96,7 +96,9 @@ class Reloading:
             self._again = False
             self._begin()
         elif found.passed:
-            self._decide(difference(self._process.facts, found.facts))
+            is_supervised = self._process.worker is not None
+            facts = self._process.facts
+            self._decide(difference(facts, found.facts, is_supervised=is_supervised))
         else:
             self._refuse(_why(found), found.output)
 

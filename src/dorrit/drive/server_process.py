@@ -1,7 +1,7 @@
 """ServerProcess: what the process of a server holds, and what both of its starts do with it."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
 
@@ -214,26 +214,33 @@ class ServerProcess:
     ) -> restart.Restarter | None:
         """Have a crash restart the server (R28), if its user can read the server's file.
 
-        That of a worker ends it, and its supervisor starts the next one.
+        That of a worker ends it, and its supervisor starts the next one, by the same command. The
+        log says why that can't be, if it can't.
 
         Args:
             handover: What the next image gets.
             file: The server's file.
             ledger: Where its connections are written down.
         """
+        files = [file] if file else []
         if self.worker is not None:
             self.traceback_file = TracebackFile(self.worker.files.traceback)
+            _warn(restart.obstacles(self.launch.command, files))
             return None
         descriptor, prefix = self.log.crash_report()
         restarter = restart.prepare(
             handover,
             self.launch.command,
-            files=[file] if file else [],
+            files=files,
             report=descriptor,
             prefix=prefix,
             ledger=ledger,
         )
         self.made.callback(lambda: None if self.replacement else restarter.disarm())
-        for warning in restarter.warnings:
-            logger.warning("%s", warning)
+        _warn(restarter.warnings)
         return restarter
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        logger.warning("%s", line)

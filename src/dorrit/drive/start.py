@@ -61,9 +61,16 @@ def _start(process: ServerProcess, guard: Guard, identity: Identity) -> None:
         _detach(process, guard, resources)
     _drop(guard, resources, identity)
     handover = resources.handover()
-    if process.settings.supervise:
+    if _wants_supervisor(process):
         become_worker(process, resources, identity)
     run(process, identity, handover)
+
+
+def _wants_supervisor(process: ServerProcess) -> bool:
+    settings = process.settings
+    if settings.supervise is None:
+        return process.is_daemon and not settings.no_restart
+    return settings.supervise
 
 
 def _tell(process: ServerProcess, error: StartError) -> None:

@@ -20,7 +20,7 @@ from dorrit.process.credentials import privileges
 from dorrit.process.credentials.privileges import Identity
 from dorrit.process.exec.command import Command
 from dorrit.process.exit.status import end
-from dorrit.process.fork import children
+from dorrit.process.fork import children, daemon
 from dorrit.process.start.resources import READINESS, Resources, ResourcesOfSupervisor
 from dorrit.process.start.workers import WorkerFiles, raise_oom_score
 
@@ -33,8 +33,9 @@ MODULE: Final = "dorrit.drive.supervisor"
 def become_worker(process: ServerProcess, resources: Resources, identity: Identity) -> None:
     """Go on as the first worker of a supervisor, which this process becomes: its child returns.
 
-    Where the supervisor can't be run, as its user can't read Python, there is none, and the log
-    says so.
+    Where the supervisor can't be run, as its user can't read Python, there is none. The log says so
+    if somebody has asked for one; otherwise it says only that a crash can't be followed by a
+    restart, which has the same reason (`ServerProcess.arm`).
 
     Args:
         process: Has all that it wants from root.
@@ -43,7 +44,8 @@ def become_worker(process: ServerProcess, resources: Resources, identity: Identi
     """
     command = _command_of_supervisor(process)
     if obstacles := command.obstacles():
-        logger.warning("the server has no supervisor: %s", obstacles[0])
+        if process.settings.supervise is not None:
+            logger.warning("the server has no supervisor: %s", obstacles[0])
         return
     if threading.active_count() > 1:
         logger.warning(
@@ -93,6 +95,7 @@ def _command_of_supervisor(process: ServerProcess) -> Command:
         arguments=("-P", "-m", MODULE, process.application.name or "dorrit"),
         environment=tuple(environment),
         directory="/",
+        umask=daemon.UMASK if process.is_daemon else command.umask,
         files=(str(Path(package, "dorrit", "__init__.py")), os.__file__),
     )
 

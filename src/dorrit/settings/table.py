@@ -125,8 +125,9 @@ SETTINGS: Final = (
             makes a daemon of a server whose code says otherwise.""",
     ),
     Setting(
-        "supervise", None, None, default=False, accepts=bool, read=bool,
+        "supervise", None, None, default=None, accepts=bool, read=bool,
         help="have a supervisor, a process that keeps all connections whatever ends the server's",
+        unset="a daemon has one, unless a crash is to end it",
         opposite="--no-supervise",
         manual="""
             Have a supervisor: a process without the server's code, which accepts the
@@ -134,15 +135,17 @@ SETTINGS: Final = (
             serves them has ended, also by
             .Dv SIGKILL
             or for want of memory.
+            A daemon has one, but for
             .Fl -no-supervise
-            has none even if the server's code wants one.""",
+            and
+            .Fl -no-restart .""",
     ),
     Setting(
         "no_restart", None, None, default=False, accepts=bool, read=bool,
-        help="let a crash end the server; otherwise it is restarted in the same process",
+        help="let a crash end the server; otherwise it is restarted, with the same pid",
         opposite="--restart",
         manual="""
-            Let a crash end the server, instead of restarting it in place.
+            Let a crash end the server, instead of restarting it.
             .Fl -restart
             has it restarted even if the server's code says otherwise.""",
     ),

@@ -15,7 +15,7 @@ class Settings(NamedTuple):
     user: str | None = None
     group: str | None = None
     foreground: bool = False
-    supervise: bool = False
+    supervise: bool | None = None
     no_restart: bool = False
     config_file: str | None = None
     log_level: str = "info"
@@ -66,7 +66,7 @@ class ServerSettings(TypedDict, total=False):
     user: str | int | None
     group: str | int | None
     foreground: bool
-    supervise: bool
+    supervise: bool | None
     no_restart: bool
     config_file: str | os.PathLike[str] | None
     log_level: str

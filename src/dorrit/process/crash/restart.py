@@ -90,10 +90,7 @@ class Restarter:
         ledger: tuple[int, int] = NO_LEDGER,
     ) -> None:
         """See `prepare` and `be_replaced`."""
-        self.warnings: tuple[str, ...] = tuple(
-            f"the server can't be restarted after a crash: {why}"
-            for why in command.obstacles(files)
-        )
+        self.warnings: tuple[str, ...] = tuple(obstacles(command, files))
         self.respected: tuple[signal.Signals, ...] = ()
         self._state = -1
         self._traceback = -1
@@ -253,6 +250,18 @@ def prepare(
     _armed = Restarter(handover, command, tuple(files), report, prefix, ledger=ledger)
     children.hold(_armed)
     return _armed
+
+
+def obstacles(command: Command, files: Iterable[str]) -> list[str]:
+    """Return why a crash can't be followed by a restart, one line each; for the log.
+
+    Args:
+        command: How it would be started.
+        files: Further files that must be readable.
+    """
+    return [
+        f"the server can't be restarted after a crash: {why}" for why in command.obstacles(files)
+    ]
 
 
 def be_replaced(
