@@ -175,6 +175,30 @@ static void what_has_no_room_is_told_beforehand(void)
     }
 }
 
+/* Nobody has asked before for room, and the journal has no memory yet. */
+static void what_is_sent_first_of_all_needs_room_too(void)
+{
+    enum { SMALL = 8192, EACH = 300 };
+    const struct dorrit_output_frame frame
+        = {.payload = content[0], .payload_length = EACH, .header_length = 4};
+    for (int first = 0; first < 2; first++) {
+        const int descriptor = file();
+        struct dorrit_ledger ledger = made(descriptor, SMALL);
+        unsigned more = 0;
+        bool had_room = true;
+        while (had_room && more <= SMALL) {
+            had_room = first == 0 ? dorrit_journal_send(&ledger, &frame, 0) != 0
+                                  : dorrit_journal_deliver(&ledger, JOURNAL_FIRST, 0);
+            CHECK(ledger.journal_used <= ledger.journal_size && ledger.journal_size <= SMALL);
+            more += had_room;
+        }
+        CHECK(more > SMALL / 2 / (first == 0 ? EACH : JOURNAL_UNIT));
+        CHECK(!had_room);
+        dorrit_ledger_close(&ledger);
+        close(descriptor);
+    }
+}
+
 /* Places of the first round of all must not be those of the one that comes after the last. */
 static void rounds_begin_anew_after_the_last_one(void)
 {
@@ -471,6 +495,7 @@ int main(void)
     RUN(what_is_sent_stands_behind_what_was_put);
     RUN(who_is_at_work_is_said);
     RUN(what_has_no_room_is_told_beforehand);
+    RUN(what_is_sent_first_of_all_needs_room_too);
     RUN(rounds_begin_anew_after_the_last_one);
     RUN(what_an_earlier_round_has_left_is_nobodys);
     RUN(whoever_ends_between_two_stores_has_sent_to_all_or_to_none);

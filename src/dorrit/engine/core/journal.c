@@ -44,7 +44,7 @@ enum {
 static uint8_t *journal_room(struct dorrit_ledger *ledger, size_t length)
 {
     length += sizeof(struct journal_entry);
-    if (length > ledger->journal_most - ledger->journal_used) {
+    if (ledger->journal_used + length > ledger->journal_most) {
         return NULL;
     }
     const uint32_t end = ledger->journal_used + (uint32_t)length;
@@ -102,7 +102,8 @@ uint32_t dorrit_journal_send(
     const size_t padded = (length + JOURNAL_UNIT - 1) / JOURNAL_UNIT * JOURNAL_UNIT;
     /* The header is copied whole, since that costs less: it may be longer than the frame. */
     const size_t needed = padded + sizeof frame->header + 3 * ENTRY;
-    if (needed > ledger->journal_size - ledger->journal_used
+    /* A sum and no difference: at first there is less memory than what stands before all entries. */
+    if (ledger->journal_used + needed > ledger->journal_size
         && (length >= JOURNAL_FRAME >> 2 || journal_room(ledger, needed) == NULL)) {
         return 0;
     }
@@ -122,7 +123,7 @@ bool dorrit_journal_deliver(struct dorrit_ledger *ledger, uint32_t frame, uint32
 {
     enum { ENTRY = sizeof(struct journal_entry) };
     /* Behind it there is to be room for the entry that has it hold. */
-    if (2 * ENTRY > ledger->journal_size - ledger->journal_used
+    if (ledger->journal_used + 2 * ENTRY > ledger->journal_size
         && journal_room(ledger, ENTRY) == NULL) {
         return false;
     }
