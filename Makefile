@@ -72,7 +72,7 @@ fuzz: build
 # may notice, and with a supervisor once more, whose worker is killed so often as well: some twenty
 # minutes. Then a server's process ends at each store to its ledger.
 SOAK_SECONDS ?= 3600
-RESTARTS ?= 50
+RESTARTS ?= 100
 CLIENTS ?= 2000
 
 soak: build

@@ -94,16 +94,17 @@ def test_the_engine_over_kqueue() -> None:
     run_tests(environment, but=but)
 
 
-def test_L8_a_process_that_ends_at_any_store_leaves_what_was_before_it_or_is_behind_it() -> None:
+def test_L4_L8_a_process_that_ends_at_any_store_leaves_what_was_before_it_or_is_behind_it() -> None:
     site = build("steps", "-Dledger_steps=true")
     library = folder_of("steps") / "steps.so"
     run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "tests/engine/steps.c", "-o", library])
     environment = {"PYTHONPATH": str(site), "LD_PRELOAD": str(library)}
     every = os.environ.get(EVERY_STORE, "7")
-    said = run([sys.executable, "-m", "tests.engine.every_store", every], **environment)
-    stores, tried = map(int, re.findall(r"\d+", said))
-    assert stores > 1000
-    assert tried >= stores // int(every)
+    for program in ("every_store", "every_store_supervised"):
+        said = run([sys.executable, "-m", f"tests.engine.{program}", every], **environment)
+        stores, tried = map(int, re.findall(r"\d+", said))
+        assert stores > 1000
+        assert tried >= stores // int(every)
 
 
 pytestmark = pytest.mark.timeout(3600)

@@ -17,7 +17,7 @@ import os
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 from dorrit.engine import Connection, queue_message
@@ -51,6 +51,13 @@ CURRENT: Final = 28
 RESTORED: Final = 6
 """Of so many lines the next engine is left at each of its stores, too."""
 
+SETTINGS: Final[Mapping[str, Any]] = {
+    "rfc": True,
+    "deflate": True,
+    "max_message": 1 << 20,
+    "buffer_size": 9000,
+}
+
 View = dict[str, Any]
 
 
@@ -83,17 +90,39 @@ class Scene:
     """
 
     def __init__(self) -> None:
-        self.file: int = nameless_file("ledger")
-        self.harness = self._harness()
-        self.harness.engine.record(self.file)
         self.line = 0
         self.newcomer: int | None = None
         self.rest: dict[int, bytes] = {}
-        self.saved: dict[int, str] = {}
+        self.harness, self.file = self.begin()
+
+    # The processes
+
+    def begin(self) -> tuple[CarryingHarness, int]:
+        """Return the first one, and the ledger that it leaves."""
+        file = nameless_file("ledger")
+        harness = self._harness()
+        harness.engine.record(file)
+        return harness, file
+
+    def leave(self) -> None:
+        """End it: close what the handler of a crash does not keep open for the next image."""
+        kept = descriptors_in(self.file)
+        assert isinstance(self.harness, SceneHarness)
+        for inode, descriptor in self.harness.sockets.items():
+            is_ours = descriptor in descriptors() and os.fstat(descriptor).st_ino == inode
+            if is_ours and descriptor not in kept:
+                os.close(descriptor)
+
+    def follow(self) -> CarryingHarness:
+        """Return one that goes on with what the first one has left."""
+        harness = self._harness()
+        harness.engine.carry_in(self.file)
+        harness.engine.record(nameless_file("next"))
+        return harness
 
     def _harness(self) -> SceneHarness:
-        made = SceneHarness(rfc=True, deflate=True, max_message=1 << 20, buffer_size=9000)
-        made.message_callback = self._heard
+        made = SceneHarness(**SETTINGS)
+        made.message_callback = self.heard
         return made
 
     @property
@@ -105,7 +134,7 @@ class Scene:
 
     # The server
 
-    def _heard(self, conn: Connection, binary: bool, payload: bytes) -> None:
+    def heard(self, conn: Connection, binary: bool, payload: bytes) -> None:
         everybody = [one for one, _ in self.harness.opened if one.is_open]
         everybody += [one for one, *_ in self.harness.resumed if one.is_open]
         word = payload[:20]
@@ -183,10 +212,9 @@ class Scene:
 
     def view(self) -> View:
         """Have another engine go on, where clients end what they are about, and ask something."""
-        left, self.harness = self.harness, self._harness()
-        self.execute(left)
-        self.harness.engine.carry_in(self.file)
-        self.harness.engine.record(nameless_file("next"))
+        left = self.harness
+        self.leave()
+        self.harness = self.follow()
         leave_before_store(0, NEVER)
         self.harness.clients = left.clients
         for client in self.clients:
@@ -207,14 +235,6 @@ class Scene:
         for conn, code, _ in [*left.closed, *self.harness.closed]:
             closed.setdefault(str(conn.number), []).append(code)
         return {"clients": seen, "saved": saved, "closed": closed}
-
-    def execute(self, left: SceneHarness) -> None:
-        """Close what the handler of a crash does not keep open for the next image."""
-        kept = descriptors_in(self.file)
-        for inode, descriptor in left.sockets.items():
-            is_ours = descriptor in descriptors() and os.fstat(descriptor).st_ino == inode
-            if is_ours and descriptor not in kept:
-                os.close(descriptor)
 
     def is_over(self, client: Client) -> bool:
         return any(received.opcode == CLOSE for received in client.frames)
@@ -320,11 +340,11 @@ def in_child(play: Callable[[Callable[[object], NoReturn]], object]) -> Any:
     return json.loads(told)
 
 
-def view_after(count: int) -> View:
+def view_after(made: type[Scene], count: int) -> View:
     """What is seen when the process ends between two lines."""
 
     def play(tell: Callable[[object], NoReturn]) -> None:
-        scene = Scene()
+        scene = made()
         for line in lines()[:count]:
             line(scene)
         tell(scene.view())
@@ -333,10 +353,11 @@ def view_after(count: int) -> View:
     return found
 
 
-def left_at(store: int, restored_at: int = 0) -> dict[str, Any] | None:
+def left_at(made: type[Scene], store: int, restored_at: int = 0) -> dict[str, Any] | None:
     """Leave the conversation before a store to the ledger; return what is seen then.
 
     Args:
+        made: The kind of processes.
         store: Which store, from 1 on.
         restored_at: Before which of its stores the next engine is left as well; 0: it goes on.
 
@@ -345,7 +366,7 @@ def left_at(store: int, restored_at: int = 0) -> dict[str, Any] | None:
     """
 
     def play(tell: Callable[[object], NoReturn]) -> None:
-        scene = Scene()
+        scene = made()
 
         def seen() -> None:
             try:
@@ -372,9 +393,8 @@ def left_at(store: int, restored_at: int = 0) -> dict[str, Any] | None:
                     seen()
                 # What the next engine does to its own ledger is left, and one more goes on.
                 leave_before_store(restored_at, again)
-                harness = scene._harness()
-                harness.engine.carry_in(scene.file)
-                harness.engine.record(nameless_file("next"))
+                scene.leave()
+                scene.follow()
                 tell(None)
             except BaseException:
                 traceback.print_exc()
@@ -431,12 +451,17 @@ def check(found: dict[str, Any], views: list[View], what: str) -> None:
         sys.exit(f"{what}: a close callback was called twice: {twice}")
 
 
-def main(every: int) -> None:
-    """Leave it before each store, or some of them."""
-    views = [view_after(count) for count in range(len(lines()) + 1)]
+def main(every: int, made: type[Scene] = Scene) -> None:
+    """Leave it before each store, or some of them.
+
+    Args:
+        every: Before every so many-th.
+        made: The kind of processes.
+    """
+    views = [view_after(made, count) for count in range(len(lines()) + 1)]
     store, tried, named = 1, 0, 0
     restored: set[int] = set()
-    while (found := left_at(store)) is not None:
+    while (found := left_at(made, store)) is not None:
         check(found, views, f"store {store}")
         tried += 1
         named = max(named, len(set(found["culprits"])))
@@ -444,7 +469,7 @@ def main(every: int) -> None:
         if line not in restored and line % (len(views) // RESTORED) == 5:
             restored.add(line)
             again = 1
-            while (second := left_at(store, again)) is not None:
+            while (second := left_at(made, store, again)) is not None:
                 check(second, views, f"store {store}, store {again} of the next")
                 again += every
                 tried += 1

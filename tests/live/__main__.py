@@ -9,7 +9,7 @@ kill may cost, or anything else that should not be.
 import sys
 from collections.abc import Callable, Mapping
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tests.integration.processes import service_directory
 from tests.live.server import LOST_BY_KILL, SERVERS, Live, crash, kill, live, reload
@@ -19,11 +19,12 @@ class Restart(NamedTuple):
     """A way to restart a server.
 
     Attributes:
-        restart: `restart(running, number)` does it, and returns when the server serves again.
+        restart: `restart(running, number)` does it, and returns when the server serves again: what
+            the clients have found, if it has asked them.
         lost: Connections that it may cost.
     """
 
-    restart: Callable[[Live, int], object]
+    restart: Callable[[Live, int], dict[str, Any] | None]
     lost: int = 0
 
 
@@ -34,7 +35,10 @@ RESTARTS: Final[Mapping[str, Restart]] = {
 """What is done to each server, by what it is called."""
 
 SUPERVISED: Final = "--supervise"
-KILLS: Final[Mapping[str, Restart]] = {**RESTARTS, "kills": Restart(kill, LOST_BY_KILL)}
+KILLS: Final[Mapping[str, Restart]] = {
+    **RESTARTS,
+    "kills": Restart(lambda running, _: kill(running), LOST_BY_KILL),
+}
 """What is done to one with a supervisor."""
 
 
@@ -46,8 +50,9 @@ def longest_waits(running: Live, times: int, way: Restart) -> list[int] | None:
     waits = []
     running.traffic.report()
     for number in range(times):
-        way.restart(running, number)
-        found = running.traffic.report()
+        found = way.restart(running, number)
+        if found is None:
+            found = running.traffic.report()
         waits.append(found["longest_ms"])
         if found["lost"] > way.lost * (number + 1) or found["wrong"]:
             print(f"{found}\n{running.run.err}", file=sys.stderr)

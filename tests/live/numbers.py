@@ -4,6 +4,7 @@ import ctypes
 import faulthandler
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -33,18 +34,32 @@ PATTERN: Final = bytes(place * STEP % PERIOD for place in range(PERIOD)) * 240
 CRASHES: Final = (b"null", b"abort", b"overflow")
 """Messages that no client of `traffic.c` sends: the server crashes, in that way."""
 
+EXHAUST: Final = b"exhaust memory"
+"""Another one: the server takes memory until the kernel ends it."""
+
+EXHAUST_MAX: Final = 1024
+"""MiB that it takes at the most: the test sees to it that there are not as many."""
+
+HANG: Final = b"hang"
+"""Another one: its handler does not return."""
+
 OVERWRITE: Final = b"overwrite "
 """What another such message begins with; the arguments of `overwrite_and_crash` come behind it."""
 
 
 def crash_if_told(message: bytes) -> None:
-    """Crash if this is one of `CRASHES`, or begins with `OVERWRITE`."""
+    """Crash if this is one of `CRASHES`, or begins with `OVERWRITE`; so on with the others."""
     if message == b"null":
         ctypes.string_at(0)
     elif message == b"abort":
         os.abort()
     elif message == b"overflow":
         faulthandler._stack_overflow()
+    elif message == EXHAUST:
+        held = [b"x" * 2**20 for _ in range(EXHAUST_MAX)]
+        raise AssertionError(f"{len(held)} MiB are no problem")
+    elif message == HANG:
+        threading.Event().wait()
     elif message.startswith(OVERWRITE):
         what, seed = message.removeprefix(OVERWRITE).split()
         overwrite_and_crash(what.decode(), int(seed))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.integration.nginx import nginx_in_front_of
-from tests.live.numbers import CRASHES
+from tests.live.numbers import ANSWERED, ASKED, CRASHES
 from tests.live.traffic import ROOT, Traffic, traffic
 from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support import proc
@@ -32,6 +32,9 @@ SERVERS: Final = {
 
 LOST_BY_KILL: Final = 2
 """Connections that SIGKILL costs: one whose input was handled, and one that was written to."""
+
+MARK: Final = 7
+"""The number of a client that is none of `traffic.c`; any will do."""
 
 ANSWERS: Final = 200
 """After so many, a worker serves."""
@@ -75,24 +78,40 @@ def crash(socket: Path, number: int) -> None:
     client.socket.close()
 
 
-def kill(running: Live, number: int) -> dict[str, Any]:
+@contextlib.contextmanager
+def newcomer(socket: Path) -> Iterator[Client]:
+    """A client that comes now, and is served."""
+    client = Client(socket, request_with(b"Cookie: client=%d" % MARK))
+    with client.socket:
+        client.send(ASKED.pack(0, 1, ANSWERED.size))
+        received = client.receive()
+        assert received.opcode == BINARY
+        assert received.payload == ANSWERED.pack(0, 0, MARK, 1)
+        yield client
+
+
+def kill_worker(run: Run) -> None:
+    """Kill the worker of a supervised server, and wait until the next one serves."""
+    served = run.err.count("listening on")
+    [worker] = proc.children(run.pid)
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: run.err.count("listening on") > served, "the next worker")
+
+
+def kill(running: Live) -> dict[str, Any]:
     """Kill the worker of a supervised server, and wait until the next one has answered many.
 
-    Args:
-        running: The server, and its clients.
-        number: How often it has been killed so.
-
     Returns:
-        What the clients have found so far.
+        What the clients have found so far, with their longest wait meanwhile.
     """
-    [worker] = proc.children(running.run.pid)
-    os.kill(worker, signal.SIGKILL)
-    until(lambda: running.run.err.count("listening on") == number + 2, "the next worker")
-    before = running.traffic.report()["answers"]
-    found: dict[str, Any] = {}
+    kill_worker(running.run)
+    found = running.traffic.report()
+    before = found["answers"]
 
     def answers() -> bool:
+        longest = found["longest_ms"]
         found.update(running.traffic.report())
+        found["longest_ms"] = max(longest, found["longest_ms"])
         return bool(found["answers"] > before + ANSWERS)
 
     until(answers, "answers of the next worker")

@@ -1,23 +1,18 @@
 """A server whose memory is overwritten before it crashes: nobody gets what is another's."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.live.numbers import ANSWERED, ASKED, OVERWRITE
+from tests.live.numbers import OVERWRITE
 from tests.live.overwriting import LIBRARY
-from tests.live.server import HERE, SERVERS, serving
+from tests.live.server import HERE, SERVERS, newcomer, serving
 from tests.live.traffic import compiled, traffic
-from tests.support.frames import BINARY
-from tests.support.servers import Client, Run, request_with, until
+from tests.support.servers import Run, until
 
 CLIENTS = 48
 SEEDS = {"five functions": range(10), "async handlers": range(10, 20)}
-MARK = 7
-"""The number of a client that is none of `traffic.c`; any will do."""
 
 
 @pytest.fixture(params=SERVERS, scope="module")
@@ -26,18 +21,6 @@ def server(request: pytest.FixtureRequest) -> str:
     compiled(HERE / "overwrite.c", LIBRARY.name, "-shared", "-fPIC")
     name: str = request.param
     return name
-
-
-@contextlib.contextmanager
-def newcomer(run: Run) -> Iterator[Client]:
-    """A client that comes now, and is served."""
-    client = Client(run.path, request_with(b"Cookie: client=%d" % MARK))
-    with client.socket:
-        client.send(ASKED.pack(0, 1, ANSWERED.size))
-        received = client.receive()
-        assert received.opcode == BINARY
-        assert received.payload == ANSWERED.pack(0, 0, MARK, 1)
-        yield client
 
 
 def overwritten(run: Run, what: str, seed: int) -> dict[str, Any]:
@@ -51,7 +34,7 @@ def overwritten(run: Run, what: str, seed: int) -> dict[str, Any]:
         seed: What is overwritten, and by what, depends on it.
     """
     crashes = run.err.count("crashed: ")
-    with traffic(str(run.path), "/x", CLIENTS) as sent, newcomer(run) as culprit:
+    with traffic(str(run.path), "/x", CLIENTS) as sent, newcomer(run.path) as culprit:
         culprit.send(OVERWRITE + f"{what} {seed}".encode())
         # The record of who has caused it may be gone, and nobody tell that client anything.
         until(
@@ -59,7 +42,7 @@ def overwritten(run: Run, what: str, seed: int) -> dict[str, Any]:
             "the next image",
         )
         assert run.process.poll() is None, run.err
-        with newcomer(run):
+        with newcomer(run.path):
             found = sent.end()
     assert found["wrong"] == 0, run.err
     return found

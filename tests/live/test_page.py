@@ -1,4 +1,4 @@
-"""A page in a real browser whose server is reloaded or crashes: it does not notice."""
+"""A page in a real browser whose server is reloaded, crashes or is killed: it does not notice."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,22 +10,25 @@ from tests.integration.conftest import CHROMIUM_OPTIONS
 from tests.integration.dorrit_server import EXAMPLES
 from tests.integration.nginx import nginx_in_front_of
 from tests.integration.processes import DEADLINE, find_program, wait_until
-from tests.live.server import HERE, crash, reload, serving
-from tests.support.servers import Run
+from tests.live.server import HERE, crash, kill_worker, reload, serving
+from tests.support import proc
+from tests.support.servers import Run, until_it_sleeps
 
 TIMES = 10
 
 COUNTING = """
 url => {
-    window.told = {count: 0, wrong: [], ends: 0};
+    window.told = {count: 0, wrong: [], ends: 0, pauses: false, paused: false};
+    window.say = () => socket.send(`message ${told.count} ` + "x".repeat(500));
     const socket = new WebSocket(url);
     socket.onopen = () => socket.send("first " + "x".repeat(500));
     socket.onclose = () => told.ends++;
     socket.onmessage = ({data}) => {
         told.count++;
         if (!data.startsWith(`${told.count}: `)) told.wrong.push(data.slice(0, 40));
-        // Without a pause the browser would use all of the machine for nothing but this.
-        setTimeout(() => socket.send(`message ${told.count} ` + "x".repeat(500)), 5);
+        if (told.pauses) told.paused = true;
+        // At once the browser would use all of the machine for nothing but this.
+        else setTimeout(say, 5);
     };
 }
 """
@@ -52,8 +55,25 @@ def until_it_counts(page: Page) -> None:
     wait_until(lambda: bool(page.evaluate("told.count") > before + 20), "it counts")
 
 
+def kill_while_it_pauses(page: Page, run: Run) -> None:
+    """Kill the worker at a moment when the page waits for nothing, and the worker for the page.
+
+    What a worker has not done with when it is killed may cost the connection that it is about.
+    """
+    page.evaluate("told.pauses = true")
+    wait_until(lambda: bool(page.evaluate("told.paused")), "it pauses")
+    [worker] = proc.children(run.pid)
+    until_it_sleeps(worker)
+    kill_worker(run)
+    page.evaluate("told.pauses = told.paused = false; say()")
+
+
 def stays_connected(
-    directory: Path, page: Page, file: Path, restart: Callable[[Run, int], object]
+    directory: Path,
+    page: Page,
+    file: Path,
+    restart: Callable[[Run, int], object],
+    *options: str,
 ) -> str:
     """Restart a server so often while a page counts; return the server's log.
 
@@ -62,9 +82,10 @@ def stays_connected(
         page: A page that has no address yet.
         file: The server's.
         restart: `restart(run, number)` does it, and returns when the server serves again.
+        options: Of `dorrit serve`.
     """
     with (
-        serving(directory, f"{file}:app", "--deflate") as run,
+        serving(directory, f"{file}:app", "--deflate", *options) as run,
         nginx_in_front_of(run.path) as nginx,
     ):
         page.goto(f"http://127.0.0.1:{nginx.port}/")
@@ -79,16 +100,38 @@ def stays_connected(
     return run.err
 
 
+@pytest.mark.parametrize("options", [[], ["--supervise"]], ids=["alone", "supervised"])
 def test_L1_a_page_stays_connected_over_reloads_and_its_count_is_right(
-    directory: Path, page: Page
+    directory: Path, page: Page, options: list[str]
 ) -> None:
-    log = stays_connected(directory, page, EXAMPLES / "counter.py", lambda run, _: reload(run))
+    log = stays_connected(
+        directory, page, EXAMPLES / "counter.py", lambda run, _: reload(run), *options
+    )
     assert log.count("reloaded: 1 connections were carried over") == TIMES
 
 
+@pytest.mark.parametrize("options", [[], ["--supervise"]], ids=["alone", "supervised"])
 def test_L3_a_page_stays_connected_over_crashes_and_its_count_is_right(
+    directory: Path, page: Page, options: list[str]
+) -> None:
+    log = stays_connected(
+        directory,
+        page,
+        HERE / "crashing_counter.py",
+        lambda run, number: crash(run.path, number),
+        *options,
+    )
+    assert log.count(" 1 connections go on after the crash") == TIMES
+
+
+def test_L4_a_page_stays_connected_over_sigkills_of_the_worker_and_its_count_is_right(
     directory: Path, page: Page
 ) -> None:
-    server = HERE / "crashing_counter.py"
-    log = stays_connected(directory, page, server, lambda run, number: crash(run.path, number))
-    assert log.count(" 1 connections go on after the crash") == TIMES
+    log = stays_connected(
+        directory,
+        page,
+        EXAMPLES / "counter.py",
+        lambda run, _: kill_while_it_pauses(page, run),
+        "--supervise",
+    )
+    assert log.count("killed: SIGKILL; another process goes on") == TIMES

@@ -35,7 +35,7 @@ def test_L4_sigkill_costs_two_connections_at_the_most(directory: Path, server: s
     with live(directory, server, CLIENTS, "--supervise") as running:
         pid = running.run.pid
         for number in range(TIMES):
-            found = kill(running, number)
+            found = kill(running)
             assert found["wrong"] == 0, running.run.err
             # A slow client hears late of it.
             assert found["lost"] <= LOST_BY_KILL * (number + 1), running.run.err

@@ -1,107 +1,89 @@
-"""The shipped unit under a real systemd: it is reloaded, and crashes, while clients send."""
+"""The shipped unit under a real systemd, whatever ends its worker, while clients send."""
 
-import json
-import os
-import stat
-import textwrap
-from dataclasses import dataclass
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.live.server import AT_ONCE, HERE
-from tests.live.traffic import ROOT, compiled
-from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
-from tests.support.systemd import boot
+from dorrit.process.start.workers import OOM_SCORE
+from tests.live.systemd_restarts import MEMORY, WATCHDOG, WAYS
+from tests.live.systemd_unit import Restarted, restarts
+from tests.support import systemd, user_mode_linux
 
-UNIT = ROOT / "packaging" / "systemd" / "dorrit@.service"
 TIMES = 5
 
-PASSWD = """\
-root:x:0:0::/root:/bin/sh
-messagebus:x:100:100::/nonexistent:/usr/sbin/nologin
-dorrit:x:900:33::/:/usr/sbin/nologin
-nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin
-"""
-GROUP = "root:x:0:\nadm:x:4:\ntty:x:5:\nwww-data:x:33:\nmessagebus:x:100:\nnogroup:x:65534:\n"
+HEARD = "A process of this unit has been killed by the OOM killer."
+"""What systemd says of it."""
 
+SLOW_MACHINE = "MemoryMax=96M\nWatchdogSec=0"
+"""There it takes seconds to fill 200 MiB, in which the worker answers nobody."""
 
-pytestmark = [pytest.mark.root, pytest.mark.needs("systemd-nspawn")]
-
-
-@dataclass
-class Restarted:
-    """What `systemd_restarts` has found.
-
-    Attributes:
-        shown: It, as it was printed.
-        output: All that was printed, for a failure.
-        journal: What the unit has logged.
-    """
-
-    shown: dict[str, Any]
-    output: str
-    journal: str
-
-    def kept_everybody(self, restarts: str) -> None:
-        """Assert that nobody has noticed these, and that it was one process all the time."""
-        found = self.shown[restarts]["found"]
-        assert (found["lost"], found["wrong"], found["codes"]) == (0, 0, {}), self.output
-        assert found["answers"] > 0
-        assert self.shown[restarts]["pids"] == TIMES * [self.shown["started"]], self.output
-        assert (self.shown["restarts"], self.shown["result"]) == ("0", "success"), self.output
+pytestmark = pytest.mark.root
+nspawn = pytest.mark.needs("systemd-nspawn")
 
 
 @pytest.fixture(scope="module")
 def restarted(tmp_path_factory: pytest.TempPathFactory) -> Restarted:
-    """The unit has been reloaded, and then has crashed, several times under traffic."""
-    tmp_path = tmp_path_factory.mktemp("systemd")
-    python = interpreter_for_nobody()
-    searched = os.pathsep.join((SEARCHED, str(ROOT)))
-    command = tmp_path / "dorrit"
-    command.write_text(
-        f"#!/bin/sh\nPYTHONPATH={searched}:{AT_ONCE} PYTHONDONTWRITEBYTECODE=1 "
-        f'exec {python} -m dorrit "$@"\n'
-    )
-    command.chmod(0o755)
-    (tmp_path / "passwd").write_text(PASSWD)
-    (tmp_path / "group").write_text(GROUP)
-    (tmp_path / "options").write_text('OPTIONS="--rfc"\n')
-    test = tmp_path / "test"
-    test.mkdir()
-    tmp_path.chmod(tmp_path.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
-    output = boot(
-        test,
-        textwrap.dedent(f"""
-            cd {ROOT}
-            PYTHONPATH={searched} {python} -m tests.live.systemd_restarts /usr/local/bin/traffic \\
-                /run/dorrit/numbered/numbered.socket {TIMES} || echo "failed: $?"
-            journalctl --no-pager --quiet --output=cat --unit=dorrit@numbered
-        """),
-        units={UNIT.name: UNIT.read_text()},
-        files={
-            "/usr/local/bin/dorrit": command,
-            "/usr/local/bin/traffic": compiled(),
-            "/usr/local/lib/dorrit/numbered.py": HERE / "numbered.py",
-            "/etc/passwd": tmp_path / "passwd",
-            "/etc/group": tmp_path / "group",
-            "/etc/default/dorrit-numbered": tmp_path / "options",
-        },
-        folders=(ROOT, *(Path(place) for place in SEARCHED.split(os.pathsep))),
-    )
-    first, *journal = output.splitlines()
-    assert first.startswith("{"), output
-    return Restarted(json.loads(first), output, "\n".join(journal))
+    """The unit's worker has come to its end in each way, several times."""
+    directory = tmp_path_factory.mktemp("systemd")
+    return restarts(systemd.boot, directory, TIMES, [*WAYS, WATCHDOG])
 
 
+@nspawn
 def test_L1_systemctl_reload_keeps_every_client_and_the_main_process(restarted: Restarted) -> None:
     restarted.kept_everybody("reloads")
     assert restarted.journal.count(" connections were carried over in ") == TIMES
 
 
+@nspawn
 def test_L3_a_crash_keeps_every_client_the_main_process_and_the_unit_active(
     restarted: Restarted,
 ) -> None:
     restarted.kept_everybody("crashes")
-    assert restarted.journal.count(" connections go on after the crash") == TIMES
+    assert restarted.journal.count("crashed: ") == TIMES
+
+
+@nspawn
+def test_L4_sigkill_of_the_worker_costs_two_clients_at_the_most(restarted: Restarted) -> None:
+    restarted.kept_all_but_two("kills")
+    assert restarted.journal.count("killed: SIGKILL; another process goes on") == 2 * TIMES
+
+
+@nspawn
+def test_L4_so_does_the_kernel_that_is_out_of_memory_and_the_unit_stays_active(
+    restarted: Restarted,
+) -> None:
+    restarted.kept_all_but_two(MEMORY)
+    assert restarted.shown["killed for memory"] == TIMES, restarted.output
+    assert restarted.journal.count("or the kernel for want of memory: see its log") == 2 * TIMES
+
+
+@pytest.mark.needs("linux.uml")
+def test_L4_systemd_hears_that_memory_was_exhausted_and_has_the_unit_go_on(tmp_path: Path) -> None:
+    restarted = restarts(user_mode_linux.boot, tmp_path, 2, [MEMORY], SLOW_MACHINE)
+    restarted.kept_all_but_two(MEMORY)
+    assert restarted.shown["killed for memory"] == 2, restarted.output
+    assert restarted.journal.count(HEARD) == 2
+    killed = r"Memory cgroup out of memory: Killed process .* oom_score_adj:(\d+)"
+    assert re.findall(killed, restarted.journal) == 2 * [str(OOM_SCORE)]
+
+
+@nspawn
+def test_W1_the_kernel_is_to_end_the_worker_and_not_its_supervisor(restarted: Restarted) -> None:
+    supervisor, worker = restarted.shown["scores"]
+    assert worker == supervisor + OOM_SCORE
+
+
+@nspawn
+def test_W1_a_handler_that_hangs_has_the_watchdog_start_the_unit_again(
+    restarted: Restarted,
+) -> None:
+    assert restarted.shown[WATCHDOG] == "1", restarted.output
+    assert restarted.journal.count("Watchdog timeout") == 1
+
+
+@nspawn
+def test_the_sandbox_keeps_neither_of_the_two_from_anything(restarted: Restarted) -> None:
+    """What they are kept from, they say."""
+    warnings = re.findall(r".* WARNING .*", restarted.journal)
+    assert [line for line in warnings if "(--slow-handler)" not in line] == []

@@ -1,6 +1,7 @@
 """The systemd units: right, tightly sandboxed, and their command is one that `dorrit` takes."""
 
 import configparser
+import os
 import re
 import shlex
 import stat
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from dorrit.drive.supervisor import SLACK
+from dorrit.settings import Settings
+from tests.support import proc
 from tests.support.servers import FIVE, Servers
 
 UNITS = Path(__file__).parents[2] / "packaging" / "systemd"
@@ -81,8 +85,18 @@ def test_R37_what_the_manager_is_told_to_expect() -> None:
     assert service["NotifyAccess"] == "main"
     assert service["WatchdogSec"] == "30s"
     assert service["KillMode"] == "mixed"
+    # A worker that the kernel has ended is its supervisor's matter.
+    assert service["OOMPolicy"] == "continue"
     assert service["CapabilityBoundingSet"] == ""
     assert int(service["LimitNOFILE"]) >= 16384 + 64 + 1024  # -m, and what else is open
+
+
+def test_R37_systemd_waits_longer_for_a_stop_than_the_supervisor_waits_for_its_worker() -> None:
+    seconds = Unit("dorrit@.service")["Service"]["TimeoutStopSec"]
+    assert seconds.endswith("s")
+    settings = Settings()
+    for_worker = settings.stop_timeout + 3 * settings.stop_grace + SLACK
+    assert float(seconds.removesuffix("s")) > for_worker
 
 
 def test_R37_both_units_mean_the_same_socket_with_the_mode_of_the_manual() -> None:
@@ -111,23 +125,28 @@ def echo(conn, message):
 
 
 @pytest.mark.parametrize("source", [FIVE, OBJECT], ids=["five functions", "an object"])
-def test_R37_the_command_of_the_unit_runs_a_server(servers: Servers, source: str) -> None:
+def test_R37_the_command_of_the_unit_runs_a_server_with_a_supervisor(
+    servers: Servers, source: str
+) -> None:
     command = Unit("dorrit@.service")["Service"]["ExecStart"]
     runtime = servers.directory / "run" / "dorrit" / "chat"
     runtime.mkdir(parents=True)
     library = servers.directory / "lib"
     library.mkdir()
     (library / "chat.py").write_text(source)
+    user = f"-u {os.geteuid()} -g {os.getegid()}"  # systemd has made it the server's by then
     words = []
     for word in shlex.split(command.replace("%i", "chat")):
         if word == COMMAND:
             words += [sys.executable, "-m", "dorrit"]
         elif word == "$OPTIONS":
-            words += shlex.split("-m 100 --log-level info")
+            words += shlex.split(f"-m 100 --log-level info {user}")
         else:
             here = word.replace("/run/dorrit/chat", str(runtime))
             words.append(here.replace("/usr/local/lib/dorrit", str(library)))
     run = servers.start(*words).until_listening()
     servers.path = runtime / "chat.socket"
     assert servers.connect().ask("hello") == "hello"
+    assert len(proc.children(run.pid)) == 1, run.err
+    assert "dorrit.drive.supervisor" in Path(f"/proc/{run.pid}/cmdline").read_text()
     assert servers.stop(run) == 0

@@ -1,5 +1,6 @@
 """A real systemd: booted in namespaces of its own, with no more of the machine than its /usr."""
 
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,17 +13,26 @@ BOOT: Final = """
 set -eu
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system
-for kind in systemd unified; do  # control groups of its own, where the machine has such
+for kind in systemd unified memory; do  # control groups of its own, where the machine has such
     group=/sys/fs/cgroup/$kind
     if [ -d $group ]; then
         mkdir -p $group/boot-$$/inner
         echo $$ > $group/boot-$$/inner/cgroup.procs || true
     fi
 done
-exec systemd-nspawn --quiet --directory=/ --volatile=yes --register=no --keep-unit --boot \
-    --private-network --machine=boot$$ "$@" -- --unit=script.service \
-    systemd.firstboot=off systemd.show_status=0
+exec systemd-nspawn --quiet --directory=/ --volatile=yes --register=no --keep-unit \
+    --private-network --machine=boot$$ "$@" -- /bin/sh -c "$INIT" /usr/lib/systemd/systemd \
+    --unit=script.service systemd.firstboot=off systemd.show_status=0
 """
+
+INIT: Final = """
+# systemd-nspawn lets nobody write there, but to the groups that have no controller.
+if [ -d /sys/fs/cgroup/memory ]; then
+    mount -o remount,rw,bind /sys/fs/cgroup/memory
+fi
+exec "$0" "$@"
+"""
+"""Comes before systemd, which can limit memory then."""
 
 SCRIPT: Final = """
 [Unit]
@@ -59,13 +69,26 @@ def boot(
     options += [f"--bind-ro={file}:{place}" for place, file in files.items()]
     options += [f"--bind-ro={folder}" for folder in folders]
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", BOOT, "sh", *options]
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
+        env=os.environ | {"INIT": INIT},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+    _remove_groups(process.pid)
     output = directory / "output"
-    assert output.exists(), (done.stdout + done.stderr).decode(errors="replace")
+    assert output.exists(), said.decode(errors="replace")
     return output.read_text()
+
+
+def _remove_groups(number: int) -> None:
+    """Remove the control groups that have been made for one."""
+    for group in Path("/sys/fs/cgroup").glob(f"*/boot-{number}"):
+        below = [entry for entry in group.rglob("*") if entry.is_dir()]
+        for folder in (*sorted(below, reverse=True), group):
+            folder.rmdir()
