@@ -27,6 +27,7 @@ from dorrit.process.exec.handover import Handover, encoded
 from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.start.workers import WorkerFiles
 from dorrit.protocol.refusal import OPEN_CALLBACK_REFUSED, refusal
+from dorrit.settings import Settings
 from tests.engine.test_accept import leave_descriptors
 from tests.support.carrying import CarryingHarness
 from tests.support.forging import HEADER, UNIT
@@ -197,7 +198,7 @@ class Served(CarryingHarness):
                 os.close(given.ledger)
         self.engine.record(self.worker.files.ledger)
         if ready:
-            self.worker.ready(LEFT)
+            self.worker.ready(LEFT, Settings())
             supervisor.poll()
 
     def turn(self, times: int = 1) -> None:

@@ -223,9 +223,9 @@ def workers_of(supervisor: int) -> list[int]:
 
 
 def worker_of(supervisor: int) -> int:
-    until(lambda: len(workers_of(supervisor)) == 1, "the worker")
-    [worker] = workers_of(supervisor)
-    return worker
+    """The worker that serves: there may be a spare one by now."""
+    until(lambda: workers_of(supervisor), "the worker")
+    return proc.oldest(workers_of(supervisor))
 
 
 def times_served(run: Run) -> int:

@@ -93,8 +93,7 @@ def newcomer(socket: Path) -> Iterator[Client]:
 def kill_worker(run: Run) -> None:
     """Kill the worker of a supervised server, and wait until the next one serves."""
     served = run.err.count("listening on")
-    [worker] = proc.children(run.pid)
-    os.kill(worker, signal.SIGKILL)
+    os.kill(proc.oldest(proc.children(run.pid)), signal.SIGKILL)
     until(lambda: run.err.count("listening on") > served, "the next worker")
 
 

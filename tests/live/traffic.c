@@ -1,7 +1,7 @@
 /* Clients of all kinds that send numbered messages all the time, and look whether each is answered
  * once and in order, whatever happens to the server meanwhile.
  *
- *     traffic ADDRESS TARGET CLIENTS
+ *     traffic ADDRESS TARGET CLIENTS [plain]
  *
  * ADDRESS is the path of a UNIX-domain socket or HOST:PORT with a numeric host. The server is
  * `numbered.py` or another one that answers so: a message is the number of the client's message
@@ -14,10 +14,11 @@
  * The kinds, by a client's number modulo 8: four that send little and have two messages on the way;
  * one with up to 60,000 bytes both ways; one whose messages are in fragments with pings between them,
  * both of which send in pieces, so that most of the time one is cut somewhere; one that asks for more
- * than the kernel takes and reads slowly; one that comes and goes all the time.
+ * than the kernel takes and reads slowly; one that comes and goes all the time. With `plain` all are of
+ * the first kind.
  *
  * It prints "ready" when all are connected. A line on stdin has it print one of JSON, with the longest
- * time that an answer took since the last one. At the end of stdin nothing more is sent, what is on its
+ * time since the last one that an answer took, and that nobody got an answer. At the end of stdin nothing more is sent, what is on its
  * way is waited for, and the last line is printed. "lost" are connections that ended without being
  * asked to; "wrong" is whatever else should not be, and the first of it is said on stderr.
  */
@@ -98,7 +99,7 @@ static union {
 static socklen_t address_size;
 static const char *target;
 static bool ending;
-static uint64_t messages, answers, lost, wrong, visits, longest, last_answer;
+static uint64_t messages, answers, lost, wrong, visits, longest, silence, last_answer;
 static uint64_t codes[5000];
 static uint32_t chance = 1;
 
@@ -329,7 +330,9 @@ static void take_answer(struct client *client)
             (unsigned long)heard, client->answered);
     }
     answers++;
-    last_answer = now();
+    const uint64_t time = now();
+    silence = time - last_answer > silence ? time - last_answer : silence;
+    last_answer = time;
     if (++client->index < client->counts[client->answered & 1]) {
         return;
     }
@@ -485,9 +488,10 @@ static void report(void)
         open += clients[number].state == OPEN;
     }
     printf("{\"open\": %u, \"messages\": %lu, \"answers\": %lu, \"lost\": %lu, \"wrong\": %lu, "
-           "\"visits\": %lu, \"longest_ms\": %lu, \"codes\": {",
+           "\"visits\": %lu, \"longest_ms\": %lu, \"silence_ms\": %lu, \"codes\": {",
         open, (unsigned long)messages, (unsigned long)answers, (unsigned long)lost,
-        (unsigned long)wrong, (unsigned long)visits, (unsigned long)longest);
+        (unsigned long)wrong, (unsigned long)visits, (unsigned long)longest,
+        (unsigned long)silence);
     const char *comma = "";
     for (unsigned code = 0; code < 5000; code++) {
         if (codes[code] > 0 && code != 1000) {
@@ -497,7 +501,7 @@ static void report(void)
     }
     printf("}}\n");
     fflush(stdout);
-    longest = 0;
+    longest = silence = 0;
 }
 
 static bool all_open(void)
@@ -595,8 +599,9 @@ static void read_address(const char *text)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4 || atoi(argv[3]) < 1 || atoi(argv[3]) > CLIENTS_MAX) {
-        fprintf(stderr, "usage: traffic ADDRESS TARGET CLIENTS\n");
+    const bool all_plain = argc == 5 && strcmp(argv[4], "plain") == 0;
+    if (argc != 4 + all_plain || atoi(argv[3]) < 1 || atoi(argv[3]) > CLIENTS_MAX) {
+        fprintf(stderr, "usage: traffic ADDRESS TARGET CLIENTS [plain]\n");
         return 2;
     }
     read_address(argv[1]);
@@ -616,7 +621,7 @@ int main(int argc, char **argv)
     epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &event);
     for (unsigned number = 0; number < count; number++) {
         clients[number].kind = (uint8_t)(number & 7);
-        if (clients[number].kind < 4) {
+        if (clients[number].kind < 4 || all_plain) {
             clients[number].kind = PLAIN;
         } else if (clients[number].kind == 4) {
             clients[number].kind = LARGE_ONE;

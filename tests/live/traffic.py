@@ -60,7 +60,12 @@ class Traffic:
 
 @contextlib.contextmanager
 def traffic(
-    address: str, target: str, clients: int, program: str | Path | None = None
+    address: str,
+    target: str,
+    clients: int,
+    program: str | Path | None = None,
+    *,
+    plain: bool = False,
 ) -> Iterator[Traffic]:
     """Have so many clients send all the time, within the block.
 
@@ -69,9 +74,10 @@ def traffic(
         target: What they ask for.
         clients: How many there are.
         program: What is run; None: what `compiled` returns.
+        plain: All of them send little.
     """
     process = subprocess.Popen(
-        [program or compiled(), address, target, str(clients)],
+        [program or compiled(), address, target, str(clients), *(["plain"] if plain else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

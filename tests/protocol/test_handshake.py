@@ -25,12 +25,22 @@ from dorrit.protocol.handshake import (
     Refusal,
     Request,
     accept_response,
-    parse_request,
+    request_again,
 )
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
+
+def parse_request(head: bytes) -> Request:
+    """Parse it, and see that whoever reads it again finds the same, whatever it is."""
+    request = handshake.parse_request(head)
+    again = request_again(head)
+    assert [getattr(again, name) for name in PARTS] == [getattr(request, name) for name in PARTS]
+    return request
+
+
+PARTS = ("method", "target", "headers", "key")
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 FIELDS = {
     "Host": "server.example.com",
@@ -778,3 +788,20 @@ def test_R2_h11_reads_the_101_and_what_follows_it_is_left() -> None:
     assert event.status_code == 101
     assert client.next_event() is h11.PAUSED
     assert client.trailing_data == (b"\x81\x00", False)
+
+
+def test_what_is_read_again_and_was_no_request_is_refused() -> None:
+    valid = head()
+    for wrong in (
+        b"",
+        b"\r\n\r\n",
+        valid[:-2],
+        valid[:-1],
+        valid[5:],
+        valid.replace(b"Key", b"Kex"),
+        valid.replace(b"Upgrade: ", b"Upgrade "),
+        valid.replace(b"GET ", b"GET  "),
+        valid.replace(b"\r\n", b"\n"),
+    ):
+        with pytest.raises(Refusal):
+            request_again(wrong)

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import AnyStr
@@ -33,6 +34,7 @@ def is_gone(pid: int) -> bool:
 
 
 SYSTEM_CALLS = {
+    "7": "poll",
     "35": "nanosleep",
     "230": "clock_nanosleep",
     "232": "epoll_wait",
@@ -49,8 +51,13 @@ def waits_in(pid: int) -> str | None:
 
 def stat(pid: int) -> dict[str, int]:
     """Its parent, process group, session and controlling terminal (0: none)."""
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return dict(zip(("parent", "group", "session", "terminal"), map(int, words[1:5]), strict=True))
+    words = _words_of_stat(pid)[1:5]
+    return dict(zip(("parent", "group", "session", "terminal"), map(int, words), strict=True))
+
+
+def _words_of_stat(pid: int) -> list[str]:
+    """What proc_pid_stat(5) tells of it, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def children(pid: int) -> set[int]:
@@ -60,6 +67,11 @@ def children(pid: int) -> set[int]:
         with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
             found |= set(map(int, (entry / "children").read_text().split()))
     return {child for child in found if not is_gone(child)}
+
+
+def oldest(pids: Iterable[int]) -> int:
+    """The process that was started first: the worker, of those that a supervisor has."""
+    return min(pids, key=lambda pid: int(_words_of_stat(pid)[19]))
 
 
 def descriptors(pid: int) -> dict[int, str]:

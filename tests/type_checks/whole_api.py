@@ -59,6 +59,7 @@ settings: ServerSettings = {
     "group": 0,
     "foreground": True,
     "supervise": True,
+    "preload": True,
     "no_restart": True,
     "config_file": Path("/config_file"),
     "log_level": "info",

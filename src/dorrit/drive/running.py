@@ -61,7 +61,7 @@ def run(process: ServerProcess, identity: Identity, handover: Handover) -> None:
             process.keeps_engine = False
         _say_ready(process, loop, reloading.last)
         if process.worker is not None:
-            process.worker.ready(handover)
+            process.worker.ready(handover, process.settings)
         process.steps.begin("a handler", settings.stop_grace)
         if settings.slow_handler > 0:
             process.made.callback(Watch(loop.engine, settings.slow_handler).close)

@@ -117,10 +117,15 @@ class ServerProcess:
         self.launch: Launch = Launch.current()
         if self.launch.worker is not None:
             self.worker = Worker(self.launch.worker, lambda: self.handlers.reloads)
-            self.launch = self.launch._replace(handover=self.worker.receive(), is_repeated=True)
+            self.launch = self.launch._replace(is_repeated=True)
         self.log: Log = Log(self.settings.log_level, self.settings.log_format)
         self.steps: Steps = Steps(self.settings.stop_grace, lambda: self.handlers.stops)
         self.handlers: SignalHandlers = SignalHandlers(self.log.reopen, self.steps.look)
+        if self.worker is not None:
+            if self.launch.ahead:
+                self._load_ahead()
+            self.worker.wait_for_turn()
+            self.launch = self.launch._replace(handover=self.worker.receive())
 
     @property
     def settings(self) -> Settings:
@@ -153,9 +158,20 @@ class ServerProcess:
 
     # The server's code
 
+    def _load_ahead(self) -> None:
+        """Load the server in a worker that has no connections yet.
+
+        Raises:
+            StartError: It can't be loaded. Whoever goes on in its place says why.
+        """
+        self.handlers.install(daemon=True)
+        restart.release_signals()
+        self.application = self._settings.load(self._load)
+
     def load(self) -> None:
         """Load the server, whose code may have settings of its own."""
-        self.application = self._settings.load(self._load)
+        if not self.launch.ahead:
+            self.application = self._settings.load(self._load)
         self.facts = lasting_facts(self.application, self.settings)
         self.log.set_level(self.settings.log_level)
         self.log.set_layout(self.settings.log_format)

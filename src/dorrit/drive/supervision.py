@@ -12,7 +12,7 @@ from typing import Final
 
 import dorrit.version
 from dorrit.drive.server_process import ServerProcess
-from dorrit.drive.worker import FirstReadiness, Worker
+from dorrit.drive.worker import FirstReadiness, Worker, supervised_settings
 from dorrit.errors import StartError
 from dorrit.process.control.notify import Notifier
 from dorrit.process.crash import restart
@@ -124,8 +124,7 @@ def _become_supervisor(  # noqa: PLR0917 - it is all that there is
         "log": settings.log,
         "log_level": settings.log_level,
         "log_format": settings.log_format,
-        "no_restart": settings.no_restart,
-        "end_timeout": 3 * settings.stop_grace + settings.stop_timeout,
+        "settings": supervised_settings(settings)._asdict(),
     }
     descriptor, prefix = process.log.crash_report()
     try:

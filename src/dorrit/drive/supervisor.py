@@ -18,16 +18,18 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+from dorrit.drive.worker_process import WorkerProcess
 from dorrit.engine import Engine, Timer
 from dorrit.engine.channel import LEAVING, READY, STATUS
 from dorrit.engine.limits import Limits
 from dorrit.engine.roster import ASK, Roster
 from dorrit.errors import StartError, reason_of
 from dorrit.logger import log_raised
-from dorrit.process.control.notify import VARIABLES, Notifier
+from dorrit.process.control.notify import Notifier
 from dorrit.process.control.signals import SignalHandlers
 from dorrit.process.control.status import Status, decoded, restarted
 from dorrit.process.crash import restart
@@ -42,9 +44,8 @@ from dorrit.process.exec.handover import (
 )
 from dorrit.process.fork import children, daemon
 from dorrit.process.log.log import Log
-from dorrit.process.start.launch import REPEATED
 from dorrit.process.start.resources import READINESS, Resources
-from dorrit.process.start.workers import NOT_RUN, WorkerFiles, start_worker
+from dorrit.process.start.workers import NOT_RUN, SupervisedSettings, WorkerFiles
 from dorrit.version import __version__
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -68,39 +69,14 @@ MISTAKE: Final = 2
 REASON_MAX: Final = 1000
 """Characters of a worker's reason not to start."""
 
+SPARE_AFTER: Final = 1.0
+"""Seconds that a worker serves before there is a spare one, whose start takes time from it."""
 
-class WorkerProcess:
-    """A worker, as its supervisor knows it.
+SPARE_AGAIN: Final = 60.0
+"""Seconds until there is another spare worker, when somebody has ended the last one."""
 
-    Attributes:
-        pid: Its process.
-        files: What it was given, but for the channel.
-        given: What it was told of the worker before.
-        serves: It has come to serve.
-        answers: It serves, and can be asked something.
-        is_over: It has ended.
-        leaving: What it has left for the next one; None: it has not said that it leaves.
-        failed: Why it could not start, and the exit status, if it has said so.
-        status: What it has said of itself last.
-    """
-
-    def __init__(self, pid: int, files: WorkerFiles, given: Handover) -> None:
-        """Note one that has been started."""
-        self.pid = pid
-        self.files = files
-        self.given = given
-        self.serves = False
-        self.answers = False
-        self.is_over = False
-        self.leaving: Handover | None = None
-        self.failed: tuple[str, int] | None = None
-        self.status: Status | None = None
-
-    def close(self, *, but: int = -1) -> None:
-        """Close its files, but for one."""
-        for descriptor in self.files[1:]:
-            if descriptor != but:
-                os.close(descriptor)
+RELOADS_AT_LAST: Final = 60.0
+"""Seconds that a reload waits for a worker with the new code; then it goes on without."""
 
 
 class Supervisor:
@@ -115,8 +91,7 @@ class Supervisor:
             made: Undoes what is made here, the last first.
         """
         self._command: Command = Command.from_json(supervised["command"])
-        self._no_restart: bool = supervised["no_restart"]
-        self._end_timeout: float = supervised["end_timeout"] + SLACK
+        self._settings = SupervisedSettings(**supervised["settings"])
         self._user: str = supervised["user"]
         self._group: str = supervised["group"]
         self._log = Log(supervised["log_level"], supervised["log_format"])
@@ -133,7 +108,12 @@ class Supervisor:
         self._resources = made.enter_context(Resources.adopt(handover, daemon=handover.daemon))
         files = WorkerFiles(*(handover.kept[f"worker's {field}"] for field in WorkerFiles._fields))
         self._handover: Handover = replace(handover, kept={}, supervised=None)
-        self._worker = WorkerProcess(supervised["pid"], files, self._handover)
+        self._worker = WorkerProcess(supervised["pid"], files, -1, is_spare=False)
+        self._worker.has_said_hello = True  # it has been this process
+        self._worker.given = self._handover
+        self._spare: WorkerProcess | None = None
+        self._spare_later: Timer | None = None
+        self._reload_later: Timer | None = None  # a reload waits for a worker with the new code
         self._ledger = -1  # of the last worker, until the next one serves
         self._has_served = False
         self._status: int | None = None  # the exit status, once it is known
@@ -143,13 +123,14 @@ class Supervisor:
         self._is_alive = True
         self._again = False  # the next worker is to be reloaded
         self._sends_later: Timer | None = None
-        self._spare = _spare_descriptors()
+        self._kept_back = _spare_descriptors()
         self._roster = Roster(self._hear, self._silent)
         self._engine = Engine(
             on_open=_nobody, on_message=_nobody, on_close=_nobody, limits=Limits()
         )
         made.callback(self._engine.close)
         made.callback(self._roster.end_all)
+        made.callback(self._end_spare, waits=True)
         self._engine.supervise(self._roster)
         self._roster.attach(files.channel, self._engine.fileno())
         for thing in (self._resources, self._notifier, self._log):
@@ -173,41 +154,62 @@ class Supervisor:
     # Signals: what is done at once is next to nothing
 
     def _stop(self) -> None:
-        self._tell(signal.SIGTERM)
+        self._worker.tell(signal.SIGTERM)
         self._engine.call_soon_threadsafe(self._await_stop)
 
     def _await_stop(self) -> None:
         self._notifier.stopping()
+        self._end_spare()
+        self._go_on_reloading()
         self._await_end()
 
     def _reload(self) -> None:
-        if not self._handlers.take_reloads():
+        self._engine.call_soon_threadsafe(self._take_reload)
+
+    def _take_reload(self) -> None:
+        if not self._handlers.take_reloads() or self._status is not None:
             return
         if self._worker.leaving is not None:
             self._again = True  # it is the next one's
+        elif not self._worker.serves or self._handlers.stops:
+            self._worker.tell(signal.SIGUSR2)  # it may wait for it
         else:
-            self._tell(signal.SIGUSR2)  # one that does not serve yet may wait for it
+            # The worker is told when another one has come so far that it can go on at once. What a
+            # spare one has loaded may be older than what there is now.
+            self._end_spare()
+            self._begin_spare()
+            if self._reload_later is None:
+                self._reload_later = self._engine.every(RELOADS_AT_LAST, self._go_on_reloading)
+            if self._spare is None:
+                self._go_on_reloading()
+
+    def _go_on_reloading(self) -> None:
+        """Have the worker reload, if that has waited for another one."""
+        if self._reload_later is not None:
+            self._reload_later.cancel()
+            self._reload_later = None
+            if self._worker.leaving is None:
+                self._worker.tell(signal.SIGUSR2)
+            else:
+                self._again = True
 
     def _note_end(self, _number: int, _frame: FrameType | None) -> None:
         self._engine.call_soon_threadsafe(self._look)
 
     def _hang_up(self) -> None:
         self._log.reopen()
-        self._tell(signal.SIGHUP)
-
-    def _tell(self, number: signal.Signals) -> None:
-        if not self._worker.is_over:  # else its pid may be another's
-            with suppress(ProcessLookupError):
-                os.kill(self._worker.pid, number)
+        self._worker.tell(signal.SIGHUP)
 
     def _await_end(self) -> None:
         """The worker is to end in so much time."""
         if self._deadline is None:
-            self._deadline = self._engine.every(self._end_timeout, self._end_worker)
+            self._deadline = self._engine.every(
+                self._settings.end_timeout + SLACK, self._end_worker
+            )
 
     def _end_worker(self) -> None:
         logger.error("the worker does not end, and is killed")
-        self._tell(signal.SIGKILL)
+        self._worker.tell(signal.SIGKILL)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None:
@@ -219,7 +221,7 @@ class Supervisor:
     def _hear(self, kind: int, text: bytes) -> None:
         try:
             if kind == READY:
-                self._begin_to_serve(decoded_handover(text))
+                self._begin_to_serve(decoded_handover(text), SupervisedSettings.decoded(text))
             elif kind == STATUS:
                 self._worker.status = decoded(text)
                 self._answer()
@@ -227,13 +229,13 @@ class Supervisor:
                 self._note_leaving(text)
         except ValueError as error:
             logger.error("the worker %d says what it can't mean: %s", self._worker.pid, error)  # noqa: TRY400 - it says all
-            self._tell(signal.SIGKILL)
+            self._worker.tell(signal.SIGKILL)
 
     def _silent(self, is_over: bool) -> None:  # noqa: FBT001 - as Roster calls it
         self._worker.answers = False
         if not is_over:
             logger.error("the worker %d says what it can't mean, and is killed", self._worker.pid)
-            self._tell(signal.SIGKILL)
+            self._worker.tell(signal.SIGKILL)
         else:
             self._await_end()
 
@@ -251,9 +253,10 @@ class Supervisor:
         if self._worker.leaving.reload is not None:
             self._notifier.reloading()
 
-    def _begin_to_serve(self, told: Handover) -> None:
+    def _begin_to_serve(self, told: Handover, settings: SupervisedSettings) -> None:
         """The worker takes connections."""
         worker = self._worker
+        self._settings = settings
         worker.serves = worker.answers = True
         self._handover = replace(
             self._handover, reloads=told.reloads, last=told.last, reload=None, down_since=None,
@@ -274,6 +277,8 @@ class Supervisor:
                 self._engine.every(interval, self._watch)
         self._roster.open()
         self._engine.go_on_accepting()
+        if self._spare is None:
+            self._begin_spare_in(SPARE_AFTER)
         listening = f"listening on {self._resources.path}"
         logger.info("%s", listening)
         if self._readiness is not None:
@@ -363,6 +368,9 @@ class Supervisor:
                     self._worker.is_over = True
                     self._roster.drain(self._engine.fileno())  # what it has said last
                     self._take_end(os.waitstatus_to_exitcode(ended))
+                elif self._spare is not None and pid == self._spare.pid:
+                    self._spare.is_over = True
+                    self._lose_spare(os.waitstatus_to_exitcode(ended))
         except Exception as error:  # noqa: BLE001 - nobody would serve from here on
             self._fault = error
             self._engine.stop()
@@ -375,13 +383,18 @@ class Supervisor:
             reloads = left.reloads
             following = replace(self._handover, reload=left.reload, reloads=reloads, signal=None)
             self._begin_next(following, worker.files.carried)
+        elif worker.is_spare and not worker.has_said_hello and not self._handlers.stops:
+            # It could not load the server ahead, maybe. Another one does it in the ordinary way.
+            assert worker.given is not None
+            self._begin_next(worker.given, -1)
         elif number is None or not self._has_served or self._handlers.stops:
             self._end(status, number)
         else:
             text = read_traceback(worker.files.traceback)
             now = time.clock_gettime(time.CLOCK_MONOTONIC)
             before = self._handover if worker.serves else worker.given
-            if self._no_restart:
+            assert before is not None
+            if self._settings.no_restart:
                 self._end(status, number)
                 for line in before.after(number, now, text).report()[1:]:
                     logger.error("%s", line)
@@ -410,6 +423,8 @@ class Supervisor:
                 one before has left.
         """
         before = self._worker
+        self._roster.detach(self._engine.fileno())
+        self._close_channel(before)
         if before.serves:
             self._ledger = ledger
             before.close(but=ledger)
@@ -417,31 +432,117 @@ class Supervisor:
             before.close()
         self._handover = following
         self._forget_deadline()
-        # Clients may have taken all others.
-        for descriptor in self._spare:
-            os.close(descriptor)
-        self._spare = []
-        try:
-            files, ours = WorkerFiles.new()
-            pid = start_worker(
-                self._command, files, without=(*VARIABLES, REPEATED), blocked=restart.HELD
-            )
-        except OSError as error:
-            logger.error("no worker can be started: %s", error.strerror)  # noqa: TRY400 - it says all
-            self._end(1, None)
-            return
-        os.close(files.channel)
-        self._spare = _spare_descriptors()
-        self._worker = WorkerProcess(pid, files._replace(channel=-1), following)
-        self._roster.attach(ours, self._engine.fileno())
-        self._roster.hand_over(encoded(following), self._ledger)
-        self._send()
+        worker, self._spare = self._spare, None
+        if worker is None:
+            try:
+                worker = self._start_worker(is_spare=False)
+            except OSError as error:
+                logger.error("no worker can be started: %s", error.strerror)  # noqa: TRY400 - it says all
+                self._end(1, None)
+                return
+        worker.given = following
+        self._worker = worker
         if self._handlers.stops:
-            self._tell(signal.SIGTERM)
+            worker.tell(signal.SIGTERM)
             self._await_end()
         elif self._again:
-            self._tell(signal.SIGUSR2)
+            worker.tell(signal.SIGUSR2)
         self._again = False
+        if worker.has_said_hello:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give the worker all that the last one has left."""
+        worker = self._worker
+        assert worker.given is not None
+        self._roster.attach(worker.take_channel(), self._engine.fileno())
+        self._roster.hand_over(encoded(worker.given), self._ledger)
+        self._send()
+
+    def _start_worker(self, *, is_spare: bool) -> WorkerProcess:
+        """Start one, and wait for its hello.
+
+        Raises:
+            OSError: There is no process, descriptor or memory for it.
+        """
+        # Clients may have taken all other descriptors.
+        for descriptor in self._kept_back:
+            os.close(descriptor)
+        self._kept_back = []
+        try:
+            worker = WorkerProcess.start(
+                self._command, is_spare=is_spare, ahead=is_spare and self._settings.preload
+            )
+        finally:
+            self._kept_back = _spare_descriptors()
+        self._engine.watch(worker.channel, partial(self._hear_hello, worker))
+        return worker
+
+    def _hear_hello(self, worker: WorkerProcess) -> None:
+        """Hear what a worker says first."""
+        try:
+            if not worker.hear_hello():
+                return
+        except (EOFError, ValueError, OSError) as error:
+            if not isinstance(error, EOFError):
+                logger.error("the worker %d is killed: %s", worker.pid, error)  # noqa: TRY400 - it says all
+                worker.tell(signal.SIGKILL)
+            self._close_channel(worker)
+            return
+        self._engine.unwatch(worker.channel)
+        if worker is self._worker:
+            self._hand_over()
+        else:
+            self._go_on_reloading()
+
+    def _close_channel(self, worker: WorkerProcess) -> None:
+        """Close the channel to one that has not been given anything."""
+        if worker.channel >= 0:
+            self._engine.unwatch(worker.channel)
+            os.close(worker.take_channel())
+
+    # The spare worker
+
+    def _begin_spare_in(self, seconds: float) -> None:
+        if self._spare_later is None and not self._handlers.stops:
+            self._spare_later = self._engine.every(seconds, self._begin_spare)
+
+    def _begin_spare(self) -> None:
+        """Have a worker ready for when the one that serves has ended."""
+        if self._spare_later is not None:
+            self._spare_later.cancel()
+            self._spare_later = None
+        if self._spare is not None or self._handlers.stops or self._worker.is_over:
+            return
+        try:
+            self._spare = self._start_worker(is_spare=True)
+        except OSError as error:
+            logger.warning("there is no spare worker: %s", error.strerror)
+            self._begin_spare_in(SPARE_AGAIN)
+
+    def _lose_spare(self, status: int) -> None:
+        """The spare worker has ended, which nobody notices but the next reload or crash."""
+        said_hello = self._spare is not None and self._spare.has_said_hello
+        self._end_spare()
+        how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+        logger.warning("the spare worker has ended: %s", how)
+        self._go_on_reloading()
+        if said_hello:
+            self._begin_spare_in(SPARE_AGAIN)
+
+    def _end_spare(self, *, waits: bool = False) -> None:
+        """Have no spare worker."""
+        if self._spare_later is not None:
+            self._spare_later.cancel()
+            self._spare_later = None
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return
+        self._close_channel(spare)
+        spare.end()
+        if waits and not spare.is_over:
+            with suppress(ChildProcessError):
+                os.waitpid(spare.pid, 0)
 
 
 def _spare_descriptors() -> list[int]:

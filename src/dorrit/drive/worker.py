@@ -10,7 +10,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -26,12 +26,22 @@ from dorrit.process.exec.handover import decoded as decoded_handover
 from dorrit.process.exit import leaving
 from dorrit.process.exit.status import end
 from dorrit.process.fork import children, daemon
-from dorrit.process.start.workers import WorkerFiles
+from dorrit.process.start.workers import SupervisedSettings, WorkerFiles, hello
+from dorrit.settings import Settings
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
 SUPERVISOR_TIMEOUT: Final = 30.0
 """Seconds for the supervisor to say, or to hear, what there is."""
+
+
+def supervised_settings(settings: Settings) -> SupervisedSettings:
+    """Return what of a server's settings its supervisor goes by."""
+    return SupervisedSettings(
+        no_restart=settings.no_restart,
+        preload=settings.preload,
+        end_timeout=3 * settings.stop_grace + settings.stop_timeout,
+    )
 
 
 class Worker:
@@ -55,6 +65,19 @@ class Worker:
         self.connections: list[tuple[int, bool]] = []
         self._channel = Channel(files.channel)
         children.hold(self)
+
+    def wait_for_turn(self) -> None:
+        """Say that this process can be given connections, and wait until it is.
+
+        That may be long from now: this is what a spare worker does, and all of its signals wait as
+        well. It ends with its supervisor.
+        """
+        poll = select.poll()
+        poll.register(self._channel.descriptor, select.POLLIN)
+        with suppress(BrokenPipeError):
+            os.write(self._channel.descriptor, hello())
+        if any(events & select.POLLHUP for _, events in poll.poll()):
+            end(0)
 
     def receive(self) -> Handover:
         """Return what the last worker has left, with all connections.
@@ -99,7 +122,7 @@ class Worker:
         """
         taken = 0
         known = [descriptor for descriptor, is_known in self.connections if is_known]
-        over = {descriptor for descriptor in known if _is_over(descriptor)}
+        over = _over(known)
         if handover.ledger is not None:
             try:
                 taken, _ = carry_in(engine, handover)
@@ -116,14 +139,17 @@ class Worker:
         )
         return taken, lost
 
-    def ready(self, handover: Handover) -> None:
+    def ready(self, handover: Handover, settings: Settings) -> None:
         """Say that the server serves, and what there is to be known of it if it ends.
 
         Raises:
             StartError: Nobody hears it.
         """
+        content = json.loads(encoded(handover)) | {
+            "settings": supervised_settings(settings)._asdict()
+        }
         try:
-            self._say(READY, encoded(handover))
+            self._say(READY, json.dumps(content).encode("ascii"))
         except OSError as error:
             raise StartError(f"the supervisor can't be told: {error.strerror}") from None
 
@@ -186,8 +212,10 @@ class FirstReadiness(daemon.Readiness):
         self._worker.fail(message, status)
 
 
-def _is_over(descriptor: int) -> bool:
-    """Tell whether both ends of a connection have been shut down: the last worker has ended it."""
+def _over(descriptors: Iterable[int]) -> set[int]:
+    """Return those that have been shut down both ways: the last worker has ended them."""
     poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(events & (select.POLLHUP | select.POLLNVAL) for _, events in poll.poll(0))
+    for descriptor in descriptors:
+        poll.register(descriptor, 0)
+    ended = select.POLLHUP | select.POLLNVAL
+    return {descriptor for descriptor, events in poll.poll(0) if events & ended}

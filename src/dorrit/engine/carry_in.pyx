@@ -80,7 +80,7 @@ from dorrit.engine.work cimport to_be_flushed, to_be_resumed, to_be_told_of_its_
 from dorrit.engine.kept_head import split
 from dorrit.protocol.closing import CloseCode
 from dorrit.protocol.deflate import WINDOW_BITS_MAX, WINDOW_BITS_MIN, WINDOW_SIZE, Terms, Window, deflate_of
-from dorrit.protocol.handshake import parse_request
+from dorrit.protocol.handshake import request_again
 from dorrit.protocol.refusal import OPEN_CALLBACK_RAISED, RESTARTED, Refusal, refusal
 
 
@@ -340,7 +340,7 @@ cdef Arrival arrival_of(dorrit_carried *carried):
 
 cdef object request_of(bytes about):
     head, subprotocol = split(about)
-    request = parse_request(head)
+    request = request_again(head)
     request.resumed(subprotocol)
     return request
 

@@ -141,6 +141,19 @@ SETTINGS: Final = (
             .Fl -no-restart .""",
     ),
     Setting(
+        "preload", None, None, default=False, accepts=bool, read=bool,
+        help="have a supervisor's spare worker load the server ahead: it goes on with less delay",
+        opposite="--no-preload",
+        manual="""
+            Have the spare worker of a supervisor load the server's file or module ahead, so that
+            clients wait less when it takes over; otherwise it has loaded
+            .Nm
+            only.
+            What the file does when it is loaded then happens while another worker serves.
+            .Fl -no-preload
+            does not even if the server's code says otherwise.""",
+    ),
+    Setting(
         "no_restart", None, None, default=False, accepts=bool, read=bool,
         help="let a crash end the server; otherwise it is restarted, with the same pid",
         opposite="--restart",

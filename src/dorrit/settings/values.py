@@ -16,6 +16,7 @@ class Settings(NamedTuple):
     group: str | None = None
     foreground: bool = False
     supervise: bool | None = None
+    preload: bool = False
     no_restart: bool = False
     config_file: str | None = None
     log_level: str = "info"
@@ -67,6 +68,7 @@ class ServerSettings(TypedDict, total=False):
     group: str | int | None
     foreground: bool
     supervise: bool | None
+    preload: bool
     no_restart: bool
     config_file: str | os.PathLike[str] | None
     log_level: str

@@ -18,6 +18,7 @@ from dorrit.process.start.workers import (
     NOT_RUN,
     OOM_SCORE,
     VARIABLE,
+    SupervisedSettings,
     WorkerFiles,
     start_worker,
 )
@@ -78,7 +79,11 @@ def test_W1_a_worker_is_as_the_command_was_and_has_nothing_else(
     before = int(Path("/proc/self/oom_score_adj").read_text())
     try:
         pid = start_worker(
-            command(tmp_path, "-c", TELLS), files, without=("DROPPED",), blocked={signal.SIGTERM}
+            command(tmp_path, "-c", TELLS),
+            files,
+            ahead=False,
+            without=("DROPPED",),
+            blocked={signal.SIGTERM},
         )
         os.close(files.channel)
         with socket.socket(fileno=os.dup(ours)) as channel:
@@ -111,7 +116,11 @@ def test_a_program_that_can_not_be_run_is_said_and_ends_the_process(
     tmp_path: Path, given: tuple[WorkerFiles, int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     pid = start_worker(
-        command(tmp_path, program=str(tmp_path / "none")), given[0], without=(), blocked=()
+        command(tmp_path, program=str(tmp_path / "none")),
+        given[0],
+        ahead=False,
+        without=(),
+        blocked=(),
     )
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == NOT_RUN
     said = f"dorrit: {tmp_path}/none can't be run: No such file or directory\n"
@@ -122,7 +131,9 @@ def test_a_worker_runs_elsewhere_when_its_directory_is_gone(
     tmp_path: Path, given: tuple[WorkerFiles, int]
 ) -> None:
     gone = tmp_path / "gone"
-    pid = start_worker(command(gone, "-c", "raise SystemExit(7)"), given[0], without=(), blocked=())
+    pid = start_worker(
+        command(gone, "-c", "raise SystemExit(7)"), given[0], ahead=False, without=(), blocked=()
+    )
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 
 
@@ -162,3 +173,35 @@ def test_a_channel_that_somebody_else_has_made_is_none(tmp_path: Path) -> None:
         )
     assert ended.stdout == "None\n"
     assert "by mistake" in ended.stderr
+
+
+def test_what_a_worker_says_of_its_settings_is_read_again() -> None:
+    settings = SupervisedSettings(no_restart=True, preload=True, end_timeout=25.5)
+    text = json.dumps({"other": 1, "settings": settings._asdict()}).encode()
+    assert SupervisedSettings.decoded(text) == settings
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        [],
+        {"no_restart": 1, "preload": False, "end_timeout": 1.0},
+        {"no_restart": False, "preload": None, "end_timeout": 1.0},
+        {"no_restart": False, "preload": False, "end_timeout": "1"},
+        {"no_restart": False, "preload": False, "end_timeout": True},
+        {"no_restart": False, "preload": False, "end_timeout": -1.0},
+        {"no_restart": False, "preload": False, "end_timeout": float("nan")},
+        {"no_restart": False, "preload": False, "end_timeout": float("inf")},
+        {"no_restart": False, "other": False},
+    ],
+)
+def test_settings_that_can_not_be_are_no_settings(said: object) -> None:
+    with pytest.raises(ValueError, match="settings"):
+        SupervisedSettings.decoded(json.dumps({"settings": said}).encode())
+
+
+@pytest.mark.parametrize("text", [b"", b"[" * 100_000, b"[]", b"{}", b"1"])
+def test_what_has_no_settings_is_said_to_have_none(text: bytes) -> None:
+    with pytest.raises(ValueError, match="settings"):
+        SupervisedSettings.decoded(text)

@@ -11,7 +11,7 @@ from dorrit.process.exec.command import Command
 from dorrit.process.exec.descriptors import Inherited, open_standard_streams
 from dorrit.process.exec.handover import Handover
 from dorrit.process.start import activation
-from dorrit.process.start.workers import WorkerFiles
+from dorrit.process.start.workers import AHEAD, WorkerFiles
 
 SLICE: Final = 1.0
 """Seconds of a wait in which the service manager may hear nothing, less if it wants so, and in
@@ -36,6 +36,7 @@ class Launch(NamedTuple):
         worker: What a supervisor that has started this process as a worker gives to it; None: none
             has.
         parent: The process that has started this one.
+        ahead: A worker is to load the server before it has connections.
     """
 
     command: Command
@@ -46,6 +47,7 @@ class Launch(NamedTuple):
     inherited: Inherited
     worker: WorkerFiles | None = None
     parent: int = 0
+    ahead: bool = False
 
     @classmethod
     def current(cls) -> Self:
@@ -59,6 +61,7 @@ class Launch(NamedTuple):
         open_standard_streams()
         handover = restart.inherited()
         worker = WorkerFiles.inherited()
+        ahead = os.environ.pop(AHEAD, None) is not None and worker is not None
         is_repeated = os.environ.pop(REPEATED, None) is not None or handover is not None
         command = Command.current()
         notifier = Notifier.from_environment()
@@ -70,7 +73,9 @@ class Launch(NamedTuple):
         # What is handed over is closed on exec by now, which tells it from what was left open.
         parent = os.getppid()
         inherited = Inherited()
-        return cls(command, handover, notifier, given, is_repeated, inherited, worker, parent)
+        return cls(
+            command, handover, notifier, given, is_repeated, inherited, worker, parent, ahead
+        )
 
     def wait_after_crash(self, seconds: float) -> Signals | None:
         """Wait after a crash (`dorrit.process.crash.restart.wait`); the service manager knows."""

@@ -1,5 +1,11 @@
-"""Workers: how a supervisor starts one, and what it gives to each besides connections."""
+"""Workers: how a supervisor starts one, and what it gives to each besides connections.
 
+A worker that has been started says hello as soon as it can be given connections, before anything
+else: a line of JSON, so that any two releases understand each other. What follows on the channel is
+of the version that it names (`PROTOCOL`).
+"""
+
+import json
 import logging
 import os
 import re
@@ -18,6 +24,18 @@ logger: logging.Logger = logging.getLogger("dorrit")
 
 VARIABLE: Final = "DORRIT_WORKER"
 """Tells a worker, and nobody else, the descriptors that it has got."""
+
+AHEAD: Final = "DORRIT_AHEAD"
+"""In the environment of a worker it says: load the server before there are connections."""
+
+PROTOCOL: Final = 1
+"""The version of what a supervisor and a worker say to each other."""
+
+HELLO_MAX: Final = 1000
+"""Bytes of what a worker says first."""
+
+END_TIMEOUT_MAX: Final = 1e9
+"""Seconds."""
 
 OOM_SCORE: Final = 100
 """What a worker adds to its oom_score_adj: for want of memory it goes, and not its supervisor."""
@@ -94,14 +112,74 @@ class WorkerFiles(NamedTuple):
         return ",".join(map(str, self))
 
 
+class SupervisedSettings(NamedTuple):
+    """What of a server's settings its supervisor goes by; each worker says what it has.
+
+    Attributes:
+        no_restart: A crash ends the server.
+        preload: A spare worker loads the server before it is needed.
+        end_timeout: Seconds that a worker takes to end, at the most.
+    """
+
+    no_restart: bool = False
+    preload: bool = False
+    end_timeout: float = 0.0
+
+    @classmethod
+    def decoded(cls, text: bytes) -> Self:
+        """Return what a worker has said as "settings", in JSON.
+
+        Raises:
+            ValueError: It is nothing of that kind.
+        """
+        try:
+            said = json.loads(text)["settings"]
+            found = cls(**said)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ValueError("it does not say its settings") from None
+        kinds = tuple(map(type, found))
+        if kinds not in {(bool, bool, int), (bool, bool, float)} or not (
+            0 <= found.end_timeout <= END_TIMEOUT_MAX
+        ):
+            raise ValueError("one of its settings is of another type")
+        return found
+
+
+def hello() -> bytes:
+    """Return what a worker says first."""
+    return json.dumps({"protocol": PROTOCOL}).encode("ascii") + b"\n"
+
+
+def protocol_of(text: bytes) -> int:
+    """Return the version that a worker speaks, of what it has said first.
+
+    Raises:
+        ValueError: It is nothing of that kind.
+    """
+    try:
+        said = json.loads(text)
+        protocol = said["protocol"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError("it does not say hello") from None
+    if type(protocol) is not int:
+        raise ValueError("it does not say which protocol it speaks")
+    return protocol
+
+
 def start_worker(
-    command: Command, files: WorkerFiles, *, without: Iterable[str], blocked: Iterable[int]
+    command: Command,
+    files: WorkerFiles,
+    *,
+    ahead: bool,
+    without: Iterable[str],
+    blocked: Iterable[int],
 ) -> int:
     """Start a worker; return its pid.
 
     Args:
         command: How the server was started.
         files: What it gets.
+        ahead: It is to load the server before there are connections.
         without: Variables that are not in its environment.
         blocked: Signals that wait until it unblocks them.
 
@@ -115,6 +193,9 @@ def start_worker(
         if name not in names
     }
     environment[os.fsencode(VARIABLE)] = os.fsencode(files.value())
+    environment.pop(os.fsencode(AHEAD), None)
+    if ahead:
+        environment[os.fsencode(AHEAD)] = b"1"
     # Before the process is another program, a signal would be the end of it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
