@@ -717,6 +717,40 @@ static void nobody_reads(void)
     }
 }
 
+/* Another image of the process may go on with the socket when nothing is lost with this one. */
+static void channel_is_settled_when_nothing_is_half_said(void)
+{
+    struct pair pair = opened();
+    CHECK(dorrit_channel_is_settled(&pair.from) && dorrit_channel_is_settled(&pair.to));
+    put(&pair.from, connection(1));
+    CHECK(!dorrit_channel_is_settled(&pair.from));
+    send_all(&pair.from);
+    CHECK(dorrit_channel_is_settled(&pair.from));
+    receive_all(&pair.to);
+    CHECK(!dorrit_channel_is_settled(&pair.to));
+    check_next(&pair.to, connection(1));
+    CHECK(dorrit_channel_is_settled(&pair.to));
+    /* A part of a message. */
+    const struct head head = {.kind = DORRIT_CHANNEL_READY, .length = 4};
+    CHECK_EQUAL(send(pair.from.descriptor, &head, sizeof head, 0), (ssize_t)sizeof head);
+    CHECK_EQUAL(dorrit_channel_receive(&pair.to), DORRIT_CHANNEL_MESSAGE);
+    check_nothing(&pair.to);
+    CHECK(!dorrit_channel_is_settled(&pair.to));
+    CHECK_EQUAL(send(pair.from.descriptor, "text", 4, 0), 4);
+    receive_all(&pair.to);
+    struct dorrit_channel_message message;
+    take(&message, &pair.to);
+    CHECK(dorrit_channel_is_settled(&pair.to));
+    /* A part of a batch, on both sides. */
+    make_narrow(&pair.from);
+    for (unsigned number = 0; number < 2 * DORRIT_CHANNEL_BATCH_MAX; number++) {
+        put(&pair.from, connection(number));
+    }
+    CHECK(dorrit_channel_send(&pair.from) > 0);
+    CHECK(!dorrit_channel_is_settled(&pair.from));
+    close_both(&pair);
+}
+
 static void channel_that_is_closed(void)
 {
     const int before = open_descriptors();
@@ -1322,6 +1356,7 @@ int main(void)
     RUN_AND_COUNT(end_comes_behind_what_was_sent);
     RUN_AND_COUNT(end_comes_also_if_the_other_side_has_not_read);
     RUN_AND_COUNT(nobody_reads);
+    RUN_AND_COUNT(channel_is_settled_when_nothing_is_half_said);
     RUN_AND_COUNT(channel_that_is_closed);
     RUN_AND_COUNT(descriptors_that_nobody_has_asked_for_are_closed);
     RUN_AND_COUNT(kinds_that_nobody_knows);

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from dorrit.drive.worker_process import WorkerProcess
-from dorrit.process.start.workers import HELLO_MAX, PROTOCOL, WorkerFiles, hello
+from dorrit.process.start.workers import HELLO_MAX, PROTOCOL, RELEASE, Hello, WorkerFiles
+
+HELLO = Hello(PROTOCOL, RELEASE)
 
 
 class Given:
@@ -35,23 +37,23 @@ def given() -> Iterator[Given]:
 
 
 def test_W1_a_worker_says_hello_before_it_is_given_anything(given: Given) -> None:
-    given.end.send(hello())
+    given.end.send(HELLO.line())
     assert given.process.hear_hello()
-    assert given.process.has_said_hello
+    assert given.process.hello == HELLO
 
 
 def test_a_hello_may_come_in_pieces(given: Given) -> None:
-    *pieces, last = (hello()[place : place + 5] for place in range(0, len(hello()), 5))
+    *pieces, last = (HELLO.line()[place : place + 5] for place in range(0, len(HELLO.line()), 5))
     for piece in pieces:
         given.end.send(piece)
         assert not given.process.hear_hello()
-        assert not given.process.has_said_hello
+        assert given.process.hello is None
     given.end.send(last)
     assert given.process.hear_hello()
 
 
 def test_one_that_has_ended_says_none(given: Given) -> None:
-    given.end.send(hello()[:4])
+    given.end.send(HELLO.line()[:4])
     given.process.hear_hello()
     given.end.close()
     with pytest.raises(EOFError):
@@ -61,11 +63,12 @@ def test_one_that_has_ended_says_none(given: Given) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (hello() + b"\0", "and not"),
-        (b'{"protocol": %d}\n' % (PROTOCOL + 1), f"the protocol {PROTOCOL + 1} and not {PROTOCOL}"),
-        (b'{"protocol": "1"}\n', "which protocol"),
-        (b'{"protocol": true}\n', "which protocol"),
-        (b'{"protocol": null}\n', "which protocol"),
+        (HELLO.line() + b"\0", "more than hello"),
+        (b'{"protocol": "1", "release": ""}\n', "which protocol"),
+        (b'{"protocol": true, "release": ""}\n', "which protocol"),
+        (b'{"protocol": null, "release": ""}\n', "which protocol"),
+        (b'{"protocol": 1, "release": 1}\n', "which protocol"),
+        (b'{"protocol": 1}\n', "does not say hello"),
         (b"{}\n", "does not say hello"),
         (b"[]\n", "does not say hello"),
         (b"1\n", "does not say hello"),
@@ -79,7 +82,7 @@ def test_what_is_no_hello_is_said_to_be_none(given: Given, said: bytes, why: str
     given.end.send(said)
     with pytest.raises(ValueError, match=why):
         given.process.hear_hello()
-    assert not given.process.has_said_hello
+    assert given.process.hello is None
 
 
 def test_when_it_is_closed_nothing_is_left_open_but_what_is_to_be_kept() -> None:

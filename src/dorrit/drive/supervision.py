@@ -12,6 +12,7 @@ from typing import Final
 
 import dorrit.version
 from dorrit.drive.server_process import ServerProcess
+from dorrit.drive.supervisor_image import WORKER
 from dorrit.drive.worker import FirstReadiness, Worker, supervised_settings
 from dorrit.errors import StartError
 from dorrit.process.control.notify import Notifier
@@ -111,7 +112,7 @@ def _become_supervisor(  # noqa: PLR0917 - it is all that there is
     """Run the supervisor's image in this process."""
     settings = process.settings
     handover = resources.handover()
-    kept = {f"worker's {what}": number for what, number in files._asdict().items()}
+    kept = {WORKER + what: number for what, number in files._asdict().items()}
     if process.readiness is not None:
         kept[READINESS] = process.readiness.descriptor
     supervised = {

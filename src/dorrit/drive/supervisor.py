@@ -22,6 +22,17 @@ from functools import partial
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+from dorrit.drive.supervisor_image import SPARE as SPARE_WORKER
+from dorrit.drive.supervisor_image import (
+    WORKER,
+    Place,
+    begin_check,
+    check,
+    files_in,
+    go_on_as_next_image,
+    kept_of,
+    spare_in,
+)
 from dorrit.drive.worker_process import WorkerProcess
 from dorrit.engine import Engine, Timer
 from dorrit.engine.channel import LEAVING, READY, STATUS
@@ -45,7 +56,13 @@ from dorrit.process.exec.handover import (
 from dorrit.process.fork import children, daemon
 from dorrit.process.log.log import Log
 from dorrit.process.start.resources import READINESS, Resources
-from dorrit.process.start.workers import NOT_RUN, SupervisedSettings, WorkerFiles
+from dorrit.process.start.workers import (
+    NOT_RUN,
+    PROTOCOL,
+    RELEASE,
+    Hello,
+    SupervisedSettings,
+)
 from dorrit.version import __version__
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -82,14 +99,21 @@ RELOADS_AT_LAST: Final = 60.0
 class Supervisor:
     """Runs a server's workers, one at a time, until the server ends."""
 
-    def __init__(self, handover: Handover, supervised: dict[str, Any], made: ExitStack) -> None:
+    def __init__(
+        self, handover: Handover, supervised: dict[str, Any], own: Command, made: ExitStack
+    ) -> None:
         """Take over what the process was before it became this.
 
         Args:
             handover: What that has left.
             supervised: What it has said besides.
+            own: How this image was started.
             made: Undoes what is made here, the last first.
         """
+        self._own_command = own
+        place = supervised.pop("place", None)
+        self._place = None if place is None else Place.from_json(place)
+        self._supervised = supervised
         self._command: Command = Command.from_json(supervised["command"])
         self._settings = SupervisedSettings(**supervised["settings"])
         self._user: str = supervised["user"]
@@ -106,14 +130,17 @@ class Supervisor:
         self._handlers = SignalHandlers(self._hang_up)
         made.callback(self._handlers.close)
         self._resources = made.enter_context(Resources.adopt(handover, daemon=handover.daemon))
-        files = WorkerFiles(*(handover.kept[f"worker's {field}"] for field in WorkerFiles._fields))
+        files = files_in(handover, WORKER)
         self._handover: Handover = replace(handover, kept={}, supervised=None)
         self._worker = WorkerProcess(supervised["pid"], files, -1, is_spare=False)
-        self._worker.has_said_hello = True  # it has been this process
+        # The first one has been this process.
+        self._worker.hello = Hello(PROTOCOL, RELEASE) if self._place is None else self._place.hello
         self._worker.given = self._handover
-        self._spare: WorkerProcess | None = None
+        self._spare = None if self._place is None else spare_in(handover, self._place)
         self._spare_later: Timer | None = None
         self._reload_later: Timer | None = None  # a reload waits for a worker with the new code
+        self._check = 0  # the process that looks whether there can be a next image
+        self._settles: Timer | None = None  # the next image waits until nothing is half said
         self._ledger = -1  # of the last worker, until the next one serves
         self._has_served = False
         self._status: int | None = None  # the exit status, once it is known
@@ -143,6 +170,8 @@ class Supervisor:
         with self._handlers.connected(self._stop, self._engine.wakeup_descriptor):
             self._handlers.reload_by(self._reload)
             restart.release_signals()
+            if self._place is not None:
+                self._go_on(self._place)
             self._look()
             while self._status is None and self._fault is None:
                 self._engine.run()
@@ -266,15 +295,7 @@ class Supervisor:
             os.close(self._ledger)
             self._ledger = -1
         if not self._has_served:
-            self._has_served = True
-            self._resources.listener.listen()
-            self._engine.listen(self._resources.listener.descriptor)
-            self._resources.status_socket.listen(self._describe)
-            self._engine.watch(self._resources.status_socket.descriptor, self._be_asked)
-            interval = self._notifier.watchdog_interval()
-            if interval is not None:
-                self._notifier.alive()
-                self._engine.every(interval, self._watch)
+            self._listen()
         self._roster.open()
         self._engine.go_on_accepting()
         if self._spare is None:
@@ -291,6 +312,77 @@ class Supervisor:
             what = restarted(last.kind, last.carried, last.seconds, last.lost)
             listening = f"{listening}; restarted {what}"
         self._notifier.ready(listening, main_pid=os.getpid() if self._handover.daemon else None)
+
+    def _listen(self) -> None:
+        """Take connections, and answer `dorrit status`, from now on."""
+        self._has_served = True
+        self._resources.listener.listen()
+        self._engine.listen(self._resources.listener.descriptor)
+        self._resources.status_socket.listen(self._describe)
+        self._engine.watch(self._resources.status_socket.descriptor, self._be_asked)
+        interval = self._notifier.watchdog_interval()
+        if interval is not None:
+            self._notifier.alive()
+            self._engine.every(interval, self._watch)
+
+    # Its next image
+
+    def _replace_after_check(self) -> None:
+        """Become a newer dorrit, if that can be loaded; the reload goes on afterwards."""
+        assert self._worker.hello is not None
+        if self._check == 0:
+            try:
+                self._check = begin_check(self._own_command, self._worker.hello)
+            except OSError as error:
+                self._stay(error.strerror)
+
+    def _take_check(self, status: int) -> None:
+        self._check = 0
+        if status == 0:
+            self._settles = self._engine.every(STALLED, self._replace_when_settled)
+        else:
+            self._stay("its new release can't be loaded, or does not speak with the worker")
+
+    def _stay(self, why: str | None) -> None:
+        logger.error("the supervisor stays as it is: %s", why)
+        self._go_on_reloading()
+
+    def _replace_when_settled(self) -> None:
+        is_wanted = self._reload_later is not None and not self._handlers.stops
+        if is_wanted and self._worker.answers and not self._roster.is_settled:
+            return
+        assert self._settles is not None
+        self._settles.cancel()
+        self._settles = None
+        if is_wanted and self._worker.answers and self._worker.leaving is None:
+            self._replace()
+        self._go_on_reloading()
+
+    def _replace(self) -> None:
+        worker, spare = self._worker, self._spare
+        assert worker.hello is not None
+        kept = self._resources.handover().kept
+        kept = {**kept, **kept_of(worker, self._roster.descriptor, WORKER)}
+        waiting = None
+        if spare is not None and spare.hello is not None:
+            kept |= kept_of(spare, spare.channel, SPARE_WORKER)
+            waiting = spare.pid, spare.hello
+        go_on_as_next_image(
+            replace(self._handover, kept=kept),
+            Place(worker.hello, waiting, *self._roster.state()),
+            {**self._supervised, "pid": worker.pid, "settings": self._settings._asdict()},
+            command=self._own_command,
+            log=self._log,
+            handlers=self._handlers,
+        )
+
+    def _go_on(self, place: Place) -> None:
+        """Go on where the last image was, which has been asked for a reload."""
+        self._roster.restore(place.generation, place.entries)
+        self._worker.serves = self._worker.answers = True
+        self._listen()
+        logger.info("the supervisor goes on with dorrit %s", __version__)
+        self._worker.tell(signal.SIGUSR2)
 
     # Its status
 
@@ -371,6 +463,8 @@ class Supervisor:
                 elif self._spare is not None and pid == self._spare.pid:
                     self._spare.is_over = True
                     self._lose_spare(os.waitstatus_to_exitcode(ended))
+                elif pid == self._check:
+                    self._take_check(os.waitstatus_to_exitcode(ended))
         except Exception as error:  # noqa: BLE001 - nobody would serve from here on
             self._fault = error
             self._engine.stop()
@@ -383,7 +477,7 @@ class Supervisor:
             reloads = left.reloads
             following = replace(self._handover, reload=left.reload, reloads=reloads, signal=None)
             self._begin_next(following, worker.files.carried)
-        elif worker.is_spare and not worker.has_said_hello and not self._handlers.stops:
+        elif worker.is_spare and worker.hello is None and not self._handlers.stops:
             # It could not load the server ahead, maybe. Another one does it in the ordinary way.
             assert worker.given is not None
             self._begin_next(worker.given, -1)
@@ -448,13 +542,20 @@ class Supervisor:
         elif self._again:
             worker.tell(signal.SIGUSR2)
         self._again = False
-        if worker.has_said_hello:
+        if worker.hello is not None:
             self._hand_over()
 
     def _hand_over(self) -> None:
         """Give the worker all that the last one has left."""
         worker = self._worker
         assert worker.given is not None
+        assert worker.hello is not None
+        if worker.hello.protocol != PROTOCOL:
+            what = "dorrit on the disk is a release that this supervisor can't speak with"
+            logger.error("%s; a reload would have replaced that as well", what)
+            worker.tell(signal.SIGKILL)
+            self._end(1, None)
+            return
         self._roster.attach(worker.take_channel(), self._engine.fileno())
         self._roster.hand_over(encoded(worker.given), self._ledger)
         self._send()
@@ -483,6 +584,7 @@ class Supervisor:
         try:
             if not worker.hear_hello():
                 return
+            assert worker.hello is not None
         except (EOFError, ValueError, OSError) as error:
             if not isinstance(error, EOFError):
                 logger.error("the worker %d is killed: %s", worker.pid, error)  # noqa: TRY400 - it says all
@@ -492,6 +594,8 @@ class Supervisor:
         self._engine.unwatch(worker.channel)
         if worker is self._worker:
             self._hand_over()
+        elif self._reload_later is not None and worker.hello.release != RELEASE:
+            self._replace_after_check()
         else:
             self._go_on_reloading()
 
@@ -522,7 +626,7 @@ class Supervisor:
 
     def _lose_spare(self, status: int) -> None:
         """The spare worker has ended, which nobody notices but the next reload or crash."""
-        said_hello = self._spare is not None and self._spare.has_said_hello
+        said_hello = self._spare is not None and self._spare.hello is not None
         self._end_spare()
         how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
         logger.warning("the spare worker has ended: %s", how)
@@ -560,14 +664,17 @@ def _nobody(*_: object) -> NoReturn:
 def main() -> int:
     """Go on as the supervisor of a server; return the exit status."""
     made = ExitStack()
+    if (status := check(sys.argv)) is not None:
+        return status
     try:
         handover = restart.inherited()
         if handover is None or handover.supervised is None:
             print(f"dorrit: {__name__} is run by dorrit alone", file=sys.stderr)  # noqa: T201 - there is no log
             return 2
         with made:
-            supervisor = Supervisor(handover, dict(handover.supervised), made)
-            status = supervisor.run()
+            own = Command.current()
+            supervisor = Supervisor(handover, dict(handover.supervised), own, made)
+            return supervisor.run()
     except (OSError, StartError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else error
         logger.error("the supervisor ends: %s", reason)  # noqa: TRY400 - it says all
@@ -575,7 +682,6 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - the log is all that says so
         log_raised(logging.CRITICAL, "the supervisor ends, for a reason it does not know", error)
         return 1
-    return status
 
 
 if __name__ == "__main__":

@@ -26,7 +26,13 @@ from dorrit.process.exec.handover import decoded as decoded_handover
 from dorrit.process.exit import leaving
 from dorrit.process.exit.status import end
 from dorrit.process.fork import children, daemon
-from dorrit.process.start.workers import SupervisedSettings, WorkerFiles, hello
+from dorrit.process.start.workers import (
+    PROTOCOL,
+    RELEASE,
+    Hello,
+    SupervisedSettings,
+    WorkerFiles,
+)
 from dorrit.settings import Settings
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -75,7 +81,7 @@ class Worker:
         poll = select.poll()
         poll.register(self._channel.descriptor, select.POLLIN)
         with suppress(BrokenPipeError):
-            os.write(self._channel.descriptor, hello())
+            os.write(self._channel.descriptor, Hello(PROTOCOL, RELEASE).line())
         if any(events & select.POLLHUP for _, events in poll.poll()):
             end(0)
 

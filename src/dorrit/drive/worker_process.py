@@ -13,9 +13,8 @@ from dorrit.process.exec.handover import Handover
 from dorrit.process.start.launch import REPEATED
 from dorrit.process.start.workers import (
     HELLO_MAX,
-    PROTOCOL,
+    Hello,
     WorkerFiles,
-    protocol_of,
     start_worker,
 )
 
@@ -31,7 +30,7 @@ class WorkerProcess:
         files: What it was given, but for the channel.
         channel: The supervisor's end of the channel, until the roster has it; then -1.
         is_spare: It was started before there was something to do for it.
-        has_said_hello: It can be given connections.
+        hello: What it has said first: it can be given connections; None: nothing yet.
         given: What it was told of the worker before; None: nothing yet.
         serves: It has come to serve.
         answers: It serves, and can be asked something.
@@ -47,7 +46,7 @@ class WorkerProcess:
         self.files = files
         self.channel = channel
         self.is_spare = is_spare
-        self.has_said_hello = False
+        self.hello: Hello | None = None
         self.given: Handover | None = None
         self.serves = False
         self.answers = False
@@ -87,7 +86,7 @@ class WorkerProcess:
 
         Raises:
             EOFError: It will say nothing.
-            ValueError: It is not a worker, or one of another protocol.
+            ValueError: It is not a worker.
             OSError: Nothing can be read.
         """
         text = os.read(self.channel, HELLO_MAX)
@@ -97,10 +96,9 @@ class WorkerProcess:
         line, end, rest = self._said.partition(b"\n")
         if not end and len(line) < HELLO_MAX:
             return False
-        protocol = protocol_of(line)
-        if rest or protocol != PROTOCOL:
-            raise ValueError(f"it speaks the protocol {protocol} and not {PROTOCOL}")
-        self.has_said_hello = True
+        if rest:
+            raise ValueError("it says more than hello")
+        self.hello = Hello.decoded(line)
         return True
 
     def tell(self, number: signal.Signals) -> None:

@@ -1,6 +1,6 @@
 """What Python sees of `dorrit.engine.roster`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import final
 
 ASK: int
@@ -64,6 +64,26 @@ class Roster:
         """Send what has been said, as far as that goes now; the turns of the engine do the rest."""
     def drain(self, poller: int) -> None:
         """Hear what a worker has said before it ended."""
+    @property
+    def descriptor(self) -> int:
+        """That of the channel; -1: there is none."""
+    @property
+    def is_settled(self) -> bool:
+        """Whether the worker serves, and nothing is half said on either side of the channel."""
+    def state(self) -> tuple[int, list[tuple[int, int, int]]]:
+        """Return what `restore` needs to go on with, in another image of this process."""
+    def restore(self, generation: int, entries: Iterable[tuple[int, int, int]]) -> None:
+        """Go on with the connections of the image before, to whose worker a channel is attached.
+
+        Args:
+            generation: As `state` has returned it.
+            entries: Likewise.
+
+        Raises:
+            OSError: A descriptor is not open.
+            ValueError: That can't be.
+            RuntimeError: There are connections already.
+        """
     def let_go(self) -> None:
         """Leave all of them to the supervisor, in a process that was forked off that."""
     def end_all(self) -> None:

@@ -9,10 +9,11 @@ worker in nothing but which of the connections it was given are over.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
-from libc.errno cimport EPIPE, errno
+from libc.errno cimport EBADF, EPIPE, errno
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset, strerror
+from posix.fcntl cimport F_SETFD, FD_CLOEXEC, fcntl
 from posix.unistd cimport close as close_descriptor
 
 from dorrit.engine.c.channel cimport (
@@ -32,6 +33,7 @@ from dorrit.engine.c.channel cimport (
     DORRIT_CHANNEL_TAKEN,
     DORRIT_CHANNEL_WRONG,
     dorrit_channel_close,
+    dorrit_channel_is_settled,
     dorrit_channel_is_stalled,
     dorrit_channel_is_to_be_sent,
     dorrit_channel_kind,
@@ -163,6 +165,47 @@ cdef class Roster:
             if self.channel.descriptor < 0 or not hear_worker(self, poller, True, False):
                 return
 
+    @property
+    def descriptor(self) -> int:
+        """That of the channel; -1: there is none."""
+        return self.channel.descriptor
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the worker serves, and nothing is half said on either side of the channel."""
+        return self.is_open and self.channel.descriptor >= 0 and dorrit_channel_is_settled(&self.channel)
+
+    def state(self) -> tuple:
+        """Return what `restore` needs to go on with, in another image of this process."""
+        cdef size_t index
+        cdef list entries = []
+        for index in range(self.size):
+            if self.entries[index].number != 0:
+                entries.append((
+                    index, self.entries[index].number >> 32,
+                    self.entries[index].is_known | self.entries[index].is_on_its_way << 1))
+        return self.generation, entries
+
+    def restore(self, generation: int, entries) -> None:
+        """Go on with the connections of the image before, to whose worker a channel is attached.
+
+        Args:
+            generation: As `state` has returned it.
+            entries: Likewise.
+
+        Raises:
+            OSError: A descriptor is not open.
+            ValueError: That can't be.
+        """
+        if self.connections > 0:
+            raise RuntimeError("there are connections already")
+        for descriptor, number, flags in entries:
+            if not 0 < number <= 0xffffffff or not 0 <= flags <= 3:
+                raise ValueError("no connection has such a number")
+            restore_entry(self, descriptor, number, flags)
+        self.generation = generation
+        self.is_open = True
+
     def let_go(self) -> None:
         """Leave all of them to the supervisor, in a process that was forked off that."""
         cdef size_t descriptor
@@ -181,18 +224,43 @@ cdef class Roster:
                 strike(self, descriptor)
 
 
-cdef int enroll(Roster roster, int descriptor) except -1:
+cdef int make_room(Roster roster, int descriptor) except -1:
+    """Has an entry for a descriptor."""
     cdef size_t size = roster.size
     cdef Entry *entries
     if <size_t>descriptor >= size:
         size = <size_t>descriptor + size // 2 + 64
         entries = <Entry *>PyMem_RawRealloc(roster.entries, size * sizeof(Entry))
         if entries == NULL:
-            close_descriptor(descriptor)
             raise MemoryError
         memset(entries + roster.size, 0, (size - roster.size) * sizeof(Entry))
         roster.entries = entries
         roster.size = size
+    return 0
+
+
+cdef int restore_entry(Roster roster, int descriptor, uint32_t number, int flags) except -1:
+    cdef Entry *entry
+    if descriptor < 0 or fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0:
+        raise OSError(EBADF, "a connection is not open any more")
+    make_room(roster, descriptor)
+    entry = &roster.entries[descriptor]
+    if entry.number != 0:
+        raise ValueError("two connections have the same descriptor")
+    entry.number = <uint64_t>number << 32 | <uint64_t>descriptor
+    entry.is_known = flags & 1 != 0
+    entry.is_on_its_way = flags & 2 != 0
+    roster.on_their_way += entry.is_on_its_way
+    roster.connections += 1
+    return 0
+
+
+cdef int enroll(Roster roster, int descriptor) except -1:
+    try:
+        make_room(roster, descriptor)
+    except MemoryError:
+        close_descriptor(descriptor)
+        raise
     roster.generation += 1
     if roster.generation == 0:
         roster.generation = 1   # no number is 0

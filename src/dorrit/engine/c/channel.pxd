@@ -48,6 +48,7 @@ cdef extern from "channel.h" nogil:
         dorrit_channel *channel, dorrit_channel_kind kind, uint8_t flags, uint64_t number,
         int descriptor, const uint8_t *text, size_t length)
     ptrdiff_t dorrit_channel_send(dorrit_channel *channel)
+    c_bool dorrit_channel_is_settled(const dorrit_channel *channel)
     c_bool dorrit_channel_is_stalled(const dorrit_channel *channel)
     c_bool dorrit_channel_is_to_be_sent(const dorrit_channel *channel, int descriptor)
     dorrit_channel_verdict dorrit_channel_receive(dorrit_channel *channel)

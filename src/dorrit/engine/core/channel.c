@@ -244,6 +244,14 @@ bool dorrit_channel_is_to_be_sent(const struct dorrit_channel *channel, int desc
     return false;
 }
 
+bool dorrit_channel_is_settled(const struct dorrit_channel *channel)
+{
+    return channel->input_begin == channel->input_end && channel->arrivals_length == 0
+        && channel->batch_left == 0 && channel->output_begin == channel->output_end
+        && channel->departures_begin == channel->departures_end
+        && channel->batch_begin == channel->batch_end;
+}
+
 ptrdiff_t dorrit_channel_send(struct dorrit_channel *channel)
 {
     if (channel->descriptor < 0) {

@@ -105,6 +105,9 @@ bool dorrit_channel_is_stalled(const struct dorrit_channel *channel);
 /* Whether a descriptor that was put is still to be sent. */
 bool dorrit_channel_is_to_be_sent(const struct dorrit_channel *channel, int descriptor);
 
+/* Whether nothing is half sent or half read: another image of the process can go on with the socket. */
+bool dorrit_channel_is_settled(const struct dorrit_channel *channel);
+
 /* Reads once, without a wait. The verdict is MESSAGE if something has come, which may be a part of one. All
  * messages are to be taken before the next call: no more than 64 batches are kept. */
 enum dorrit_channel_verdict dorrit_channel_receive(struct dorrit_channel *channel);

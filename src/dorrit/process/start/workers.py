@@ -19,6 +19,8 @@ from typing import Final, NamedTuple, NoReturn, Self
 from dorrit.process.exec.command import Command
 from dorrit.process.exec.memfd import nameless_file, unshrinkable_file
 from dorrit.process.running.peer import peer_credentials
+from dorrit.version import __file__ as version_file
+from dorrit.version import __version__
 
 logger: logging.Logger = logging.getLogger("dorrit")
 
@@ -145,25 +147,47 @@ class SupervisedSettings(NamedTuple):
         return found
 
 
-def hello() -> bytes:
-    """Return what a worker says first."""
-    return json.dumps({"protocol": PROTOCOL}).encode("ascii") + b"\n"
+class Hello(NamedTuple):
+    """What a worker says first.
 
-
-def protocol_of(text: bytes) -> int:
-    """Return the version that a worker speaks, of what it has said first.
-
-    Raises:
-        ValueError: It is nothing of that kind.
+    Attributes:
+        protocol: The version of what it says from then on.
+        release: Which dorrit it has loaded; another one has another text.
     """
-    try:
-        said = json.loads(text)
-        protocol = said["protocol"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError("it does not say hello") from None
-    if type(protocol) is not int:
-        raise ValueError("it does not say which protocol it speaks")
-    return protocol
+
+    protocol: int
+    release: str
+
+    def line(self) -> bytes:
+        """Return it as it is said."""
+        return json.dumps(self._asdict()).encode("ascii") + b"\n"
+
+    @classmethod
+    def decoded(cls, text: bytes) -> Self:
+        """Return what somebody has said.
+
+        Raises:
+            ValueError: It is nothing of that kind.
+        """
+        try:
+            said = json.loads(text)
+            hello = cls(said["protocol"], said["release"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ValueError("it does not say hello") from None
+        if type(hello.protocol) is not int or not isinstance(hello.release, str):
+            raise ValueError("it does not say which protocol it speaks")
+        return hello
+
+
+def this_release() -> str:
+    """Return which dorrit this process has loaded: its version, and when that was installed."""
+    with suppress(OSError):
+        return f"{__version__} {Path(version_file).stat().st_mtime_ns}"
+    return __version__
+
+
+RELEASE: Final = this_release()
+"""What it was when this process began: a file may be another one afterwards."""
 
 
 def start_worker(
