@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,13 @@ KNOWN, ON_ITS_WAY = 1, 2
 
 
 @pytest.fixture
-def images(directory: Path) -> tuple[Supervisor, Supervisor]:
+def images(directory: Path) -> Iterator[tuple[Supervisor, Supervisor]]:
     """A supervisor, and what it is in the next image of its process."""
     (directory / "next").mkdir()
-    return Supervisor(directory), Supervisor(directory / "next")
+    made = Supervisor(directory), Supervisor(directory / "next")
+    yield made
+    for supervisor in made:
+        supervisor.close()
 
 
 def go_on(before: Supervisor, after: Supervisor) -> None:
@@ -42,11 +46,6 @@ def go_on(before: Supervisor, after: Supervisor) -> None:
         os.close(copy[0])
     after.roster.attach(ours, after.engine.fileno())
     after.roster.restore(generation, entries)
-
-
-def close(*supervisors: Supervisor) -> None:
-    for supervisor in supervisors:
-        supervisor.close()
 
 
 def numbers_sent(worker: socket.socket) -> list[int]:
@@ -95,7 +94,6 @@ def test_connections_are_known_by_their_numbers_to_the_next_image(
     (third,) = numbers_sent(worker)
     assert third >> 32 == generation + 1
     worker.close()
-    close(*images)
 
 
 def test_a_client_is_served_by_the_copy_that_the_next_image_has(
@@ -113,7 +111,6 @@ def test_a_client_is_served_by_the_copy_that_the_next_image_has(
     client.receive()
     assert client.ended
     worker.close()
-    close(*images)
 
 
 def test_a_roster_is_settled_when_a_worker_serves_and_nothing_is_half_said(
@@ -143,8 +140,10 @@ def test_a_roster_is_settled_when_a_worker_serves_and_nothing_is_half_said(
 
 
 @pytest.fixture
-def supervisor(directory: Path) -> Supervisor:
-    return Supervisor(directory)
+def supervisor(directory: Path) -> Iterator[Supervisor]:
+    made = Supervisor(directory)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.integration.test_supervisor import (
 )
 from tests.live.server import reload
 from tests.support import proc
-from tests.support.servers import Servers, until
+from tests.support.servers import Run, Servers, until
 
 LOADS = """
 with path_of("loads").open("a") as loads:
@@ -60,6 +60,11 @@ def spare_of(supervisor: int) -> int:
     until(waits, "the spare worker")
     [spare] = set(workers_of(supervisor)) - {worker_of(supervisor)}
     return spare
+
+
+def until_said(run: Run, words: str, times: int = 1) -> None:
+    """Wait until the log has these words so often."""
+    until(lambda: run.err.count(words) == times, words)
 
 
 def test_W1_when_the_worker_ends_the_spare_one_goes_on_and_there_is_another(
@@ -129,14 +134,13 @@ def test_who_ends_the_spare_worker_harms_nobody(servers: Servers) -> None:
     client = servers.connect()
     for number in (signal.SIGKILL, signal.SIGSEGV):
         os.kill(spare_of(run.pid), number)
-        name = signal.Signals(number).name
-        until(lambda name=name: f"the spare worker has ended: {name}" in run.err, "the line")
+        until_said(run, f"the spare worker has ended: {signal.Signals(number).name}")
         assert workers_of(run.pid) == [worker_of(run.pid)]
         times = times_served(run)
         reload(run)
         until_served(run, times + 1)
     os.kill(spare_of(run.pid), signal.SIGKILL)
-    until(lambda: run.err.count("the spare worker has ended") == 3, "the line")
+    until_said(run, "the spare worker has ended", 3)
     kill(run)
     assert client.ask("one") == "one 1"
 
@@ -167,7 +171,7 @@ def test_a_worker_that_ends_while_another_one_is_loading_the_server_ahead_is_fol
     )
     client = servers.connect()
     os.kill(spare_of(run.pid), signal.SIGKILL)
-    until(lambda: "the spare worker has ended" in run.err, "the line")
+    until_said(run, "the spare worker has ended")
     (servers.directory / "hold").touch()
     os.kill(run.pid, signal.SIGUSR2)
     until((servers.directory / "held").exists, "the start of the next one")
