@@ -1712,6 +1712,7 @@ def test_a_forked_process_that_crashes_crashes_alone(servers: Servers) -> None:
 
 def counts(run: Run) -> tuple[int, int]:
     """How many descriptors the supervisor and the worker have while they do nothing."""
+    until(lambda: len(workers_of(run.pid)) == 2, "the spare worker")
     worker = worker_of(run.pid)
     for pid in (run.pid, worker):
         until_it_sleeps(pid)

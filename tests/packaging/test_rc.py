@@ -14,7 +14,7 @@ import pytest
 
 from tests.process.crash.restarting import SEARCHED, interpreter_for_nobody
 from tests.support.log_daemon import log_daemon
-from tests.support.proc import children, is_gone, status, words
+from tests.support.proc import children, is_gone, oldest, status, words
 from tests.support.servers import until
 
 ROOT = Path(__file__).parents[2]
@@ -239,7 +239,7 @@ def test_R37_poll_waits_for_its_end(service: Service) -> None:
 def test_R37_the_flags_reach_the_server(service: Service) -> None:
     service.configure(enable="YES", flags="-u www-data -g www-data")
     assert service("start")[0] == 0
-    [worker] = children(service.pid)
+    worker = oldest(children(service.pid))
     for pid in (service.pid, worker):
         assert status(pid)["Uid"] == [str(pwd.getpwnam("www-data").pw_uid)] * 4
     expected = [INTERPRETER, str(service.program), "-u", "www-data", "-g", "www-data", ""]

@@ -165,12 +165,13 @@ class Daemon:
     def server(self) -> int:
         """The pid of the process that has its code."""
         if self._is_supervised:
-            until(lambda: len(self.workers) == 1, "the worker")
-        return next(iter(self.workers), self.pid)
+            until(lambda: self.workers, "the worker")
+            return proc.oldest(self.workers)  # there may be a spare one by now
+        return self.pid
 
     @property
     def processes(self) -> set[int]:
-        """The pids of its own processes: two, if it has a supervisor."""
+        """The pids of its own processes: two, if it has a supervisor, without a spare worker."""
         return {self.pid, self.server}
 
     def close(self) -> None:

@@ -70,8 +70,12 @@ def children(pid: int) -> set[int]:
 
 
 def oldest(pids: Iterable[int]) -> int:
-    """The process that was started first: the worker, of those that a supervisor has."""
-    return min(pids, key=lambda pid: int(_words_of_stat(pid)[19]))
+    """The process that was started first: the worker that serves, of those of a supervisor."""
+    started = {}
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            started[pid] = int(_words_of_stat(pid)[19])
+    return min(started, key=lambda pid: (started[pid], pid))
 
 
 def descriptors(pid: int) -> dict[int, str]:

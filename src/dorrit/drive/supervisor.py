@@ -226,8 +226,9 @@ class Supervisor:
         self._engine.call_soon_threadsafe(self._look)
 
     def _hang_up(self) -> None:
-        self._log.reopen()
+        # First of all: what follows it is not to come before it.
         self._worker.tell(signal.SIGHUP)
+        self._log.reopen()
 
     def _await_end(self) -> None:
         """The worker is to end in so much time."""
