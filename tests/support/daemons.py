@@ -166,8 +166,8 @@ class Daemon:
         """The pid of the process that has its code."""
         if self._is_supervised:
             until(lambda: self.workers, "the worker")
-            return proc.oldest(self.workers)  # there may be a spare one by now
-        return self.pid
+        workers = self.workers  # there may be a spare one by now
+        return proc.oldest(workers) if workers else self.pid
 
     @property
     def processes(self) -> set[int]:
