@@ -196,6 +196,7 @@ cdef class Roster:
         Raises:
             OSError: A descriptor is not open.
             ValueError: That can't be.
+            RuntimeError: There are connections already.
         """
         if self.connections > 0:
             raise RuntimeError("there are connections already")
