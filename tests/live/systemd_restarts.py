@@ -32,8 +32,8 @@ def shown(name: str) -> str:
 
 
 def worker() -> int:
-    [pid] = proc.children(int(shown("MainPID")))
-    return pid
+    """The one that serves."""
+    return proc.oldest(proc.children(int(shown("MainPID"))))
 
 
 def kill(socket: Path) -> None:

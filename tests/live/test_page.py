@@ -62,8 +62,7 @@ def kill_while_it_pauses(page: Page, run: Run) -> None:
     """
     page.evaluate("told.pauses = true")
     wait_until(lambda: bool(page.evaluate("told.paused")), "it pauses")
-    [worker] = proc.children(run.pid)
-    until_it_sleeps(worker)
+    until_it_sleeps(proc.oldest(proc.children(run.pid)))
     kill_worker(run)
     page.evaluate("told.pauses = told.paused = false; say()")
 
