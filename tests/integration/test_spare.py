@@ -22,6 +22,9 @@ from tests.live.server import reload
 from tests.support import proc
 from tests.support.servers import Run, Servers, until
 
+NAMELESS = signal.SIGRTMIN + 1
+"""A signal that Python has no name for."""
+
 LOADS = """
 with path_of("loads").open("a") as loads:
     loads.write(f"{os.getpid()} {VERSION}\\n")
@@ -132,15 +135,15 @@ def test_L10_with_preload_it_has_and_what_is_changed_meanwhile_counts_with_a_rel
 def test_who_ends_the_spare_worker_harms_nobody(servers: Servers) -> None:
     run = serve(servers)
     client = servers.connect()
-    for number in (signal.SIGKILL, signal.SIGSEGV):
+    for times, number in enumerate((signal.SIGKILL, signal.SIGSEGV, NAMELESS), 1):
         os.kill(spare_of(run.pid), number)
-        until_said(run, f"the spare worker has ended: {signal.Signals(number).name}")
+        until_said(run, "the spare worker has ended: SIG", times)
         assert workers_of(run.pid) == [worker_of(run.pid)]
-        times = times_served(run)
+        served = times_served(run)
         reload(run)
-        until_served(run, times + 1)
+        until_served(run, served + 1)
     os.kill(spare_of(run.pid), signal.SIGKILL)
-    until_said(run, "the spare worker has ended", 3)
+    until_said(run, "the spare worker has ended", 4)
     kill(run)
     assert client.ask("one") == "one 1"
 
@@ -181,6 +184,34 @@ def test_a_worker_that_ends_while_another_one_is_loading_the_server_ahead_is_fol
     (servers.directory / "go on").touch()
     until_served(run, 2)
     assert int(client.ask("pid")) == next_one
+
+
+def test_a_stop_while_the_next_one_loads_the_server_ahead_ends_it_in_order(
+    servers: Servers,
+) -> None:
+    source = "if is_there('hold'): path_of('held').touch(); wait_for('go on')\n"
+    run = serve(servers, source, "--preload")
+    client = servers.connect()
+    spare_of(run.pid)
+    (servers.directory / "hold").touch()
+    os.kill(run.pid, signal.SIGUSR2)
+    until((servers.directory / "held").exists, "the start of the next one")
+    kill_idle(worker_of(run.pid))
+    until(lambda: len(workers_of(run.pid)) == 1, "the end of the worker")
+    run.process.terminate()
+    (servers.directory / "go on").touch()
+    assert client.close_code() in {1001, 1012}
+    assert run.wait() == 0
+    assert "Traceback" not in run.err
+
+
+def test_a_worker_that_a_signal_without_a_name_ends_is_followed_by_another_one(
+    servers: Servers,
+) -> None:
+    run = serve(servers)
+    client = servers.connect()
+    kill(run, NAMELESS)
+    assert client.ask("one") == "one 1"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

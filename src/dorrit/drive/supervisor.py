@@ -115,7 +115,7 @@ class Supervisor:
         self._place = None if place is None else Place.from_json(place)
         self._supervised = supervised
         self._command: Command = Command.from_json(supervised["command"])
-        self._settings = SupervisedSettings(**supervised["settings"])
+        self._settings = SupervisedSettings.known(supervised["settings"])
         self._user: str = supervised["user"]
         self._group: str = supervised["group"]
         self._log = Log(supervised["log_level"], supervised["log_format"])
@@ -382,6 +382,8 @@ class Supervisor:
         self._roster.restore(place.generation, place.entries)
         self._worker.serves = self._worker.answers = True
         self._listen()
+        if self._spare is None:
+            self._begin_spare_in(SPARE_AFTER)
         logger.info("the supervisor goes on with dorrit %s", __version__)
         self._worker.tell(signal.SIGUSR2)
 
@@ -472,7 +474,7 @@ class Supervisor:
 
     def _take_end(self, status: int) -> None:
         worker = self._worker
-        number = None if status >= 0 else signal.Signals(-status)
+        number = None if status >= 0 else _signal(-status)
         if worker.leaving is not None:
             left = worker.leaving
             reloads = left.reloads
@@ -629,7 +631,7 @@ class Supervisor:
         """The spare worker has ended, which nobody notices but the next reload or crash."""
         said_hello = self._spare is not None and self._spare.hello is not None
         self._end_spare()
-        how = f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+        how = f"exit status {status}" if status >= 0 else _signal(-status).name
         logger.warning("the spare worker has ended: %s", how)
         self._go_on_reloading()
         if said_hello:
@@ -648,6 +650,13 @@ class Supervisor:
         if waits and not spare.is_over:
             with suppress(ChildProcessError):
                 os.waitpid(spare.pid, 0)
+
+
+def _signal(number: int) -> signal.Signals:
+    """Return what has ended a process; SIGKILL for a signal without a name: it is no crash either."""
+    with suppress(ValueError):
+        return signal.Signals(number)
+    return signal.SIGKILL
 
 
 def _spare_descriptors() -> list[int]:

@@ -181,6 +181,11 @@ def test_what_a_worker_says_of_its_settings_is_read_again() -> None:
     assert SupervisedSettings.decoded(text) == settings
 
 
+def test_settings_of_another_release_are_those_that_this_one_knows() -> None:
+    text = json.dumps({"settings": {"no_restart": True, "unheard_of": 1}}).encode()
+    assert SupervisedSettings.decoded(text) == SupervisedSettings(no_restart=True)
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -193,7 +198,7 @@ def test_what_a_worker_says_of_its_settings_is_read_again() -> None:
         {"no_restart": False, "preload": False, "end_timeout": -1.0},
         {"no_restart": False, "preload": False, "end_timeout": float("nan")},
         {"no_restart": False, "preload": False, "end_timeout": float("inf")},
-        {"no_restart": False, "other": False},
+        1,
     ],
 )
 def test_settings_that_can_not_be_are_no_settings(said: object) -> None:

@@ -11,10 +11,10 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn, Self
+from typing import Any, Final, NamedTuple, NoReturn, Self
 
 from dorrit.process.exec.command import Command
 from dorrit.process.exec.memfd import nameless_file, unshrinkable_file
@@ -128,6 +128,17 @@ class SupervisedSettings(NamedTuple):
     end_timeout: float = 0.0
 
     @classmethod
+    def known(cls, said: Mapping[str, Any]) -> Self:
+        """Return what of these is known: another release may have others.
+
+        Raises:
+            TypeError: It is no mapping.
+        """
+        if not isinstance(said, Mapping):
+            raise TypeError(said)
+        return cls(**{name: said[name] for name in cls._fields if name in said})
+
+    @classmethod
     def decoded(cls, text: bytes) -> Self:
         """Return what a worker has said as "settings", in JSON.
 
@@ -135,8 +146,7 @@ class SupervisedSettings(NamedTuple):
             ValueError: It is nothing of that kind.
         """
         try:
-            said = json.loads(text)["settings"]
-            found = cls(**said)
+            found = cls.known(json.loads(text)["settings"])
         except (ValueError, TypeError, KeyError, RecursionError):
             raise ValueError("it does not say its settings") from None
         kinds = tuple(map(type, found))
