@@ -196,8 +196,9 @@ def test_a_stop_while_the_next_one_loads_the_server_ahead_ends_it_in_order(
     (servers.directory / "hold").touch()
     os.kill(run.pid, signal.SIGUSR2)
     until((servers.directory / "held").exists, "the start of the next one")
-    kill_idle(worker_of(run.pid))
-    until(lambda: len(workers_of(run.pid)) == 1, "the end of the worker")
+    worker = worker_of(run.pid)
+    kill_idle(worker)
+    until(lambda: not Path(f"/proc/{worker}").exists(), "that the supervisor has heard of its end")
     run.process.terminate()
     (servers.directory / "go on").touch()
     assert client.close_code() in {1001, 1012}

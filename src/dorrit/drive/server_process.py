@@ -1,6 +1,8 @@
 """ServerProcess: what the process of a server holds, and what both of its starts do with it."""
 
 import logging
+import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
@@ -167,6 +169,11 @@ class ServerProcess:
         self.handlers.install(daemon=True)
         restart.release_signals()
         self.application = self._settings.load(self._load)
+        # What has come meanwhile is for the time when there are connections.
+        signal.pthread_sigmask(signal.SIG_BLOCK, restart.HELD)
+        if self.handlers.received is not None:
+            os.kill(os.getpid(), self.handlers.received)
+            self.handlers.received, self.handlers.stops = None, 0
 
     def load(self) -> None:
         """Load the server, whose code may have settings of its own."""

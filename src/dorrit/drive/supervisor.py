@@ -653,7 +653,7 @@ class Supervisor:
 
 
 def _signal(number: int) -> signal.Signals:
-    """Return what has ended a process: SIGKILL for a signal without a name, which is no crash."""
+    """Return what has ended a process: SIGKILL also for a signal that has no name."""
     with suppress(ValueError):
         return signal.Signals(number)
     return signal.SIGKILL

@@ -42,10 +42,10 @@ class WorkerProcess:
 
     def __init__(self, pid: int, files: WorkerFiles, channel: int, *, is_spare: bool) -> None:
         """Note one that has been started."""
-        self.pid = pid
-        self.files = files
-        self.channel = channel
-        self.is_spare = is_spare
+        self.pid: int = pid
+        self.files: WorkerFiles = files
+        self.channel: int = channel
+        self.is_spare: bool = is_spare
         self.hello: Hello | None = None
         self.given: Handover | None = None
         self.serves = False

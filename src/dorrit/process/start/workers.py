@@ -132,7 +132,7 @@ class SupervisedSettings(NamedTuple):
         """Return what of these is known: another release may have others.
 
         Raises:
-            TypeError: It is no mapping.
+            TypeError: It can be nothing of that kind.
         """
         if not isinstance(said, Mapping):
             raise TypeError(said)
