@@ -101,6 +101,7 @@ def version_of(run: Run) -> str:
         text=True,
         check=True,
     ).stdout
+    assert f": running as process {run.pid}\n" in said
     return said.partition("\nversion ")[2].strip()
 
 
@@ -112,10 +113,9 @@ def test_W1_a_reload_with_a_newer_release_replaces_the_supervisor_in_place(
     assert [client.ask("a") for client in clients] == ["a 1"] * 20
     clients.pop().socket.close()
     assert version_of(run) == dorrit.__version__
-    started = proc.status(run.pid)["Pid"]
     installed.replace()
     reload(run)
-    assert proc.status(run.pid)["Pid"] == started
+    assert run.process.poll() is None  # it answers, and not another process with its socket
     assert version_of(run) == NEXT
     assert [client.ask("b") for client in clients] == ["b 2"] * 19
     assert servers.connect().ask("new") == "new 1"
@@ -235,6 +235,11 @@ def test_a_release_that_speaks_another_protocol_and_not_with_the_worker_is_not_r
     assert client.ask("a") == "a 1"
     installed.replace()
     speaks_otherwise(installed)
+    worker = worker_of(run.pid)
     os.kill(run.pid, signal.SIGUSR2)
-    until(lambda: "the supervisor stays as it is" in run.err, "the line")
+    until(lambda: " not reloaded: " in run.err, "the line")
+    assert "the supervisor stays as it is" in run.err
+    assert workers_of(run.pid) == [worker]
     assert client.ask("b") == "b 2"
+    assert servers.connect().ask("new") == "new 1"
+    assert "reloading" not in run.err

@@ -33,7 +33,7 @@ from dorrit.drive.supervisor_image import (
     kept_of,
     spare_in,
 )
-from dorrit.drive.worker_process import WorkerProcess
+from dorrit.drive.worker_process import WorkerProcess, ended_by
 from dorrit.engine import Engine, Timer
 from dorrit.engine.channel import LEAVING, READY, STATUS
 from dorrit.engine.limits import Limits
@@ -72,7 +72,6 @@ SLACK: Final = 15.0
 
 ANSWER: Final = 1.0
 """Seconds for a worker to say how it is; then it is told without."""
-
 
 SPARE: Final = 8
 """Descriptors for the next worker, which clients must not have."""
@@ -214,13 +213,19 @@ class Supervisor:
 
     def _go_on_reloading(self) -> None:
         """Have the worker reload, if that has waited for another one."""
-        if self._reload_later is not None:
-            self._reload_later.cancel()
-            self._reload_later = None
-            if self._worker.leaving is None:
-                self._worker.tell(signal.SIGUSR2)
-            else:
-                self._again = True
+        if self._reload_later is None:
+            return
+        self._reload_later.cancel()
+        self._reload_later = None
+        hello = None if self._spare is None else self._spare.hello
+        if hello is not None and hello.protocol != PROTOCOL:
+            # Whoever went on would get no connection: the worker that serves must not leave.
+            logger.error("not reloaded: dorrit on the disk and this supervisor can't speak")
+            self._end_spare()
+        elif self._worker.leaving is None:
+            self._worker.tell(signal.SIGUSR2)
+        else:
+            self._again = True
 
     def _note_end(self, _number: int, _frame: FrameType | None) -> None:
         self._engine.call_soon_threadsafe(self._look)
@@ -474,7 +479,7 @@ class Supervisor:
 
     def _take_end(self, status: int) -> None:
         worker = self._worker
-        number = None if status >= 0 else _signal(-status)
+        number = ended_by(status)
         if worker.leaving is not None:
             left = worker.leaving
             reloads = left.reloads
@@ -631,7 +636,8 @@ class Supervisor:
         """The spare worker has ended, which nobody notices but the next reload or crash."""
         said_hello = self._spare is not None and self._spare.hello is not None
         self._end_spare()
-        how = f"exit status {status}" if status >= 0 else _signal(-status).name
+        number = ended_by(status)
+        how = f"exit status {status}" if number is None else number.name
         logger.warning("the spare worker has ended: %s", how)
         self._go_on_reloading()
         if said_hello:
@@ -650,13 +656,6 @@ class Supervisor:
         if waits and not spare.is_over:
             with suppress(ChildProcessError):
                 os.waitpid(spare.pid, 0)
-
-
-def _signal(number: int) -> signal.Signals:
-    """Return what has ended a process: SIGKILL also for a signal that has no name."""
-    with suppress(ValueError):
-        return signal.Signals(number)
-    return signal.SIGKILL
 
 
 def _spare_descriptors() -> list[int]:

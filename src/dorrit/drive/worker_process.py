@@ -123,3 +123,16 @@ class WorkerProcess:
             if descriptor not in {-1, but}:
                 os.close(descriptor)
         self.files = self.files._replace(ledger=-1, carried=-1, traceback=-1)
+
+
+def ended_by(status: int) -> signal.Signals | None:
+    """Return the signal that has ended a process; SIGKILL also for one that has no name.
+
+    Args:
+        status: Its exit status, negative for a signal; for others there is None.
+    """
+    if status >= 0:
+        return None
+    with suppress(ValueError):
+        return signal.Signals(-status)
+    return signal.SIGKILL
