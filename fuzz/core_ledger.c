@@ -27,6 +27,7 @@ static struct dorrit_carried carried_for(uint32_t slot, uint32_t frame)
     if (slot % 2 == 1) {
         carried.saved = (struct dorrit_span){text, 100};
         carried.input = (struct dorrit_span){text, 30};
+        carried.unparsed = (struct dorrit_span){text, slot % 4 == 1 ? 20 : 300};
         carried.begun = (struct dorrit_span){text, 200};
         carried.flags = DORRIT_CARRIED_BEGUN;
         carried.reason_length = 5;
@@ -160,7 +161,8 @@ static void read_all(int descriptor)
         touch(carried.about);
         touch(carried.saved);
         touch(carried.input);
-        const size_t length = carried.input.length + carried.parts_length;
+        touch(carried.unparsed);
+        const size_t length = dorrit_ledger_input_length(&carried);
         uint8_t *const input = malloc(length + 1);
         require(input != NULL);
         dorrit_ledger_get_input(&copy, &carried, input);

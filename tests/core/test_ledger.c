@@ -57,6 +57,7 @@ static void fill(struct dorrit_carried *carried)
     carried->reason_length = (uint8_t)random_number(DORRIT_LEDGER_REASON_MAX + 1);
     memcpy(carried->reason, bytes, carried->reason_length);
     carried->input = random_span(5000);
+    carried->unparsed = random_span(600);
     if (random_number(2) == 0) {
         carried->flags = DORRIT_CARRIED_BEGUN | DORRIT_CARRIED_TEXT;
         carried->begun = random_span(10000);
@@ -69,15 +70,30 @@ static bool same_span(struct dorrit_span one, struct dorrit_span other)
         && (one.length == 0 || memcmp(one.bytes, other.bytes, one.length) == 0);
 }
 
+/* Little that is unparsed comes back behind the rest of the input. */
+static bool same_input(const struct dorrit_carried *one, const struct dorrit_carried *other)
+{
+    static uint8_t left[70000], right[70000];
+    const size_t length = dorrit_ledger_input_length(one);
+    const struct dorrit_ledger_copy nothing = {0};
+    CHECK(length <= sizeof left && one->parts == 0 && other->parts == 0);
+    if (length != dorrit_ledger_input_length(other)) {
+        return false;
+    }
+    dorrit_ledger_get_input(&nothing, one, left);
+    dorrit_ledger_get_input(&nothing, other, right);
+    return memcmp(left, right, length) == 0;
+}
+
 static bool same(const struct dorrit_carried *one, const struct dorrit_carried *other)
 {
     struct dorrit_carried left = *one, right = *other;
     const struct dorrit_span none = {NULL, 0};
     const bool spans = same_span(one->about, other->about) && same_span(one->saved, other->saved)
-        && same_span(one->input, other->input) && same_span(one->begun, other->begun)
+        && same_input(one, other) && same_span(one->begun, other->begun)
         && same_span(one->window, other->window);
-    left.about = left.saved = left.input = left.begun = left.window = none;
-    right.about = right.saved = right.input = right.begun = right.window = none;
+    left.about = left.saved = left.input = left.unparsed = left.begun = left.window = none;
+    right.about = right.saved = right.input = right.unparsed = right.begun = right.window = none;
     return spans && memcmp(&left, &right, sizeof left) == 0;
 }
 
@@ -182,6 +198,89 @@ static void what_is_let_go_is_used_again(void)
         }
     }
     CHECK_EQUAL(ledger.units_used, after_first);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+static struct body body_in(const struct dorrit_ledger *ledger, uint32_t slot)
+{
+    struct record record;
+    struct body body;
+    memcpy(&record, ledger->memory + record_place(slot), sizeof record);
+    CHECK(record.body != 0);
+    memcpy(&body,
+        ledger->memory + chunks_place(ledger->slots) + (size_t)record.body * DORRIT_LEDGER_UNIT
+            + sizeof(struct chunk),
+        sizeof body);
+    return body;
+}
+
+static void what_is_unparsed_is_written_once_while_it_is_parsed(void)
+{
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor);
+    struct dorrit_carried carried = plain(1);
+    carried.input = (struct dorrit_span){bytes, 10};
+    carried.unparsed = (struct dorrit_span){bytes + 10, 60000};
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), 0);
+    const uint32_t chunk = body_in(&ledger, 3).unparsed;
+    CHECK(chunk != 0);
+    struct dorrit_ledger_copy copy;
+    for (; carried.unparsed.length >= 256; carried.unparsed.length -= 997, carried.unparsed.bytes += 997) {
+        CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), 0);
+        CHECK_EQUAL(body_in(&ledger, 3).unparsed, chunk);
+        CHECK_EQUAL(body_in(&ledger, 3).unparsed_from, 60000 - carried.unparsed.length);
+        copy = copied(descriptor);
+        struct dorrit_carried found;
+        CHECK_EQUAL(dorrit_ledger_get(&copy, 3, &found), DORRIT_LEDGER_OK);
+        CHECK(same(&found, &carried));
+        dorrit_ledger_free_copy(&copy);
+    }
+    /* The last bytes stand in the body. */
+    CHECK(carried.unparsed.length > 0);
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), 0);
+    CHECK_EQUAL(body_in(&ledger, 3).unparsed, 0);
+    /* Other bytes, and more of them, are written anew; somebody else's are not taken for one's own. */
+    carried.unparsed = (struct dorrit_span){bytes + 500, 300};
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), 0);
+    const uint32_t other = body_in(&ledger, 3).unparsed;
+    carried.unparsed.length++;
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 3, &carried), 0);
+    CHECK(body_in(&ledger, 3).unparsed != other);
+    CHECK_EQUAL(dorrit_ledger_put(&ledger, 4, &carried), 0);
+    CHECK(body_in(&ledger, 4).unparsed != body_in(&ledger, 3).unparsed);
+    dorrit_ledger_close(&ledger);
+    close(descriptor);
+}
+
+static void memory_is_not_given_back_and_had_again_all_the_time(void)
+{
+    enum { SIZE = 60000, CLASS = 10, COUNT = 100 };
+    const int descriptor = file();
+    struct dorrit_ledger ledger = made(descriptor);
+    const struct dorrit_span none = {NULL, 0};
+    for (unsigned size = SIZE / 2; size <= SIZE; size += SIZE / 2) {
+        const struct dorrit_span payload = {bytes, size};
+        uint32_t frames[COUNT];
+        for (unsigned index = 0; index < COUNT; index++) {
+            frames[index] = dorrit_ledger_add_frame(&ledger, none, payload, true);
+            CHECK(frames[index] != 0);
+        }
+        for (unsigned index = 0; index < COUNT; index++) {
+            dorrit_ledger_free_frame(&ledger, frames[index]);
+        }
+    }
+    /* Much has been given back of each size; what has not is what is used again. */
+    const uint32_t without = ledger.without[CLASS];
+    CHECK(without != 0 && ledger.without[CLASS - 1] != 0);
+    for (unsigned round = 0; round < 10; round++) {
+        const uint32_t frame
+            = dorrit_ledger_add_frame(&ledger, none, (struct dorrit_span){bytes, SIZE}, true);
+        CHECK(frame != 0);
+        CHECK_EQUAL(ledger.without[CLASS], without);
+        dorrit_ledger_free_frame(&ledger, frame);
+        CHECK_EQUAL(ledger.without[CLASS], without);
+    }
     dorrit_ledger_close(&ledger);
     close(descriptor);
 }
@@ -292,6 +391,12 @@ static void write_the_script(void)
         struct dorrit_carried *const carried = &after[line + 1][line * 7 % STEPS_SLOTS];
         if (line % 9 == 8) {
             memset(carried, 0, sizeof *carried);
+        } else if (carried->unparsed.length > 300) {
+            /* Some of it is parsed, and more comes at times. */
+            const size_t parsed = (size_t)random_number(200);
+            carried->unparsed.bytes += parsed;
+            carried->unparsed.length -= line % 2 == 0 ? parsed : parsed / 2;
+            carried->number++;
         } else {
             fill(carried);
         }
@@ -343,11 +448,12 @@ static void whoever_ends_between_two_stores_leaves_before_or_after(void)
 
 enum { PARTS_MAX = 12, PART_SIZE = 45 };
 
-/* What a client has sent: so many parts, `before` bytes in front of them and `behind` bytes behind. */
+/* What a client has sent: so many parts, `before` bytes in front of them and `behind` bytes behind, and what is
+ * unparsed. */
 struct sent {
     bool is_there;
     unsigned parts;
-    uint32_t before, behind;
+    uint32_t before, behind, unparsed;
 };
 
 static const uint8_t *part_bytes(uint32_t slot, unsigned number)
@@ -362,6 +468,7 @@ static struct dorrit_carried sent_in_parts(uint32_t slot, struct sent sent, uint
     carried.parts = last;
     carried.parts_at = last == 0 ? 0 : sent.before;
     carried.parts_length = sent.parts * PART_SIZE;
+    carried.unparsed = (struct dorrit_span){bytes + 6000 + slot, sent.unparsed};
     return carried;
 }
 
@@ -373,16 +480,18 @@ static bool has_sent(const struct dorrit_ledger_copy *copy, uint32_t slot, struc
         return !sent.is_there;
     }
     CHECK_EQUAL(verdict, DORRIT_LEDGER_OK);
-    const size_t length = sent.before + sent.behind + sent.parts * PART_SIZE;
-    if (!sent.is_there || found.input.length + found.parts_length != length) {
+    const size_t parsed = sent.before + sent.behind + sent.parts * PART_SIZE;
+    const size_t length = parsed + sent.unparsed;
+    if (!sent.is_there || dorrit_ledger_input_length(&found) != length) {
         return false;
     }
-    uint8_t expected[1000], whole[1000];
+    uint8_t expected[2000], whole[2000];
     memcpy(expected, bytes + 5000 + slot, sent.before);
     for (unsigned number = 0; number < sent.parts; number++) {
         memcpy(expected + sent.before + number * PART_SIZE, part_bytes(slot, number), PART_SIZE);
     }
-    memcpy(expected + length - sent.behind, bytes + 5000 + slot + sent.before, sent.behind);
+    memcpy(expected + parsed - sent.behind, bytes + 5000 + slot + sent.before, sent.behind);
+    memcpy(expected + parsed, bytes + 6000 + slot, sent.unparsed);
     memset(whole, 0, sizeof whole);
     dorrit_ledger_get_input(copy, &found, whole);
     return memcmp(whole, expected, length) == 0;
@@ -413,6 +522,7 @@ static void write_the_script_of_parts(void)
         sent->is_there = true;
         sent->before = (uint32_t)random_number(20);
         sent->behind = (uint32_t)random_number(20);
+        sent->unparsed = (uint32_t)random_number(600);
         sent->parts = line % 7 == 6 ? 0 : sent->parts + line / STEPS_SLOTS % 3;
         if (line % 5 == 4) {
             sent->parts = 2; /* of another message */
@@ -487,7 +597,7 @@ static void parts_that_nobody_names_are_used_again(void)
         uint32_t last = 0;
         for (unsigned number = 0; number < 5; number++) {
             last = part_added(&ledger, 1, last, number);
-            carried = sent_in_parts(1, (struct sent){true, number + 1, 3, 4}, last);
+            carried = sent_in_parts(1, (struct sent){true, number + 1, 3, 4, 300}, last);
             CHECK_EQUAL(dorrit_ledger_put(&ledger, 1, &carried), 0);
         }
         last = part_added(&ledger, 1, last, 5);
@@ -501,7 +611,7 @@ static void parts_that_nobody_names_are_used_again(void)
         case 1: /* another one has begun */
             dorrit_ledger_drop_parts(&ledger, 1, last);
             last = part_added(&ledger, 1, part_added(&ledger, 1, 0, 0), 1);
-            carried = sent_in_parts(1, (struct sent){true, 2, 3, 4}, last);
+            carried = sent_in_parts(1, (struct sent){true, 2, 3, 4, 5}, last);
             CHECK_EQUAL(dorrit_ledger_put(&ledger, 1, &carried), 0);
             break;
         case 2: /* the connection ends */
@@ -616,7 +726,7 @@ static void no_damage_changes_what_came_in_parts(void)
 {
     const int descriptor = file();
     struct dorrit_ledger ledger = small(descriptor);
-    const struct sent sent = {true, 3, 5, 6};
+    const struct sent sent = {true, 3, 5, 6, 7};
     uint32_t last = 0;
     for (unsigned number = 0; number < sent.parts; number++) {
         last = part_added(&ledger, 1, last, number);
@@ -650,7 +760,7 @@ static void parts_that_lead_elsewhere_are_damage(void)
 {
     const int descriptor = file();
     struct dorrit_ledger ledger = small(descriptor);
-    const struct sent sent = {true, 2, 0, 0};
+    const struct sent sent = {true, 2, 0, 0, 0};
     uint32_t firsts[2], lasts[2];
     for (uint32_t slot = 0; slot < 2; slot++) {
         firsts[slot] = part_added(&ledger, slot, 0, 0);
@@ -720,6 +830,8 @@ static void a_number_that_makes_no_sense_is_damage_with_the_right_checksum_too(v
         {put_into_body, offsetof(struct body, frames_length), 2, 0},
         {put_into_body, offsetof(struct body, reason_length), 1, DORRIT_LEDGER_REASON_MAX + 1},
         {put_into_body, offsetof(struct body, input_length), 4, UINT32_MAX},
+        {put_into_body, offsetof(struct body, unparsed), 4, UINT32_MAX},
+        {put_into_body, offsetof(struct body, unparsed_from), 4, UINT32_MAX},
         {put_into_body, offsetof(struct body, begun), 4, UINT32_MAX},
         {put_into_body, offsetof(struct body, parts), 4, UINT32_MAX},
         {put_into_body, offsetof(struct body, parts_at), 4, 21},
@@ -830,6 +942,8 @@ int main(void)
     RUN(what_is_put_comes_back);
     RUN(a_frame_is_there_once_for_any_number_of_queues);
     RUN(what_is_let_go_is_used_again);
+    RUN(what_is_unparsed_is_written_once_while_it_is_parsed);
+    RUN(memory_is_not_given_back_and_had_again_all_the_time);
     RUN(what_has_no_room_is_out_and_the_others_stay);
     RUN(a_file_that_may_not_grow_is_no_fault);
     RUN(what_makes_no_sense_is_refused);

@@ -117,3 +117,33 @@ def test_large_messages_that_follow_each_other_leave_nothing_in_the_ledger(file:
         assert len(harness.messages) == 200
         kept = 512 * (os.fstat(file).st_blocks - before)
         assert kept < 1 << 20, f"{kept} bytes"
+
+
+def place_of(content: bytes, file: int) -> int:
+    """Where it stands in a ledger, of which most is a hole."""
+    size, begin = os.fstat(file).st_size, 0
+    while True:
+        begin = os.lseek(file, begin, os.SEEK_DATA)
+        end = os.lseek(file, begin, os.SEEK_HOLE)
+        found = os.pread(file, end - begin, begin).find(content)
+        if found >= 0:
+            return begin + found
+        assert end < size, "it stands nowhere"
+        begin = end
+
+
+def test_what_waits_behind_a_message_is_not_written_down_again_for_it(file: int) -> None:
+    last = b"\x82\xe4\1\2\3\4" + b"as it came".ljust(100)
+    with CarryingHarness() as harness:
+        harness.message_callback = lambda conn, *_: harness.engine.pause(conn)
+        harness.engine.record(file)
+        client = harness.open()
+        client.send(frame(BINARY, bytes(100)) * 500 + last)
+        harness.turn()
+        [(conn, _)] = harness.opened
+        place = place_of(last, file)
+        for count in range(2, 400):
+            harness.engine.resume(conn)
+            harness.turn()
+            assert len(harness.messages) == count
+            assert place_of(last, file) == place

@@ -50,6 +50,7 @@ from dorrit.engine.c.ledger cimport (
     dorrit_ledger_get,
     dorrit_ledger_get_frame,
     dorrit_ledger_get_input,
+    dorrit_ledger_input_length,
     dorrit_ledger_read,
     dorrit_ledger_verdict,
     dorrit_span,
@@ -231,7 +232,7 @@ cdef bint take_carried(
         # What it has sent last is lost with what was made of it.
         end_culprit(connection, code)
         return True
-    if carried.input.length + carried.parts_length > 0:
+    if dorrit_ledger_input_length(carried) > 0:
         input = input_of(frames.copy, carried)
         take_in(
             connection, <uint8_t *>PyBytes_AS_STRING(input), <size_t>PyBytes_GET_SIZE(input),
@@ -368,7 +369,7 @@ cdef bytes content_of(dorrit_span span):
 
 cdef bytes input_of(const dorrit_ledger_copy *copy, const dorrit_carried *carried):
     cdef bytes result = PyBytes_FromStringAndSize(
-        NULL, <Py_ssize_t>(carried.input.length + carried.parts_length))
+        NULL, <Py_ssize_t>dorrit_ledger_input_length(carried))
     dorrit_ledger_get_input(copy, carried, <uint8_t *>PyBytes_AS_STRING(result))
     return result
 

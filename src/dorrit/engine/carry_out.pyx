@@ -112,7 +112,9 @@ cdef uint64_t room_for(list everybody) except? 0:
     cdef uint64_t room = CHUNK_COST
     cdef unsigned int index
     for one in everybody:
-        room += <uint64_t>(len(one.about) + len(one.input)) * 2 + 4 * CHUNK_COST + 2 * BODY_COST
+        room += <uint64_t>(
+            len(one.about) + len(one.input) + one.connection.state.input_length) * 2
+        room += 5 * CHUNK_COST + 2 * BODY_COST
         if one.connection.deflate is not None and one.connection.deflate.window is not None:
             room += 2 * WINDOW_SIZE + CHUNK_COST
         if one.connection.kept is not None:

@@ -114,6 +114,7 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
     carried.about = span(one.about)
     carried.saved = span(b"" if connection.kept is None else connection.kept)
     carried.input = span(one.input)
+    carried.unparsed = unparsed_of(connection)
     carried.begun = span(one.begun_bytes)
     carried.window = span(one.window)
     carried.last_life = connection.state.life
@@ -121,6 +122,7 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
     carried.parsing = parsing_of(connection)
     if one.is_end:
         # It may linger, which is another record.
+        carried.unparsed = borrowed(NULL, 0)
         carried.last_life = DORRIT_CLOSED
         carried.admission = DORRIT_ACCEPTED
         carried.parsing = DORRIT_AT_END
@@ -164,7 +166,7 @@ cdef uint8_t parsing_of(Connection connection) noexcept:
 
 
 cdef bytes stream_of(Connection connection, waiting, Carried carried):
-    """What a client has sent and nobody has handled, as frames of a client's.
+    """What a client has sent and nobody has handled, as frames of a client's; but for `unparsed_of`.
 
     Args:
         waiting: Messages before it that wait for handlers, str and bytes.
@@ -186,10 +188,14 @@ cdef bytes stream_of(Connection connection, waiting, Carried carried):
         pieces.append(header(DORRIT_OPCODE_BINARY, True, False, connection.state.skipping, b"\0\0\0\0"))
     elif connection.state.parsing == DORRIT_IN_LAST:
         pieces.append(header(DORRIT_OPCODE_CLOSE, True, False, connection.state.skipping, b"\0\0\0\0"))
-    if connection.state.input_length > 0:
-        pieces.append(PyBytes_FromStringAndSize(
-            <char *>connection.state.input, <Py_ssize_t>connection.state.input_length))
     return b"".join(pieces)
+
+
+cdef dorrit_span unparsed_of(Connection connection) noexcept:
+    """What has come behind that. Borrowed: until the connection reads, or handles some of it."""
+    if connection.state.parsing == DORRIT_AT_END:
+        return borrowed(NULL, 0)
+    return borrowed(connection.state.input, connection.state.input_length)
 
 
 cdef bytes frame_of(message):

@@ -30,6 +30,7 @@ from dorrit.engine.c.ledger cimport (
     dorrit_ledger_get,
     dorrit_ledger_get_frame,
     dorrit_ledger_get_input,
+    dorrit_ledger_input_length,
     dorrit_ledger_view,
     dorrit_span,
 )
@@ -210,7 +211,8 @@ cdef int check_record(
           and found.dropped == made.dropped and found.window_bits == made.window_bits, "what else is known is")
     check(bytes_of(found.about) == bytes_of(made.about), "the request is written down")
     check(bytes_of(found.saved) == bytes_of(made.saved), "what is kept is")
-    check(bytes_of(found.input) == bytes_of(made.input)
+    check(bytes_of(found.input) + bytes_of(found.unparsed)
+          == bytes_of(made.input) + bytes_of(made.unparsed)
           and found.parts_length == one.missing and (found.parts == 0 or found.parts_at == one.missing_at),
           "what has come is")
     check(found.parts == 0 or parts_of(copy, found) == part_of(connection.assembly, 0, one.missing),
@@ -236,7 +238,7 @@ cdef int check_record(
 
 cdef bytes parts_of(dorrit_ledger_copy *copy, dorrit_carried *found):
     cdef bytes result = PyBytes_FromStringAndSize(
-        NULL, <Py_ssize_t>(found.input.length + found.parts_length))
+        NULL, <Py_ssize_t>dorrit_ledger_input_length(found))
     dorrit_ledger_get_input(copy, found, <uint8_t *>PyBytes_AS_STRING(result))
     return result[found.parts_at : found.parts_at + found.parts_length]
 

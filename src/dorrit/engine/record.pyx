@@ -165,7 +165,8 @@ cdef int put(Recording recording, Connection connection) except -1:
     # What no record leads to any more, and not a moment before, may be written over.
     let_go_of_queue(recording, before)
     connection.state.has_record_of_queue = carried.frames_length > 0
-    connection.state.has_record_of_input = carried.input.length > 0 or one.begun is not None
+    connection.state.has_record_of_input = (
+        carried.input.length > 0 or carried.unparsed.length > 0 or one.begun is not None)
     return 0
 
 

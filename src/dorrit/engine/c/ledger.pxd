@@ -51,6 +51,7 @@ cdef extern from "ledger.h" nogil:
         uint32_t parts_at
         uint32_t parts_length
         uint32_t parts
+        dorrit_span unparsed
         dorrit_span begun
         dorrit_span window
         uint32_t *frames
@@ -70,6 +71,7 @@ cdef extern from "ledger.h" nogil:
 
     uint32_t dorrit_ledger_add_part(
         dorrit_ledger *ledger, uint32_t slot, uint32_t before, dorrit_span bytes)
+    size_t dorrit_ledger_input_length(const dorrit_carried *carried)
     void dorrit_ledger_drop_parts(dorrit_ledger *ledger, uint32_t slot, uint32_t last)
     void dorrit_ledger_remove(dorrit_ledger *ledger, uint32_t slot)
     void dorrit_ledger_free_frame(dorrit_ledger *ledger, uint32_t frame)

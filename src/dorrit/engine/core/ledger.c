@@ -11,13 +11,13 @@ enum {
     RECORDS_STEP = 1024, /* records that get memory at a time: 64 KiB */
     UNITS_STEP = 4096,   /* units of chunks: 256 KiB */
     GIVEN_BACK_FROM = 8, /* the size of chunks, 16 KiB, whose memory is given back when they are free, */
-    FREE_KEPT = 4 << 20  /* bytes, but for so many: to give memory back and get it again takes long */
+    FREE_KEPT = 2 << 20, /* bytes of each size, but for so many: to give memory back and get it again takes long */
+    UNPARSED_MIN = 256   /* bytes that have a chunk of their own; fewer stand in the body */
 };
 
 /* What stands at the beginning of a free chunk. */
 struct free_chunk {
-    uint32_t next; /* the next one of the same size; 0: it is the last */
-    uint32_t is_given_back;
+    uint32_t next; /* the next one in the same list; 0: it is the last */
 };
 
 static uint8_t *unit_of(const struct dorrit_ledger *ledger, uint32_t unit)
@@ -171,24 +171,34 @@ static uint32_t take_chunk(struct dorrit_ledger *ledger, size_t length, uint8_t 
         }
     }
     *size_class = class;
-    const uint32_t chunk = ledger->free[class];
-    if (chunk == 0) {
-        return take_units(ledger, UINT32_C(1) << class);
-    }
     const size_t size = (size_t)DORRIT_LEDGER_UNIT << class;
-    struct free_chunk found;
-    memcpy(&found, unit_of(ledger, chunk), sizeof found);
-    if (class >= GIVEN_BACK_FROM && found.is_given_back == 0) {
-        ledger->free_kept -= size < ledger->free_kept ? size : ledger->free_kept;
-    } else if (class >= GIVEN_BACK_FROM) {
-        const size_t from = (size_t)(unit_of(ledger, chunk) - ledger->memory);
+    uint32_t *first = &ledger->free[class];
+    if (*first != 0 && class >= GIVEN_BACK_FROM) {
+        size_t *const kept = &ledger->free_kept[class];
+        *kept -= size < *kept ? size : *kept;
+    } else if (*first == 0) {
+        first = &ledger->without[class];
+        if (*first == 0) {
+            return take_units(ledger, UINT32_C(1) << class);
+        }
+        const size_t from = (size_t)(unit_of(ledger, *first) - ledger->memory);
         if (ledger_allocate(ledger->descriptor, from, size) != 0) {
             return 0;
         }
     }
-    /* What has been written over may say anything: those that are lost then are lost, and others are
-     * not touched. */
-    ledger->free[class] = is_used(ledger, found.next, size) ? found.next : 0;
+    const uint32_t chunk = *first;
+    struct free_chunk found;
+    memcpy(&found, unit_of(ledger, chunk), sizeof found);
+    if (is_used(ledger, found.next, size)) {
+        *first = found.next;
+    } else {
+        /* What has been written over may say anything: those that are lost then are lost, and others are
+         * not touched. */
+        *first = 0;
+        if (first == &ledger->free[class]) {
+            ledger->free_kept[class] = 0;
+        }
+    }
     return chunk;
 }
 
@@ -223,19 +233,21 @@ static void free_chunk(struct dorrit_ledger *ledger, uint32_t chunk)
     }
     const size_t size = (size_t)DORRIT_LEDGER_UNIT << head.size_class;
     const bool is_large = head.size_class >= GIVEN_BACK_FROM;
-    const bool is_given_back = is_large && ledger->free_kept + size > FREE_KEPT;
-    const struct free_chunk free
-        = {.next = ledger->free[head.size_class], .is_given_back = is_given_back};
+    size_t *const kept = &ledger->free_kept[head.size_class];
+    const bool is_given_back = is_large && *kept + size > FREE_KEPT;
+    uint32_t *const first
+        = is_given_back ? &ledger->without[head.size_class] : &ledger->free[head.size_class];
+    const struct free_chunk free = {.next = *first};
     store(unit_of(ledger, chunk), &free, sizeof free);
-    ledger->free[head.size_class] = chunk;
+    *first = chunk;
     if (is_given_back) {
         give_back_chunk(ledger, chunk, size);
     } else if (is_large) {
-        ledger->free_kept += size;
+        *kept += size;
     }
 }
 
-/* Writes a chunk of up to four spans. Returns 0 when there is no room. */
+/* Writes a chunk of some spans. Returns 0 when there is no room. */
 static uint32_t add_chunk(struct dorrit_ledger *ledger, struct chunk head,
     const struct dorrit_span *spans, size_t count)
 {
@@ -283,6 +295,32 @@ static int keep_or_add(struct dorrit_ledger *ledger, uint32_t slot, enum chunk_k
         }
     }
     *chunk = add_chunk(ledger, head, &span, 1);
+    return *chunk == 0 ? -1 : 0;
+}
+
+/* The same of what is unparsed. Bytes are parsed from the first one on and others come behind the last, so
+ * that often enough it is the end of the chunk that is there: `*from` says from which byte on. */
+static int keep_or_add_unparsed(struct dorrit_ledger *ledger, uint32_t slot, uint32_t before,
+    struct dorrit_span span, uint32_t *chunk, uint32_t *from)
+{
+    struct chunk old;
+    *chunk = *from = 0;
+    if (span.length < UNPARSED_MIN) {
+        return 0;
+    }
+    if (is_used(ledger, before, sizeof old)) {
+        memcpy(&old, unit_of(ledger, before), sizeof old);
+        if (old.kind == UNPARSED && old.owner == slot + 1 && old.length >= span.length
+            && is_used(ledger, before, sizeof old + (uint64_t)old.length)
+            && memcmp(unit_of(ledger, before) + sizeof old + (old.length - span.length), span.bytes,
+                   span.length)
+                == 0) {
+            *chunk = before;
+            *from = old.length - (uint32_t)span.length;
+            return 0;
+        }
+    }
+    *chunk = add_chunk(ledger, (struct chunk){.owner = slot + 1, .kind = UNPARSED}, &span, 1);
     return *chunk == 0 ? -1 : 0;
 }
 
@@ -357,20 +395,25 @@ static bool leads_to(
 static bool has_body(const struct dorrit_carried *carried)
 {
     return carried->written != 0 || carried->dropped != 0 || carried->reason_length != 0
-        || carried->input.length != 0 || carried->parts != 0 || carried->frames_length != 0
+        || carried->input.length != 0 || carried->parts != 0 || carried->unparsed.length != 0
+        || carried->frames_length != 0
         || (carried->flags & DORRIT_CARRIED_BEGUN) != 0;
 }
 
+/* `chunks`: the body with those that it names. */
 static uint32_t add_body(struct dorrit_ledger *ledger, uint32_t slot,
-    const struct dorrit_carried *carried, uint32_t begun)
+    const struct dorrit_carried *carried, struct body chunks)
 {
-    struct body body = {
+    const size_t unparsed = chunks.unparsed == 0 ? carried->unparsed.length : 0;
+    const struct body body = {
         .written = carried->written,
-        .begun = begun,
+        .begun = chunks.begun,
         .parts = carried->parts,
         .parts_at = carried->parts_at,
         .parts_length = carried->parts_length,
-        .input_length = (uint32_t)carried->input.length,
+        .input_length = (uint32_t)(carried->input.length + unparsed),
+        .unparsed = chunks.unparsed,
+        .unparsed_from = chunks.unparsed_from,
         .dropped = carried->dropped,
         .frames_length = carried->frames_length,
         .reason_length = carried->reason_length,
@@ -379,9 +422,10 @@ static uint32_t add_body(struct dorrit_ledger *ledger, uint32_t slot,
         {(const uint8_t *)&body, sizeof body},
         {carried->reason, carried->reason_length},
         carried->input,
+        {carried->unparsed.bytes, unparsed},
         {(const uint8_t *)carried->frames, carried->frames_length * sizeof carried->frames[0]},
     };
-    return add_chunk(ledger, (struct chunk){.owner = slot + 1, .kind = BODY}, spans, 4);
+    return add_chunk(ledger, (struct chunk){.owner = slot + 1, .kind = BODY}, spans, 5);
 }
 
 /* Frees a chunk that a record had and its successor has not. */
@@ -427,19 +471,23 @@ int dorrit_ledger_put(
         .parsing = carried->parsing,
         .window_bits = carried->window_bits,
     };
-    uint32_t begun = 0;
+    struct body now = {0};
     const bool fits
         = keep_or_add(ledger, slot, ABOUT, before.about, carried->about, &record.about) == 0
         && keep_or_add(ledger, slot, SAVED, before.saved, carried->saved, &record.saved) == 0
         && keep_or_add(ledger, slot, WINDOW, before.window, carried->window, &record.window) == 0
-        && keep_or_add(ledger, slot, BEGUN, body.begun, carried->begun, &begun) == 0
-        && (!has_body(carried) || (record.body = add_body(ledger, slot, carried, begun)) != 0);
+        && keep_or_add(ledger, slot, BEGUN, body.begun, carried->begun, &now.begun) == 0
+        && keep_or_add_unparsed(ledger, slot, body.unparsed, carried->unparsed, &now.unparsed,
+               &now.unparsed_from)
+            == 0
+        && (!has_body(carried) || (record.body = add_body(ledger, slot, carried, now)) != 0);
     if (!fits) {
         const int error = errno;
         let_go(ledger, record.about, before.about);
         let_go(ledger, record.saved, before.saved);
         let_go(ledger, record.window, before.window);
-        let_go(ledger, begun, body.begun);
+        let_go(ledger, now.begun, body.begun);
+        let_go(ledger, now.unparsed, body.unparsed);
         free_parts(ledger, slot, carried->parts, body.parts);
         dorrit_ledger_remove(ledger, slot);
         errno = error;
@@ -454,7 +502,8 @@ int dorrit_ledger_put(
     let_go(ledger, before.about, record.about);
     let_go(ledger, before.saved, record.saved);
     let_go(ledger, before.window, record.window);
-    let_go(ledger, body.begun, begun);
+    let_go(ledger, body.begun, now.begun);
+    let_go(ledger, body.unparsed, now.unparsed);
     if (!leads_to(ledger, slot, body.parts, carried->parts)) {
         free_parts(ledger, slot, body.parts, 0); /* it was another message */
     }
@@ -478,6 +527,7 @@ void dorrit_ledger_remove(struct dorrit_ledger *ledger, uint32_t slot)
     free_chunk(ledger, before.saved);
     free_chunk(ledger, before.window);
     free_chunk(ledger, body.begun);
+    free_chunk(ledger, body.unparsed);
     free_parts(ledger, slot, body.parts, 0);
     free_chunk(ledger, before.body);
 }

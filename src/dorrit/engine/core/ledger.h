@@ -77,6 +77,7 @@ struct dorrit_carried {
     uint32_t parts_at;          /* but for what stands in parts, behind so many bytes of it: */
     uint32_t parts_length;      /* so many bytes in all of them, */
     uint32_t parts;             /* of which this is the last: see dorrit_ledger_add_part(); 0: there is none */
+    struct dorrit_span unparsed; /* what has come behind all that, as it came */
     struct dorrit_span begun;   /* the message that is under way in a handler */
     struct dorrit_span window;  /* the end of what the client's compressed messages have said */
     uint32_t frames[DORRIT_LEDGER_FRAMES_MAX]; /* the queue: chunks, see dorrit_ledger_add_frame() */
@@ -91,8 +92,9 @@ struct dorrit_ledger {
     uint32_t units;      /* that the file has memory for */
     uint32_t units_most;
     uint32_t units_used; /* by records and chunks; those below that are free are in `free` */
-    uint32_t free[DORRIT_LEDGER_CLASSES]; /* the first free chunk of each size; 0: there is none */
-    size_t free_kept;    /* bytes of large chunks that are free and have memory all the same */
+    uint32_t free[DORRIT_LEDGER_CLASSES];    /* the first free chunk of each size; 0: there is none */
+    uint32_t without[DORRIT_LEDGER_CLASSES]; /* the same of those whose memory has been given back */
+    size_t free_kept[DORRIT_LEDGER_CLASSES]; /* bytes of those large ones that have theirs */
     uint8_t *journal;       /* within `memory`; NULL: there is none */
     uint32_t journal_most;  /* bytes that it may ever have */
     uint32_t journal_size;  /* bytes that the file has memory for */
@@ -240,8 +242,11 @@ void dorrit_ledger_free_copy(struct dorrit_ledger_copy *copy);
 enum dorrit_ledger_verdict dorrit_ledger_get(
     const struct dorrit_ledger_copy *copy, uint32_t slot, struct dorrit_carried *carried);
 
-/* Puts together what a connection has sent, of which dorrit_ledger_get() has said where it is: all of
- * `input` and of the parts. */
+/* How long is what a connection has sent, of which dorrit_ledger_get() has said where it is: `input`, the
+ * parts in the midst of it, and behind them what is unparsed. */
+size_t dorrit_ledger_input_length(const struct dorrit_carried *carried);
+
+/* Puts it together. `to` has room for all of it. */
 void dorrit_ledger_get_input(
     const struct dorrit_ledger_copy *copy, const struct dorrit_carried *carried, uint8_t *to);
 

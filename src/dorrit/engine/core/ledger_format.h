@@ -11,7 +11,7 @@ static const uint8_t ledger_magic[8] = {'d', 'o', 'r', 'r', 'i', 't', ' ', 'L'};
 
 enum { HEADER_SIZE = 4096 };
 
-enum chunk_kind { ABOUT = 1, SAVED, BODY, BEGUN, FRAME, WINDOW, PART };
+enum chunk_kind { ABOUT = 1, SAVED, BODY, BEGUN, FRAME, WINDOW, PART, UNPARSED };
 
 struct record {
     uint32_t used;     /* its slot + 1; 0: the slot is empty */
@@ -122,12 +122,14 @@ struct body {
     uint32_t parts_at;
     uint32_t parts_length;
     uint32_t input_length;
+    uint32_t unparsed;      /* a chunk, */
+    uint32_t unparsed_from; /* whose first bytes have been parsed since it was written */
     uint32_t dropped;
     uint16_t frames_length;
     uint8_t reason_length;
     uint8_t unused;
 };
-_Static_assert(sizeof(struct body) == 32, "nothing is between its fields");
+_Static_assert(sizeof(struct body) == 40, "nothing is between its fields");
 
 /* What stands at the beginning of a part. Behind it are its bytes. */
 struct part {

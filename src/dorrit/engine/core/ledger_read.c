@@ -251,6 +251,11 @@ static bool has_parts(
     return rest == 0;
 }
 
+size_t dorrit_ledger_input_length(const struct dorrit_carried *carried)
+{
+    return carried->input.length + carried->parts_length + carried->unparsed.length;
+}
+
 void dorrit_ledger_get_input(
     const struct dorrit_ledger_copy *copy, const struct dorrit_carried *carried, uint8_t *to)
 {
@@ -263,6 +268,9 @@ void dorrit_ledger_get_input(
         memcpy(to, carried->input.bytes, carried->parts_at);
         memcpy(parts + rest, carried->input.bytes + carried->parts_at,
             carried->input.length - carried->parts_at);
+    }
+    if (carried->unparsed.length > 0) {
+        memcpy(to + carried->input.length + rest, carried->unparsed.bytes, carried->unparsed.length);
     }
     while (rest > 0) {
         memcpy(&head, copied_unit(copy, part.before), sizeof head);
@@ -302,7 +310,16 @@ static bool get_body(const struct dorrit_ledger_copy *copy, uint32_t slot, uint3
     carried->parts = body.parts;
     carried->parts_at = body.parts_at;
     carried->parts_length = body.parts_length;
-    if (body.parts_at > body.input_length || body.parts_length > UINT32_MAX - body.input_length
+    if (!get_span(copy, body.unparsed, UNPARSED, slot, &carried->unparsed)
+        || body.unparsed_from > carried->unparsed.length) {
+        return false;
+    }
+    if (carried->unparsed.length > 0) {
+        carried->unparsed.bytes += body.unparsed_from;
+        carried->unparsed.length -= body.unparsed_from;
+    }
+    if (body.parts_at > body.input_length
+        || (uint64_t)body.parts_length + body.input_length + carried->unparsed.length > UINT32_MAX
         || !has_parts(copy, slot, carried)) {
         return false;
     }
