@@ -84,6 +84,16 @@ class Ledger:
             self.descriptor = -1
 
 
+def check_room(engine: Engine) -> None:
+    """Have as much memory as connections take that are carried out, and give it back.
+
+    Raises:
+        OSError: There is no room. Whoever hears of it before anything has ended can go on.
+    """
+    with os.fdopen(unshrinkable_file("connections"), "wb") as file:
+        file.write(bytes(engine.room_to_carry))
+
+
 def after_crash(handover: Handover) -> Handover:
     """Return what a crash has left, with the connections that the ledger tells of by now.
 

@@ -1,7 +1,10 @@
 """What the settings of a run mean to the engine. Both have them under the same names."""
 
+import resource
+
 from dorrit.engine.limits import Limits
 from dorrit.process.credentials.privileges import user_number
+from dorrit.process.start.limits import connections_within
 from dorrit.settings import SETTINGS, Settings
 
 
@@ -12,7 +15,9 @@ def limits_of(settings: Settings) -> Limits:
         StartError: A user that may connect does not exist.
     """
     told = {one.name: getattr(settings, one.name) for one in SETTINGS if one.engine is not None}
-    return Limits(**told | {"allow_peer": users_of(settings)})
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(settings.max_connections, connections_within(descriptors))
+    return Limits(**told | {"allow_peer": users_of(settings), "max_connections": most})
 
 
 def users_of(settings: Settings) -> frozenset[int]:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from dorrit.drive.carried import check_room
 from dorrit.drive.driver import ServerLoop
 from dorrit.drive.lasting import difference
 from dorrit.drive.server_process import ServerProcess
@@ -105,6 +106,11 @@ class Reloading:
     def _decide(self, why_not: str | None) -> None:
         if why_not is not None:
             self._refuse(why_not)
+            return
+        try:
+            check_room(self._loop.engine)
+        except OSError as error:
+            self._refuse(f"connections can't be carried over: {error.strerror}")
             return
         self.decided = Reload.begun(self._process.settings.resume_timeout)
         self._loop.interrupt()

@@ -22,6 +22,7 @@ from dorrit.process.exec.handover import CRASH, STARTING, Handover, Restart
 from dorrit.process.exec.memfd import unshrinkable_file
 from dorrit.process.exit.forked import ended_in_children
 from dorrit.process.start.resources import Resources
+from dorrit.protocol.closing import CloseCode
 from dorrit.version import __version__
 
 logger: logging.Logger = logging.getLogger("dorrit")
@@ -55,7 +56,7 @@ def run(process: ServerProcess, identity: Identity, handover: Handover) -> None:
             process.guard.release_signals()
         if not settings.no_restart:
             recorded = _record(process, loop, handover)
-            restarter = process.arm(recorded, process.application.file, loop.engine.record_place)
+            restarter = _arm(process, recorded, loop.engine.record_place)
         if resumed.ledger is not None:
             os.close(resumed.ledger)
             process.keeps_engine = False
@@ -131,6 +132,14 @@ def _record(process: ServerProcess, loop: ServerLoop, handover: Handover) -> Han
     return handover.carrying(ledger.descriptor, ())
 
 
+def _arm(process: ServerProcess, handover: Handover, ledger: tuple[int, int]) -> Restarter | None:
+    try:
+        return process.arm(handover, process.application.file, ledger)
+    except OSError as error:
+        logger.warning("a crash will end the server: %s", error)
+        return None
+
+
 def _suspend(
     process: ServerProcess, loop: ServerLoop, handover: Handover, reloading: Reloading
 ) -> bool:
@@ -147,12 +156,22 @@ def _suspend(
     def carry() -> Handover:
         nonlocal carried
         reload, reloads = reloading.decided, replace(reloading.reloads, state=STARTING)
-        if process.worker is None:
-            ledger = unshrinkable_file("connections")
-        else:
-            ledger = process.worker.files.carried
-        sockets = loop.engine.carry_out(ledger)
-        carried = replace(handover, reload=reload, reloads=reloads).carrying(ledger, sockets)
+        carried = replace(handover, reload=reload, reloads=reloads)
+        try:
+            if process.worker is None:
+                ledger = unshrinkable_file("connections")
+            else:
+                ledger = process.worker.files.carried
+            sockets = loop.engine.carry_out(ledger)
+        except OSError as error:
+            # The stop handler has run: this image can't go on. There was room before it.
+            logger.error(  # noqa: TRY400 - it says all
+                "the server is reloaded without its connections, which can't be carried over: %s",
+                error.strerror,
+            )
+            loop.engine.shutdown(process.settings.stop_timeout, CloseCode.SERVICE_RESTART)
+            return carried
+        carried = carried.carrying(ledger, sockets)
         return carried
 
     def let_down(code: int, seconds: float) -> None:

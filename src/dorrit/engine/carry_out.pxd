@@ -1,5 +1,7 @@
 """The connections of an engine into a ledger, from which the process's next image goes on with them."""
 
+from libc.stdint cimport uint64_t
+
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.engine cimport Engine
 
@@ -11,3 +13,6 @@ cdef list carry_out(Engine engine, int file)
 # Gives them up as the process's crash would, which leaves what is written down. `culprit`: whose input was
 # being handled, or None. Returns the descriptors of those that have a record; the others are closed.
 cdef list abandon(Engine engine, Connection culprit)
+
+# About how many bytes that writes, without a look at each connection.
+cdef uint64_t room_to_carry(Engine engine) noexcept

@@ -19,7 +19,7 @@ from dorrit.engine.c.ledger cimport (
 from dorrit.engine.c.sockets cimport dorrit_socket_identity
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.describe cimport Carried, borrowed, describe, is_asked_again, look_at, look_at_ended
-from dorrit.engine.frame cimport Frame, frame_size
+from dorrit.engine.frame cimport Frame, frame_size, frames_size
 from dorrit.engine.life cimport carry_away
 from dorrit.engine.queue cimport queue_at
 from dorrit.engine.recording cimport Recording
@@ -36,6 +36,8 @@ cdef enum:
     CHUNK_COST = 128
     # Bytes of a body besides the input and the numbers of frames.
     BODY_COST = 256
+    # Bytes of a connection of which nothing waits, about: its record and what is known of the client.
+    CONNECTION_COST = 1024
 
 
 cdef list carry_out(Engine engine, int file):
@@ -104,6 +106,12 @@ cdef list ended(Engine engine):
         if connection.state.life == DORRIT_CLOSED or connection.state.life == DORRIT_LINGERING:
             found.append(connection)
     return found
+
+
+cdef uint64_t room_to_carry(Engine engine) noexcept:
+    return (
+        <uint64_t>engine.connections * CONNECTION_COST + <uint64_t>engine.assembled
+        + <uint64_t>frames_size)
 
 
 cdef uint64_t room_for(list everybody) except? 0:

@@ -204,6 +204,9 @@ class Engine:
             RuntimeError: Called from a callback, or the engine is closed.
             OSError: There is no memory or room for it; then nothing has changed.
         """
+    @property
+    def room_to_carry(self) -> int:
+        """About how many bytes `carry_out` would write now."""
     def abandon(self, culprit: Connection | None) -> list[int]:
         """Give all connections up as a crash of the process does: for tests of what it leaves.
 

@@ -21,7 +21,7 @@ from dorrit.engine.c.poller cimport dorrit_poller_add, dorrit_poller_open, dorri
 from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds, dorrit_socket_identity
 from dorrit.engine.calls cimport open_waker
 from dorrit.engine.carry_in cimport carry_in
-from dorrit.engine.carry_out cimport abandon, carry_out
+from dorrit.engine.carry_out cimport abandon, carry_out, room_to_carry
 from dorrit.engine.channel cimport Channel, is_passed, note_end
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport SLEEP_MAX, milliseconds_to_sleep
@@ -348,6 +348,11 @@ cdef class Engine:
             OSError: There is no memory or room for it; then nothing has changed.
         """
         return carry_out(self, descriptor)
+
+    @property
+    def room_to_carry(self) -> int:
+        """About how many bytes `carry_out` would write now."""
+        return room_to_carry(self)
 
     def abandon(self, Connection culprit) -> list:
         """Give all connections up as a crash of the process does: for tests of what it leaves.

@@ -347,7 +347,7 @@ def test_callers_that_find_no_room_in_the_backlog_wait(server: StatusSocket, pat
             assert query(path).name == "echo"
 
 
-def test_without_descriptors_a_caller_is_closed_and_the_next_one_answered(
+def test_without_descriptors_callers_are_answered_one_by_one(
     server: StatusSocket, status: Status
 ) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -369,7 +369,7 @@ def test_without_descriptors_a_caller_is_closed_and_the_next_one_answered(
         for descriptor in taken:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert [read_all(client) for client in clients] == [b"", b"", encoded(status)]
+    assert [read_all(client) for client in clients] == [encoded(status)] * 3
 
 
 def test_a_server_that_cannot_describe_itself_logs_that_and_goes_on(
@@ -667,12 +667,12 @@ def test_a_socket_of_another_type_is_no_server_and_left_alone(path: str) -> None
         assert Path(path).exists()
 
 
-def test_without_a_spare_descriptor_a_caller_is_closed_all_the_same(
-    server: StatusSocket, path: str
+def test_without_a_spare_descriptor_a_caller_is_answered_all_the_same(
+    server: StatusSocket, path: str, status: Status
 ) -> None:
     os.close(server._spare)
     server._spare = -1
     with connected(path) as client:
-        server._refuse()
-        assert client.recv(1) == b""
+        server._answer_in_spare_place(encoded(status))
+        assert read_all(client) == encoded(status)
     assert server._spare >= 0

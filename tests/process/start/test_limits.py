@@ -1,8 +1,11 @@
 """The limit of descriptors (R32): raised to fit, or the server says that it can't."""
 
 import re
+import resource
+import sys
 from pathlib import Path
 
+from dorrit.process.start.limits import connections_within
 from tests.support.children import run_python
 
 SHOW = """
@@ -38,8 +41,8 @@ show(limits.raise_descriptor_limit(136))
 
 
 CANNOT = (
-    "the limit of 200 descriptors is too low for 1000 connections, which need 1084: raise it "
-    "(ulimit -n), or lower -m, --max-connections (200, 200)\n"
+    "the limit of 200 descriptors is too low for 1000 connections, which need 1084; there will be "
+    "136 at the most: raise it (ulimit -n), or lower -m, --max-connections (200, 200)\n"
 )
 
 WANT_MORE = (
@@ -73,3 +76,8 @@ def test_R32_what_even_the_kernel_does_not_allow_is_said() -> None:
     )
     assert told.startswith("the limit of 200 descriptors is too low for 1099511627776 connections")
     assert told.endswith("(200, 200)\n")
+
+
+def test_of_any_limit_some_descriptors_are_for_other_things_than_connections() -> None:
+    said = [connections_within(limit) for limit in (1024, 128, 100, resource.RLIM_INFINITY)]
+    assert said == [960, 64, 50, sys.maxsize]

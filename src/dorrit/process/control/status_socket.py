@@ -136,22 +136,20 @@ class StatusSocket:
             except BlockingIOError:
                 return
             except OSError:
-                self._refuse()
+                self._answer_in_spare_place(data)
                 return
-            with client, suppress(OSError):
-                client.settimeout(0)
-                client.send(data)
+            _send(client, data)
 
-    def _refuse(self) -> None:
-        """Close a caller that there is no descriptor for; the spare one makes room for it.
+    def _answer_in_spare_place(self, data: bytes) -> None:
+        """Answer a caller that there is no descriptor for; the spare one makes room for it.
 
-        Left to wait, it would wake the loop for ever.
+        Left to wait, it would wake the loop for ever. Who looks why nobody gets in asks just then.
         """
         with suppress(OSError):
             if self._spare >= 0:
                 os.close(self._spare)
                 self._spare = -1
-            self._socket.accept()[0].close()
+            _send(self._socket.accept()[0], data)
         with suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -186,3 +184,9 @@ class StatusSocket:
     def __exit__(self, *exception: object) -> None:
         """Close it."""
         self.close()
+
+
+def _send(client: socket.socket, data: bytes) -> None:
+    with client, suppress(OSError):
+        client.settimeout(0)
+        client.send(data)

@@ -1,6 +1,7 @@
 """The limit of descriptors (R32)."""
 
 import resource
+import sys
 from typing import Final
 
 BESIDES: Final = 64
@@ -28,8 +29,20 @@ def raise_descriptor_limit(connections: int, *, besides: int = 0) -> str | None:
     limit = hard if _set(hard, hard) else soft
     return (
         f"the limit of {limit} descriptors is too low for {connections} connections, which need "
-        f"{wanted}: raise it (ulimit -n), or lower -m, --max-connections"
+        f"{wanted}; there will be {connections_within(limit)} at the most: raise it (ulimit -n), "
+        "or lower -m, --max-connections"
     )
+
+
+def connections_within(limit: int) -> int:
+    """Return for how many connections there are descriptors besides those for all else.
+
+    Without those no reload could begin, no crash be outlived, and no file be opened.
+
+    Args:
+        limit: Of descriptors, or `resource.RLIM_INFINITY`.
+    """
+    return sys.maxsize if limit == resource.RLIM_INFINITY else max(limit - BESIDES, limit // 2)
 
 
 def _set(soft: int, hard: int) -> bool:
