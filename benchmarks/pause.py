@@ -75,7 +75,7 @@ def row(name: str, options: tuple[str, ...], clients: int, times: int) -> str:
     with (
         folder() as directory,
         serving(directory, HERE / "numbered.py", *NO_LIMIT, *options) as run,
-        traffic(str(run.path), "/", clients, plain=True) as sent,
+        traffic(str(run.path), "/", clients, how="plain") as sent,
     ):
         restarts: list[Callable[[int], object]] = [
             lambda _: None,

@@ -10,6 +10,7 @@ import pytest
 from dorrit.engine import Connection, queue_message
 from dorrit.protocol.handshake import Request
 from dorrit.protocol.refusal import OPEN_CALLBACK_REFUSED, Refusal, refusal
+from tests.support.examples import pieces
 from tests.support.frames import KEY, REQUEST, TEXT, Received, close_frame, frame, in_pieces
 from tests.support.harness import Client, Harness, LogRecords
 
@@ -225,7 +226,8 @@ def cuts_of(head: bytes, kind: str) -> list[bytes]:
         source = random.Random(len(head))
         cuts = [0, *sorted(source.randrange(len(head)) for _ in range(20)), len(head)]
         return [head[start:end] for start, end in pairwise(cuts)]
-    return in_pieces(head, {"whole": len(head)}.get(kind) or int(kind))
+    sizes = {"whole": len(head), "1": pieces(1)}
+    return in_pieces(head, sizes.get(kind) or int(kind))
 
 
 KINDS = ["whole", "1", "511", "512", "32768", "65534", "65535", "65536", "random"]

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from dorrit.engine import Connection, frames_alive
+from tests.support.examples import examples
 from tests.support.frames import BINARY, CONTINUATION, REQUEST, TEXT, Received, frame, parse
 from tests.support.harness import Client, Harness, LogRecords
 from tests.support.narrow import NarrowHarness
@@ -74,7 +75,7 @@ def test_R18_what_the_open_callback_sends_is_not_written_at_once_behind_a_large_
 
 @pytest.mark.parametrize("buffer_size", [10, 65540])
 def test_the_largest_message_that_is_accepted_can_be_sent_back(buffer_size: int) -> None:
-    largest = 16 * MEGABYTE if buffer_size > 10 else 20_000
+    largest = examples(16 * MEGABYTE) if buffer_size > 10 else 20_000
     with Harness(buffer_size=buffer_size, rfc=True, max_message=largest) as harness:
         harness.message_callback = lambda conn, binary, payload: conn.send(payload)
         client = harness.open()

@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 
 from dorrit.engine import Connection, connections_alive, frames_alive, queue_message
 from dorrit.protocol.refusal import OPEN_CALLBACK_REFUSED, Refusal, refusal
+from tests.support.examples import examples
 from tests.support.frames import BINARY, PING, REQUEST, TEXT, close_frame, frame
 from tests.support.harness import Client, Harness
 from tests.support.narrow import NarrowHarness, in_child
 
-WAVES: Final = 50
+WAVES: Final = examples(50)
 WAVE: Final = 200
 """Connections at a time; all waves together are 10,000."""
 

@@ -30,6 +30,7 @@ from dorrit.protocol.refusal import OPEN_CALLBACK_REFUSED, refusal
 from dorrit.settings import Settings
 from tests.engine.test_accept import leave_descriptors
 from tests.support.carrying import CarryingHarness
+from tests.support.examples import examples
 from tests.support.forging import HEADER, UNIT
 from tests.support.frames import CLOSE, REQUEST, TEXT, close_frame, frame
 from tests.support.harness import Client, LogRecords
@@ -1346,7 +1347,7 @@ def test_whatever_a_worker_says_ends_its_own_connections_at_the_most(
         supervisor.poll()
         sockets.update(what for number, what in open_now().items() if number not in before)
 
-    for _ in range(300):
+    for _ in range(examples(300)):
         theirs = supervisor.attach()
         del supervisor.ends[:]
         numbers = [0, 1, 2, *told[-12:]]

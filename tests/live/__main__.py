@@ -81,7 +81,10 @@ def _restart(  # noqa: PLR0917 - what is run, and how
     """Restart one in one way; return whether nobody has noticed."""
     name = " ".join((server, *options))
     file = SERVERS[server]
-    with service_directory() as directory, live(directory, file, clients, *options) as running:
+    with (
+        service_directory() as directory,
+        live(directory, file, clients, *options, how=None) as running,
+    ):
         waits = longest_waits(running, times, way)
         if waits is None:
             print(f"{name}: a client has noticed one of the {restarts}", file=sys.stderr)

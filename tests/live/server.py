@@ -160,11 +160,16 @@ def serving(directory: Path, server: str | Path, *options: str) -> Iterator[Run]
 
 
 @contextlib.contextmanager
-def live(directory: Path, server: str, clients: int, *options: str) -> Iterator[Live]:
-    """Run a server behind nginx, with so many clients, within the block; then it has to stop."""
+def live(
+    directory: Path, server: str, clients: int, *options: str, how: str | None = "paced"
+) -> Iterator[Live]:
+    """Run a server behind nginx, with so many clients, within the block; then it has to stop.
+
+    How they send, `traffic` says: by default so that all that runs beside it has its part.
+    """
     with (
         serving(directory, HERE / server, "--rfc", *options) as run,
         nginx_in_front_of(run.path, edit=with_little_room, connections=4 * clients + 100) as nginx,
-        traffic(f"127.0.0.1:{nginx.port}", "/websocket", clients) as sent,
+        traffic(f"127.0.0.1:{nginx.port}", "/websocket", clients, how=how) as sent,
     ):
         yield Live(run, sent)

@@ -1,7 +1,7 @@
 /* Clients of all kinds that send numbered messages all the time, and look whether each is answered
  * once and in order, whatever happens to the server meanwhile.
  *
- *     traffic ADDRESS TARGET CLIENTS [plain]
+ *     traffic ADDRESS TARGET CLIENTS [plain|paced]
  *
  * ADDRESS is the path of a UNIX-domain socket or HOST:PORT with a numeric host. The server is
  * `numbered.py` or another one that answers so: a message is the number of the client's message
@@ -15,12 +15,13 @@
  * one with up to 60,000 bytes both ways; one whose messages are in fragments with pings between them,
  * both of which send in pieces, so that most of the time one is cut somewhere; one that asks for more
  * than the kernel takes and reads slowly; one that comes and goes all the time. With `plain` all are of
- * the first kind.
+ * the first kind; with `paced` all pause together for 5 ms each time that some have had something to do.
  *
  * It prints "ready" when all are connected. A line on stdin has it print one of JSON, with the longest
- * time since the last one that an answer took, and that nobody got an answer. At the end of stdin nothing more is sent, what is on its
- * way is waited for, and the last line is printed. "lost" are connections that ended without being
- * asked to; "wrong" is whatever else should not be, and the first of it is said on stderr.
+ * time since the last one that an answer took, and that nobody got an answer. At the end of stdin nothing
+ * more is sent, what is on its way is waited for, and the last line is printed. "lost" are connections
+ * that ended without being asked to; "wrong" is whatever else should not be, and the first of it is said
+ * on stderr.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -56,6 +57,7 @@ enum {
     SLOW_PAUSE = 20,       /* milliseconds after the last time */
     CUT_LARGE = 5000,      /* bytes that are sent at a time of large messages, */
     CUT_SMALL = 40,        /* and of fragments, */
+    PACE = 5000000,        /* nanoseconds */
     CUT_PAUSE = 5,         /* milliseconds after the last time */
     VISIT = 3,             /* messages of one that comes and goes */
     STANDSTILL = 60000     /* milliseconds without a single answer, after which it gives up */
@@ -539,8 +541,9 @@ static bool listen_to_stdin(void)
     return length > 0;
 }
 
-static void run(void)
+static void run(bool is_paced)
 {
+    const struct timespec pause = {.tv_nsec = is_paced ? PACE : 0};
     bool ready = false;
     struct epoll_event events[EVENTS];
     last_answer = now();
@@ -564,6 +567,7 @@ static void run(void)
             }
         }
         wake_up();
+        nanosleep(&pause, NULL);
         if (!ready && all_open()) {
             ready = true;
             printf("ready\n");
@@ -600,8 +604,9 @@ static void read_address(const char *text)
 int main(int argc, char **argv)
 {
     const bool all_plain = argc == 5 && strcmp(argv[4], "plain") == 0;
-    if (argc != 4 + all_plain || atoi(argv[3]) < 1 || atoi(argv[3]) > CLIENTS_MAX) {
-        fprintf(stderr, "usage: traffic ADDRESS TARGET CLIENTS [plain]\n");
+    const bool is_paced = argc == 5 && strcmp(argv[4], "paced") == 0;
+    if (argc != 4 + all_plain + is_paced || atoi(argv[3]) < 1 || atoi(argv[3]) > CLIENTS_MAX) {
+        fprintf(stderr, "usage: traffic ADDRESS TARGET CLIENTS [plain|paced]\n");
         return 2;
     }
     read_address(argv[1]);
@@ -628,7 +633,7 @@ int main(int argc, char **argv)
         }
         begin(&clients[number]);
     }
-    run();
+    run(is_paced);
     report();
     return wrong > 0;
 }

@@ -65,7 +65,7 @@ def traffic(
     clients: int,
     program: str | Path | None = None,
     *,
-    plain: bool = False,
+    how: str | None = None,
 ) -> Iterator[Traffic]:
     """Have so many clients send all the time, within the block.
 
@@ -74,10 +74,10 @@ def traffic(
         target: What they ask for.
         clients: How many there are.
         program: What is run; None: what `compiled` returns.
-        plain: All of them send little.
+        how: "plain": all of them send little; "paced": with a pause of 5 ms after each round.
     """
     process = subprocess.Popen(
-        [program or compiled(), address, target, str(clients), *(["plain"] if plain else [])],
+        [program or compiled(), address, target, str(clients), *([how] if how else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

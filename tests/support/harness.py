@@ -25,7 +25,7 @@ DROPS = {1002, 1003, 1007, 1009, 1011}
 
 LIMITS = {field.name for field in fields(Limits)}
 
-TIMEOUT = 60.0
+TIMEOUT = 240.0
 """Seconds after which what does not come will not come."""
 
 

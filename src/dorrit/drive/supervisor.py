@@ -268,6 +268,7 @@ class Supervisor:
 
     def _silent(self, is_over: bool) -> None:  # noqa: FBT001 - as Roster calls it
         self._worker.answers = False
+        self._answer()  # whoever has asked meanwhile: it will not
         if not is_over:
             logger.error("the worker %d says what it can't mean, and is killed", self._worker.pid)
             self._worker.tell(signal.SIGKILL)

@@ -11,7 +11,7 @@ enum {
     RECORDS_STEP = 1024, /* records that get memory at a time: 64 KiB */
     UNITS_STEP = 4096,   /* units of chunks: 256 KiB */
     GIVEN_BACK_FROM = 8, /* the size of chunks, 16 KiB, whose memory is given back when they are free, */
-    FREE_KEPT = 2 << 20, /* bytes of each size, but for so many: to give memory back and get it again takes long */
+    FREE_KEPT = 1 << 20, /* bytes of each size, but for so many: to give memory back and get it again takes long */
     UNPARSED_MIN = 256   /* bytes that have a chunk of their own; fewer stand in the body */
 };
 
