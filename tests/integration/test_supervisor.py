@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -1886,7 +1885,7 @@ def test_the_service_manager_hears_all_from_the_supervisor(
     # The pid of the watchdog must be the server's: a shell sets it and becomes the server.
     shell = 'export WATCHDOG_PID=$$; exec "$@"'
     command = servers.command(f"{write(servers)}:app", "--supervise")
-    variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}
+    variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "4000000"}
     run = servers.start("bash", "-c", shell, "bash", *command, env=environment(**variables))
     manager.until_told("READY=1")
     assert f"STATUS=listening on {servers.path}" in manager.words()
@@ -1911,26 +1910,54 @@ def test_the_service_manager_hears_all_from_the_supervisor(
     assert order == ["READY=1", "RELOADING=1", "READY=1", "READY=1", "STOPPING=1"]
 
 
-def test_a_worker_whose_handler_blocks_is_not_said_to_be_alive(
-    servers: Servers, manager: Manager
-) -> None:
+def with_watchdog(servers: Servers, manager: Manager, seconds: float) -> tuple[Run, Client]:
+    """Run a supervised server that a service manager looks after; return it with a client."""
     shell = 'export WATCHDOG_PID=$$; exec "$@"'
     command = servers.command(f"{write(servers)}:app", "--supervise")
-    variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "100000"}
+    variables = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": f"{seconds * 1e6:.0f}"}
     run = servers.start("bash", "-c", shell, "bash", *command, env=environment(**variables))
-    manager.until_told("WATCHDOG=1", 5)
-    servers.connect().send("block")
-    until((servers.directory / "blocked").exists, "the handler")
+    manager.until_told("READY=1")
+    client = servers.connect()
+    assert client.ask("one") == "one 1"
+    return run, client
 
-    def is_silent() -> bool:
-        before = manager.words().count("WATCHDOG=1")
-        time.sleep(1)  # ten times as long as the service manager waits
-        return manager.words().count("WATCHDOG=1") == before
 
-    until(is_silent, "silence")
-    (servers.directory / "go on").touch()
+def test_L4_a_worker_that_hangs_is_ended_before_the_service_manager_ends_the_server(
+    servers: Servers, manager: Manager
+) -> None:
+    run, client = with_watchdog(servers, manager, 4)
+    worker = worker_of(run.pid)
+    culprit = servers.connect()
+    culprit.send("block")
+    assert culprit.close_code() == 1011
+    assert client.ask("two") == "two 2"
+    assert f"ERROR the worker {worker} has not answered for 3 seconds, and is ended" in run.err
+    assert "crashed: SIGABRT (Aborted); another process goes on" in run.err
+    assert re.search(r'File ".*server\.py", line \d+ in said', run.err), "where it hung"
     alive = manager.words().count("WATCHDOG=1")
     manager.until_told("WATCHDOG=1", alive + 3)
+    assert servers.stop(run) == 0
+
+
+def test_L4_a_worker_that_is_stopped_is_killed_in_the_end(
+    servers: Servers, manager: Manager
+) -> None:
+    run, client = with_watchdog(servers, manager, 4)
+    os.kill(worker_of(run.pid), signal.SIGSTOP)
+    assert client.ask("two") == "two 2"
+    assert "killed: SIGKILL; another process goes on" in run.err
+    assert servers.stop(run) == 0
+
+
+def test_callers_of_dorrit_status_do_not_make_up_for_a_worker_that_hangs(
+    servers: Servers, manager: Manager
+) -> None:
+    run, client = with_watchdog(servers, manager, 4)
+    servers.connect().send("block")
+    until((servers.directory / "blocked").exists, "the handler")
+    while " has not answered for " not in run.err:
+        assert status(servers)["pid"] == str(run.pid)
+    assert client.ask("two") == "two 2"
     assert servers.stop(run) == 0
 
 

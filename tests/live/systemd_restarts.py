@@ -78,27 +78,41 @@ def scores() -> list[int]:
     return [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in pids]
 
 
-def hang(socket: Path) -> str:
-    """Have a handler hang, and wait for another server; return how many systemd has started."""
+def start_impatiently() -> None:
+    """Start the unit with a watchdog that does not wait as long as the shipped one."""
     IMPATIENT.parent.mkdir(parents=True)
-    IMPATIENT.write_text("[Service]\nWatchdogSec=5s\n")
+    IMPATIENT.write_text("[Service]\nWatchdogSec=8s\n")
     systemctl("daemon-reload")
     systemctl("start", UNIT)
-    before = shown("MainPID")
+
+
+def hang(socket: Path) -> None:
+    """Have a handler hang until the supervisor ends the worker, and the next one serve."""
+    before = worker()
     with newcomer(socket) as culprit:
         culprit.send(HANG)
-        until(lambda: shown("MainPID") not in {before, "0"}, "another server")
+        assert culprit.close_code() == 1011
+    until_the_next_serves(before, socket)
+
+
+def stop_supervisor(socket: Path) -> str:
+    """Have the supervisor hang until another server serves; return how many systemd has started."""
+    before = shown("MainPID")
+    os.kill(int(before), signal.SIGSTOP)
+    until(lambda: shown("MainPID") not in {before, "0"}, "another server")
     until(lambda: shown("ActiveState") == "active", "its readiness")
     with newcomer(socket):
         return shown("NRestarts")
 
 
 MEMORY: Final = "memory"
+HANGS: Final = "hangs"
 WAYS: Final[Mapping[str, Callable[[Path, int], object]]] = {
     "reloads": lambda _socket, _number: systemctl("reload", UNIT),
     "crashes": crash,
     "kills": lambda socket, _: kill(socket),
     MEMORY: lambda socket, _: exhaust_memory(socket),
+    HANGS: lambda socket, _: hang(socket),
 }
 """What ends a worker, by what it is called; each returns when the next one serves."""
 
@@ -124,13 +138,15 @@ def main(program: str, path: str, times: int, ways: list[str]) -> None:
     systemctl("start", UNIT)
     found: dict[str, Any] = {"started": shown("MainPID"), "scores": scores()}
     for way in ways:
-        if way != WATCHDOG:
+        if way not in {HANGS, WATCHDOG}:
             found[way] = under_traffic(program, socket, times, way)
     found |= {"killed for memory": out_of_memory_kills(), "restarts": shown("NRestarts")}
     systemctl("stop", UNIT)
     found["result"] = shown("Result")
     if WATCHDOG in ways:
-        found[WATCHDOG] = hang(socket)
+        start_impatiently()
+        found[HANGS] = under_traffic(program, socket, 1, HANGS)
+        found[WATCHDOG] = stop_supervisor(socket)
         systemctl("stop", UNIT)
     print(json.dumps(found))
 

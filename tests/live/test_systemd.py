@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dorrit.process.start.workers import OOM_SCORE
-from tests.live.systemd_restarts import MEMORY, WATCHDOG, WAYS
+from tests.live.systemd_restarts import HANGS, MEMORY, WATCHDOG, WAYS
 from tests.live.systemd_unit import Restarted, restarts
 from tests.support import systemd, user_mode_linux
 
@@ -75,7 +75,17 @@ def test_W1_the_kernel_is_to_end_the_worker_and_not_its_supervisor(restarted: Re
 
 
 @nspawn
-def test_W1_a_handler_that_hangs_has_the_watchdog_start_the_unit_again(
+def test_L4_a_handler_that_hangs_costs_its_client_and_the_supervisor_ends_the_worker(
+    restarted: Restarted,
+) -> None:
+    found = restarted.shown[HANGS]["found"]
+    assert (found["lost"], found["codes"], found["wrong"]) == (0, {}, 0), restarted.output
+    assert restarted.journal.count("has not answered for 6 seconds, and is ended") == 1
+    assert "numbers.py" in restarted.journal, "where it hung"
+
+
+@nspawn
+def test_W1_a_supervisor_that_hangs_has_the_watchdog_start_the_unit_again(
     restarted: Restarted,
 ) -> None:
     assert restarted.shown[WATCHDOG] == "1", restarted.output

@@ -33,6 +33,7 @@ from dorrit.drive.supervisor_image import (
     kept_of,
     spare_in,
 )
+from dorrit.drive.worker_health import WorkerHealth
 from dorrit.drive.worker_process import WorkerProcess, ended_by
 from dorrit.engine import Engine, Timer
 from dorrit.engine.channel import LEAVING, READY, STATUS
@@ -69,9 +70,6 @@ logger: logging.Logger = logging.getLogger("dorrit")
 
 SLACK: Final = 15.0
 """Seconds that a worker has to end besides those of the settings; it ends itself before."""
-
-ANSWER: Final = 1.0
-"""Seconds for a worker to say how it is; then it is told without."""
 
 SPARE: Final = 8
 """Descriptors for the next worker, which clients must not have."""
@@ -143,16 +141,17 @@ class Supervisor:
         self._ledger = -1  # of the last worker, until the next one serves
         self._has_served = False
         self._status: int | None = None  # the exit status, once it is known
-        self._asked: Timer | None = None  # somebody waits for what the worker says
         self._deadline: Timer | None = None  # when a worker that is to end is ended
         self._fault: Exception | None = None  # dorrit's own
-        self._is_alive = True
         self._again = False  # the next worker is to be reloaded
         self._sends_later: Timer | None = None
         self._kept_back = _spare_descriptors()
         self._roster = Roster(self._hear, self._silent)
         self._engine = Engine(
             on_open=_nobody, on_message=_nobody, on_close=_nobody, limits=Limits()
+        )
+        self._health = WorkerHealth(
+            self._engine, self._notifier, self._resources.status_socket, self._ask, self._end_silent
         )
         made.callback(self._engine.close)
         made.callback(self._roster.end_all)
@@ -259,7 +258,7 @@ class Supervisor:
                 self._begin_to_serve(decoded_handover(text), SupervisedSettings.decoded(text))
             elif kind == STATUS:
                 self._worker.status = decoded(text)
-                self._answer()
+                self._health.answered()
             elif kind == LEAVING:
                 self._note_leaving(text)
         except ValueError as error:
@@ -268,7 +267,7 @@ class Supervisor:
 
     def _silent(self, is_over: bool) -> None:  # noqa: FBT001 - as Roster calls it
         self._worker.answers = False
-        self._answer()  # whoever has asked meanwhile: it will not
+        self._health.lost()
         if not is_over:
             logger.error("the worker %d says what it can't mean, and is killed", self._worker.pid)
             self._worker.tell(signal.SIGKILL)
@@ -325,12 +324,7 @@ class Supervisor:
         self._has_served = True
         self._resources.listener.listen()
         self._engine.listen(self._resources.listener.descriptor)
-        self._resources.status_socket.listen(self._describe)
-        self._engine.watch(self._resources.status_socket.descriptor, self._be_asked)
-        interval = self._notifier.watchdog_interval()
-        if interval is not None:
-            self._notifier.alive()
-            self._engine.every(interval, self._watch)
+        self._health.listen(self._describe)
 
     # Its next image
 
@@ -395,17 +389,21 @@ class Supervisor:
 
     # Its status
 
-    def _watch(self) -> None:
-        """Tell the service manager that the worker's loop turns, if it does."""
-        if self._is_alive or not self._worker.answers:
-            self._notifier.alive()
-        self._is_alive = False
-        self._ask()
-
-    def _ask(self) -> None:
+    def _ask(self) -> bool:
         if self._worker.answers:
             self._roster.put(ASK)
             self._send()
+        return self._worker.answers
+
+    def _end_silent(self, seconds: float, again: bool) -> None:  # noqa: FBT001 - as WorkerHealth calls it
+        """The worker hangs: it ends as in a crash, which costs whoever it was busy with."""
+        if self._handlers.stops:
+            return  # it has its time for that
+        if not again:
+            said = "the worker %d has not answered for %g seconds, and is ended"
+            logger.error(said, self._worker.pid, seconds)
+        # The first one has it say where it hangs.
+        self._worker.tell(signal.SIGKILL if again else signal.SIGABRT)
 
     def _send(self) -> None:
         """Send to the worker; later if the system has too many descriptors on their way."""
@@ -415,24 +413,6 @@ class Supervisor:
         elif not self._roster.is_stalled and self._sends_later is not None:
             self._sends_later.cancel()
             self._sends_later = None
-
-    def _be_asked(self) -> None:
-        """Somebody wants to know how the server is: the worker is asked first."""
-        self._engine.unwatch(self._resources.status_socket.descriptor)
-        self._asked = self._engine.every(ANSWER, self._answer)
-        if self._worker.answers:
-            self._ask()
-        else:
-            self._answer()
-
-    def _answer(self) -> None:
-        self._is_alive = True
-        if self._asked is None:
-            return
-        self._asked.cancel()
-        self._asked = None
-        self._resources.status_socket.answer()
-        self._engine.watch(self._resources.status_socket.descriptor, self._be_asked)
 
     def _describe(self) -> Status:
         said, handover = self._worker.status, self._handover
