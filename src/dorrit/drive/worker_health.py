@@ -14,7 +14,7 @@ ANSWER: Final = 1.0
 LOOKS: Final = 4
 """How often the worker is asked in the time after which the service manager ends the server."""
 
-PATIENCE: Final = LOOKS - 1
+UNANSWERED_MAX: Final = LOOKS - 1
 """How many of these questions in a row may be without an answer."""
 
 
@@ -79,9 +79,9 @@ class WorkerHealth:
         asks = self._ask()
         self._missed = 0 if self._has_answered or not asks else self._missed + 1
         self._has_answered = False
-        if self._missed >= PATIENCE:
-            self._end(watchdog * PATIENCE / LOOKS, self._missed > PATIENCE)
-        if self._missed in {0, PATIENCE}:
+        if self._missed >= UNANSWERED_MAX:
+            self._end(watchdog * UNANSWERED_MAX / LOOKS, self._missed > UNANSWERED_MAX)
+        if self._missed in {0, UNANSWERED_MAX}:
             self._notifier.alive()
 
     def _be_asked(self) -> None:
