@@ -5,6 +5,7 @@ says what it was and which input it tried.
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ POLLER = Path("src/dorrit/engine/poller")
 TESTS = Path("tests/core")
 FUZZ = Path("fuzz")
 SHIM = TESTS / "kqueue_shim"
+LEDGERS = sorted(path.name for path in (ROOT / TESTS / "ledgers").iterdir())
 ON_LINUX = sys.platform == "linux"
 
 WARNINGS = [
@@ -126,6 +128,20 @@ def test_L8_a_message_is_in_all_queues_or_in_none_after_any_store(build: str) ->
     compiler = [*BUILDS[build], "-DDORRIT_LEDGER_STEPS"]
     sources = [TESTS / "test_journal.c", CORE / "checksum.c"]
     run([compiled(f"journal-{build}", compiler, sources)])
+
+
+def test_L8_there_is_a_ledger_of_each_format() -> None:
+    header = (ROOT / CORE / "ledger.h").read_text()
+    found = re.search(r"DORRIT_LEDGER_FORMAT = (\d+),", header)
+    assert found is not None
+    assert [f"format-{number}.ledger" for number in range(1, int(found[1]) + 1)] == LEDGERS
+
+
+@each_build
+@pytest.mark.parametrize("ledger", LEDGERS)
+def test_L8_a_ledger_that_an_earlier_release_has_written_is_read(build: str, ledger: str) -> None:
+    sources = [TESTS / "test_kept_ledger.c", CORE / "checksum.c"]
+    run_c_test(build, "kept-ledger", sources, str(TESTS / "ledgers" / ledger))
 
 
 @each_build

@@ -18,6 +18,7 @@ SAME = {
     "echo.py": "object_echo.py",
     "chat.py": "chat.py",
     "history.py": "history.py",
+    "live_chat.py": "live_chat.py",
     "chat_page/index.html": "chat_page/index.html",
 }
 """What people write in the tutorial, and the example that is the same."""
@@ -71,7 +72,7 @@ def client(address: str, target: str = "") -> ClientConnection:
 
 def test_the_files_are_the_examples() -> None:
     written = files()
-    assert set(written) == {*SAME, "test_echo.py"}
+    assert set(written) == {*SAME, "test_echo.py", "test_live_chat.py"}
     for name, example in SAME.items():
         text = (EXAMPLES / example).read_text()
         # But for their first lines, and the last ones that make programs of them.
@@ -101,13 +102,21 @@ def test_the_echo_comes_back_and_a_change_restarts_it(written: Servers) -> None:
         assert again.recv() == "HELLO"
 
 
-def test_the_test_of_the_echo_passes(written: Servers) -> None:
+def test_the_tests_pass_and_can_fail(written: Servers) -> None:
     run = written.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error")
     assert run.process.returncode == 0, run.out
-    assert "1 passed" in run.out
-    file = written.directory / "echo.py"
-    file.write_text(file.read_text().replace("send(message)", "send('no')"))
-    assert written.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider").wait() == 1
+    assert "2 passed" in run.out
+    for name, right, wrong in (
+        ("echo.py", "send(message)", "send('no')"),
+        ("live_chat.py", "state.decode()", "''"),
+    ):
+        file = written.directory / name
+        text = file.read_text()
+        file.write_text(text.replace(right, wrong))
+        failed = written.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+        assert failed.process.returncode == 1
+        assert "1 failed, 1 passed" in failed.out
+        file.write_text(text)
 
 
 def test_the_chat_has_its_page(written: Servers) -> None:

@@ -87,6 +87,17 @@ def chat(servers: Servers, run: Run) -> None:
     assert servers.connect().status == 400
 
 
+def live_chat(servers: Servers, run: Run) -> None:
+    """Chat whose code is changed while people talk: they stay, and everybody keeps the name."""
+    ann, bob = join(servers, "Ann"), join(servers, "Bob")
+    assert [ann.text(), ann.text(), bob.text()] == ["Ann has joined", *["Bob has joined"] * 2]
+    assert servers.run(*dorrit("reload", servers.path)).process.returncode == 0
+    bob.send("grüße")
+    assert [ann.text(), bob.text()] == ["Bob: grüße"] * 2
+    bob.close()
+    assert ann.text() == "Bob has left"
+
+
 def history(servers: Servers, run: Run) -> None:
     """History: a chat that tells who joins what was said before, from a database."""
     ann = join(servers, "Ann")
@@ -113,6 +124,7 @@ CHECKS: dict[str, Callable[[Servers, Run], None]] = {
     "counter.py": counter,
     "echo.py": echo,
     "history.py": history,
+    "live_chat.py": live_chat,
     "object_echo.py": echo,
 }
 GUESTS = ["guest_asyncio.py", "guest_trio.py"]
