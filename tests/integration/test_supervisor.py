@@ -1934,8 +1934,14 @@ def test_L4_a_worker_that_hangs_is_ended_before_the_service_manager_ends_the_ser
     assert f"ERROR the worker {worker} has not answered for 3 seconds, and is ended" in run.err
     assert "crashed: SIGABRT (Aborted); another process goes on" in run.err
     assert re.search(r'File ".*server\.py", line \d+ in said', run.err), "where it hung"
+    # The one that goes on has not been asked what the last one was, and is left alone.
+    following = worker_of(run.pid)
     alive = manager.words().count("WATCHDOG=1")
-    manager.until_told("WATCHDOG=1", alive + 3)
+    manager.until_told("WATCHDOG=1", alive + 4)
+    assert client.ask("three") == "three 3"
+    assert worker_of(run.pid) == following
+    assert run.err.count("crashed: ") == 1
+    assert "SIGKILL" not in run.err
     assert servers.stop(run) == 0
 
 
@@ -1955,8 +1961,11 @@ def test_callers_of_dorrit_status_do_not_make_up_for_a_worker_that_hangs(
     run, client = with_watchdog(servers, manager, 4)
     servers.connect().send("block")
     until((servers.directory / "blocked").exists, "the handler")
-    while " has not answered for " not in run.err:
-        assert status(servers)["pid"] == str(run.pid)
+    pid = str(run.pid)
+    until(
+        lambda: status(servers)["pid"] == pid and " has not answered for " in run.err,
+        "the end of the worker",
+    )
     assert client.ask("two") == "two 2"
     assert servers.stop(run) == 0
 

@@ -15,6 +15,8 @@ from tests.live.server import HERE, crash, kill_worker, reload, serving
 from tests.support import proc
 from tests.support.servers import Run, until_it_sleeps
 
+expect.set_options(timeout=DEADLINE * 1000)
+
 TIMES = 10
 
 COUNTING = """

@@ -19,6 +19,9 @@ from dorrit.protocol.closing import CloseCode
 CRASHED: Final = CloseCode.INTERNAL_ERROR
 """What a client is told whose input was being handled when the server crashed."""
 
+PIECE: Final = 1 << 20
+"""Bytes that are written at a time to see whether there is room for them."""
+
 KILLED: Final = CloseCode.SERVICE_RESTART
 """And when somebody else ended it."""
 
@@ -90,8 +93,10 @@ def check_room(engine: Engine) -> None:
     Raises:
         OSError: There is no room. Whoever hears of it before anything has ended can go on.
     """
+    room = engine.room_to_carry
     with os.fdopen(unshrinkable_file("connections"), "wb") as file:
-        file.write(bytes(engine.room_to_carry))
+        for begin in range(0, room, PIECE):
+            file.write(bytes(min(PIECE, room - begin)))
 
 
 def after_crash(handover: Handover) -> Handover:

@@ -109,8 +109,9 @@ class Reloading:
             return
         try:
             check_room(self._loop.engine)
-        except OSError as error:
-            self._refuse(f"connections can't be carried over: {error.strerror}")
+        except (OSError, MemoryError) as error:
+            why = error.strerror if isinstance(error, OSError) else "there is no memory"
+            self._refuse(f"connections can't be carried over: {why}")
             return
         self.decided = Reload.begun(self._process.settings.resume_timeout)
         self._loop.interrupt()

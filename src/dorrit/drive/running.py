@@ -56,7 +56,7 @@ def run(process: ServerProcess, identity: Identity, handover: Handover) -> None:
             process.guard.release_signals()
         if not settings.no_restart:
             recorded = _record(process, loop, handover)
-            restarter = _arm(process, recorded, loop.engine.record_place)
+            restarter = process.arm(recorded, process.application.file, loop.engine.record_place)
         if resumed.ledger is not None:
             os.close(resumed.ledger)
             process.keeps_engine = False
@@ -85,10 +85,9 @@ def _resume(
 ) -> Handover:
     """Take the connections of the last image, if there are some; return what is left of it."""
     taken = lost = 0
-    if process.worker is not None or resumed.ledger is not None:
-        if process.start_timeout is not None:
-            process.start_timeout.over()
-        process.untaken = None
+    if process.start_timeout is not None:
+        process.start_timeout.over()
+    process.untaken = None
     if process.worker is not None:
         taken, lost = process.worker.take(loop.engine, resumed)
         process.keeps_engine = resumed.ledger is not None
@@ -132,14 +131,6 @@ def _record(process: ServerProcess, loop: ServerLoop, handover: Handover) -> Han
     return handover.carrying(ledger.descriptor, ())
 
 
-def _arm(process: ServerProcess, handover: Handover, ledger: tuple[int, int]) -> Restarter | None:
-    try:
-        return process.arm(handover, process.application.file, ledger)
-    except OSError as error:
-        logger.warning("a crash will end the server: %s", error)
-        return None
-
-
 def _suspend(
     process: ServerProcess, loop: ServerLoop, handover: Handover, reloading: Reloading
 ) -> bool:
@@ -163,13 +154,13 @@ def _suspend(
             else:
                 ledger = process.worker.files.carried
             sockets = loop.engine.carry_out(ledger)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             # The stop handler has run: this image can't go on. There was room before it.
             logger.error(  # noqa: TRY400 - it says all
                 "the server is reloaded without its connections, which can't be carried over: %s",
-                error.strerror,
+                error.strerror if isinstance(error, OSError) else "there is no memory",
             )
-            loop.engine.shutdown(process.settings.stop_timeout, CloseCode.SERVICE_RESTART)
+            _dismiss(loop, min(SLACK, process.settings.stop_timeout))
             return carried
         carried = carried.carrying(ledger, sockets)
         return carried
@@ -183,6 +174,14 @@ def _suspend(
     process.keeps_engine = True
     Replacement(process, carry, let_down)
     return True
+
+
+def _dismiss(loop: ServerLoop, seconds: float) -> None:
+    """End the connections, whatever the close callbacks raise: the new code is to serve."""
+    try:
+        loop.engine.shutdown(seconds, CloseCode.SERVICE_RESTART)
+    except BaseException:
+        logger.exception("not all clients are told that the server is reloaded")
 
 
 def _listen(

@@ -1,5 +1,6 @@
 """ServerProcess: what the process of a server holds, and what both of its starts do with it."""
 
+import errno
 import logging
 import os
 import signal
@@ -251,14 +252,20 @@ class ServerProcess:
             _warn(restart.obstacles(self.launch.command, files))
             return None
         descriptor, prefix = self.log.crash_report()
-        restarter = restart.prepare(
-            handover,
-            self.launch.command,
-            files=files,
-            report=descriptor,
-            prefix=prefix,
-            ledger=ledger,
-        )
+        try:
+            restarter = restart.prepare(
+                handover,
+                self.launch.command,
+                files=files,
+                report=descriptor,
+                prefix=prefix,
+                ledger=ledger,
+            )
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                raise  # then it could not serve, either
+            logger.warning("a crash will end the server: %s", error)
+            return None
         self.made.callback(lambda: None if self.replacement else restarter.disarm())
         _warn(restarter.warnings)
         return restarter

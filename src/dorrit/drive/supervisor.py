@@ -284,6 +284,7 @@ class Supervisor:
             self._worker.failed = str(said["failed"])[:REASON_MAX], status
             return
         self._worker.leaving = decoded_handover(text)
+        self._worker.carries = said.get("carries") is not False
         self._again = self._again or said.get("again") is True
         if self._worker.leaving.reload is not None:
             self._notifier.reloading()
@@ -293,6 +294,7 @@ class Supervisor:
         worker = self._worker
         self._settings = settings
         worker.serves = worker.answers = True
+        self._health.begin()
         self._handover = replace(
             self._handover, reloads=told.reloads, last=told.last, reload=None, down_since=None,
             signal=None, traceback="",
@@ -397,7 +399,7 @@ class Supervisor:
 
     def _end_silent(self, seconds: float, again: bool) -> None:  # noqa: FBT001 - as WorkerHealth calls it
         """The worker hangs: it ends as in a crash, which costs whoever it was busy with."""
-        if self._handlers.stops:
+        if self._handlers.stops or self._worker.leaving is not None:
             return  # it has its time for that
         if not again:
             said = "the worker %d has not answered for %g seconds, and is ended"
@@ -465,7 +467,7 @@ class Supervisor:
             left = worker.leaving
             reloads = left.reloads
             following = replace(self._handover, reload=left.reload, reloads=reloads, signal=None)
-            self._begin_next(following, worker.files.carried)
+            self._begin_next(following, worker.files.carried if worker.carries else -1)
         elif worker.is_spare and worker.hello is None and not self._handlers.stops:
             # It could not load the server ahead, maybe. Another one does it in the ordinary way.
             assert worker.given is not None

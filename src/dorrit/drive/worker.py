@@ -172,7 +172,8 @@ class Worker:
         Raises:
             OSError: The supervisor can't be told.
         """
-        content = json.loads(encoded(handover)) | {"again": self._reloads() > 0}
+        content = json.loads(encoded(handover))
+        content |= {"again": self._reloads() > 0, "carries": handover.ledger is not None}
         self._say(LEAVING, json.dumps(content).encode("ascii"))
 
     def at_exit(self, seconds: float, report: tuple[int, str]) -> None:

@@ -61,6 +61,11 @@ class WorkerHealth:
             self._notifier.alive()
             self._engine.every(watchdog / LOOKS, lambda: self._look(watchdog))
 
+    def begin(self) -> None:
+        """Another worker serves, which has not been asked yet."""
+        self._missed = 0
+        self._has_answered = True
+
     def answered(self) -> None:
         """The worker has said how it is."""
         self._has_answered = True
@@ -78,7 +83,7 @@ class WorkerHealth:
         """
         asks = self._ask()
         self._missed = 0 if self._has_answered or not asks else self._missed + 1
-        self._has_answered = False
+        self._has_answered = not asks
         if self._missed >= UNANSWERED_MAX:
             self._end(watchdog * UNANSWERED_MAX / LOOKS, self._missed > UNANSWERED_MAX)
         if self._missed in {0, UNANSWERED_MAX}:

@@ -36,6 +36,7 @@ class WorkerProcess:
         answers: It serves, and can be asked something.
         is_over: It has ended.
         leaving: What it has left for the next one; None: it has not said that it leaves.
+        carries: It has left the connections as well, in `files.carried`.
         failed: Why it could not start, and the exit status, if it has said so.
         status: What it has said of itself last.
     """
@@ -52,6 +53,7 @@ class WorkerProcess:
         self.answers = False
         self.is_over = False
         self.leaving: Handover | None = None
+        self.carries = True
         self.failed: tuple[str, int] | None = None
         self.status: Status | None = None
         self._said = b""

@@ -14,5 +14,5 @@ cdef list carry_out(Engine engine, int file)
 # being handled, or None. Returns the descriptors of those that have a record; the others are closed.
 cdef list abandon(Engine engine, Connection culprit)
 
-# About how many bytes that writes, without a look at each connection.
-cdef uint64_t room_to_carry(Engine engine) noexcept
+# About how many bytes that writes.
+cdef uint64_t room_to_carry(Engine engine) except? 0

@@ -18,7 +18,15 @@ from dorrit.engine.c.ledger cimport (
 )
 from dorrit.engine.c.sockets cimport dorrit_socket_identity
 from dorrit.engine.connection cimport Connection
-from dorrit.engine.describe cimport Carried, borrowed, describe, is_asked_again, look_at, look_at_ended
+from dorrit.engine.describe cimport (
+    Carried,
+    borrow_what_may_change,
+    borrowed,
+    describe,
+    is_asked_again,
+    look_at,
+    look_at_ended,
+)
 from dorrit.engine.frame cimport Frame, frame_size, frames_size
 from dorrit.engine.life cimport carry_away
 from dorrit.engine.queue cimport queue_at
@@ -108,10 +116,18 @@ cdef list ended(Engine engine):
     return found
 
 
-cdef uint64_t room_to_carry(Engine engine) noexcept:
-    return (
-        <uint64_t>engine.connections * CONNECTION_COST + <uint64_t>engine.assembled
-        + <uint64_t>frames_size)
+cdef uint64_t room_to_carry(Engine engine) except? 0:
+    # Chunks take up to twice what is in them.
+    cdef uint64_t room = 2 * (<uint64_t>engine.assembled + <uint64_t>frames_size)
+    cdef Connection connection
+    for item in all_connections(engine):
+        connection = <Connection>item
+        room += CONNECTION_COST
+        if connection.kept is not None:
+            room += 2 * <uint64_t>len(connection.kept)
+        if connection.deflate is not None and connection.deflate.window is not None:
+            room += 2 * WINDOW_SIZE
+    return room
 
 
 cdef uint64_t room_for(list everybody) except? 0:
@@ -142,6 +158,7 @@ cdef int put(dorrit_ledger *ledger, uint32_t slot, Carried one, dict chunks) exc
         PyErr_SetFromErrno(OSError)
     if not one.is_end and not is_asked_again(one.connection):
         put_queue(ledger, one.connection, &carried, chunks)
+    borrow_what_may_change(one, &carried)
     if dorrit_ledger_put(ledger, slot, &carried) < 0:
         PyErr_SetFromErrno(OSError)
     return 0

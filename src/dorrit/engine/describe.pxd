@@ -35,8 +35,11 @@ cdef Carried look_at_ended(Connection connection)
 cdef size_t came(Assembly assembly) noexcept
 cdef bytes part_of(Assembly assembly, size_t begin, size_t length)
 
-# Fills a record, but for the socket's identity and the queue. It borrows from `one`.
+# Fills a record, but for the socket's identity and the queue. It borrows from `one`, and from the connection
+# what that may replace as soon as any code of the user's runs, a finalizer's included: whoever makes objects
+# between this and the record borrows that once more.
 cdef int describe(Carried one, dorrit_carried *carried) except -1
+cdef void borrow_what_may_change(Carried one, dorrit_carried *carried) noexcept
 
 # The open callback has not decided about it, and is asked again by the next image.
 cdef bint is_asked_again(Connection connection) noexcept

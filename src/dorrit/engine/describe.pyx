@@ -112,9 +112,8 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
         carried.reason_length = <uint8_t>PyBytes_GET_SIZE(one.reason)
         memcpy(carried.reason, PyBytes_AS_STRING(one.reason), carried.reason_length)
     carried.about = span(one.about)
-    carried.saved = span(b"" if connection.kept is None else connection.kept)
     carried.input = span(one.input)
-    carried.unparsed = unparsed_of(connection)
+    borrow_what_may_change(one, carried)
     carried.begun = span(one.begun_bytes)
     carried.window = span(one.window)
     carried.last_life = connection.state.life
@@ -122,7 +121,6 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
     carried.parsing = parsing_of(connection)
     if one.is_end:
         # It may linger, which is another record.
-        carried.unparsed = borrowed(NULL, 0)
         carried.last_life = DORRIT_CLOSED
         carried.admission = DORRIT_ACCEPTED
         carried.parsing = DORRIT_AT_END
@@ -135,6 +133,13 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
             carried.admission = DORRIT_ACCEPTED     # the user is told of its resumption again
         carried.written = connection.state.queue.written
     return 0
+
+
+cdef void borrow_what_may_change(Carried one, dorrit_carried *carried) noexcept:
+    cdef Connection connection = one.connection
+    carried.saved = span(b"" if connection.kept is None else connection.kept)
+    # Of one that is over it may linger, which is another record.
+    carried.unparsed = borrowed(NULL, 0) if one.is_end else unparsed_of(connection)
 
 
 cdef dorrit_span span(bytes content) noexcept:

@@ -33,6 +33,7 @@ from dorrit.engine.c.ledger cimport (
 from dorrit.engine.c.sockets cimport dorrit_socket_identity
 from dorrit.engine.describe cimport (
     Carried,
+    borrow_what_may_change,
     borrowed,
     came,
     describe,
@@ -159,6 +160,7 @@ cdef int put(Recording recording, Connection connection) except -1:
         recording.queues[slot] = queue
     else:
         recording.queues.pop(slot, None)
+    borrow_what_may_change(one, &carried)
     if dorrit_ledger_put(&recording.ledger, slot - 1, &carried) < 0:
         let_go_of_queue(recording, before)
         PyErr_SetFromErrno(OSError)

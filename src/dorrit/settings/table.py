@@ -78,8 +78,9 @@ SETTINGS: Final = (
             .Ar N
             simultaneous connections, 1 to 10000000; one more is answered with HTTP status
             503.
-            The limit of open descriptors is raised if need be; if that can't be done, the
-            log says so.""",
+            The limit of open descriptors is raised if need be; if that can't be done, there
+            are as many connections as leave 64 descriptors for all else, and the log says
+            how many that is.""",
     ),
     Setting(
         "user", "-u", "USER", None, str | int, user_name,
