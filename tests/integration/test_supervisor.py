@@ -1949,7 +1949,9 @@ def test_L4_a_worker_that_is_stopped_is_killed_in_the_end(
     servers: Servers, manager: Manager
 ) -> None:
     run, client = with_watchdog(servers, manager, 4)
-    os.kill(worker_of(run.pid), signal.SIGSTOP)
+    worker = worker_of(run.pid)
+    until_it_sleeps(worker)  # who is being written to when it ends loses the connection
+    os.kill(worker, signal.SIGSTOP)
     assert client.ask("two") == "two 2"
     assert "killed: SIGKILL; another process goes on" in run.err
     assert servers.stop(run) == 0
