@@ -16,7 +16,7 @@ from tests.support.narrow import NarrowHarness, in_child
 
 WAVES: Final = examples(50)
 WAVE: Final = 200
-"""Connections at a time; all waves together are 10,000."""
+"""Connections at a time; all waves together are 10,000, or fewer of a slow build."""
 
 
 class Counted(NamedTuple):

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
+from tests.integration import test_chat as chat
 from tests.integration.conftest import CHROMIUM_OPTIONS
 from tests.integration.dorrit_server import EXAMPLES
 from tests.integration.nginx import nginx_in_front_of
@@ -14,8 +15,6 @@ from tests.integration.processes import DEADLINE, find_program, wait_until
 from tests.live.server import HERE, crash, kill_worker, reload, serving
 from tests.support import proc
 from tests.support.servers import Run, until_it_sleeps
-
-expect.set_options(timeout=DEADLINE * 1000)
 
 TIMES = 10
 
@@ -139,19 +138,6 @@ def test_L4_a_page_stays_connected_over_sigkills_of_the_worker_and_its_count_is_
     assert log.count("killed: SIGKILL; another process goes on") == TIMES
 
 
-def join(page: Page, address: str, name: str) -> None:
-    """Open the page of the chat, and join under this name."""
-    page.goto(address)
-    page.get_by_label("Your name").fill(name)
-    page.get_by_role("button", name="Join").click()
-    expect(page.get_by_label("Message", exact=True)).to_be_visible()
-
-
-def say(page: Page, text: str) -> None:
-    page.get_by_label("Message", exact=True).fill(text)
-    page.get_by_label("Message", exact=True).press("Enter")
-
-
 @pytest.mark.parametrize("options", [[], ["--supervise"]], ids=["alone", "supervised"])
 def test_L1_the_chat_of_the_tutorial_is_deployed_anew_while_people_talk(
     directory: Path, page: Page, options: list[str]
@@ -160,13 +146,12 @@ def test_L1_the_chat_of_the_tutorial_is_deployed_anew_while_people_talk(
     source = (EXAMPLES / "live_chat.py").read_text()
     file = directory / "live_chat.py"
     file.write_text(source)
-    lines = []
+    lines: list[str] = []
 
     def heard(line: str) -> None:
         lines.append(line)
-        for each, first in ((ann, 0), (bob, 1)):
-            listed = each.get_by_role("list", name="Messages").get_by_role("listitem")
-            expect(listed).to_have_text(lines[first:])
+        chat.heard(ann, *lines)
+        chat.heard(bob, *lines[1:])
 
     def with_its_page(configuration: str) -> str:
         www = re.sub(r"root .*/www;", f"root {EXAMPLES / 'chat_page'};", configuration)
@@ -177,19 +162,18 @@ def test_L1_the_chat_of_the_tutorial_is_deployed_anew_while_people_talk(
         nginx_in_front_of(run.path, edit=with_its_page) as nginx,
     ):
         address = f"http://127.0.0.1:{nginx.port}/"
-        join(ann, address, "Ann")
-        heard("Ann has joined")
-        join(bob, address, "Bob")
-        heard("Bob has joined")
+        for each, name in ((ann, "Ann"), (bob, "Bob")):
+            each.goto(address)
+            chat.join(each, name)
+        lines += ["Ann has joined", "Bob has joined"]
         for version in range(1, 4):
             file.write_text(source.replace("{conn.data}:", f"{{conn.data}}, {version}:"))
             reload(run)
-            say(ann, "hello")
+            chat.say(ann, "hello")
             heard(f"Ann, {version}: hello")
-            say(bob, "grüße <b>")
+            chat.say(bob, "grüße <b>")
             heard(f"Bob, {version}: grüße <b>")
         assert run.err.count("reloaded: 2 connections were carried over") == 3
         bob.close()
-        listed = ann.get_by_role("list", name="Messages").get_by_role("listitem")
-        expect(listed).to_have_text([*lines, "Bob has left"])
+        chat.heard(ann, *lines, "Bob has left")
         page.goto("about:blank")

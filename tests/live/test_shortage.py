@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -92,13 +91,6 @@ class Short:
             self._servers.close()
         finally:
             subprocess.run(["umount", self.disk], check=True, timeout=TIMEOUT)
-
-
-@pytest.fixture
-def servers(directory: Path) -> Iterator[Servers]:
-    made = Servers(directory)
-    yield made
-    made.close()
 
 
 @pytest.fixture
