@@ -19,6 +19,7 @@ CORE_TARGETS = {
     "core_frame": [CORE / "frame.c", CORE / "masking.c"],
     "core_utf8": [CORE / "utf8.c"],
     "core_ledger": [CORE / "checksum.c"],
+    "core_topics": [],
 }
 SANITIZERS = ("-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 

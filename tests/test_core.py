@@ -44,8 +44,9 @@ FUZZERS = {
     "core_frame": [CORE / "frame.c", CORE / "masking.c"],
     "core_utf8": [CORE / "utf8.c"],
     "core_ledger": [CORE / "checksum.c"],
+    "core_topics": [],
 }
-RUNS = {"core_frame": 100_000, "core_utf8": 30_000, "core_ledger": 3_000}
+RUNS = {"core_frame": 100_000, "core_utf8": 30_000, "core_ledger": 3_000, "core_topics": 10_000}
 """Some seconds; a longer run is ``build/core-tests/core_frame CORPUS``."""
 
 
@@ -163,6 +164,11 @@ def test_R1_sockets_never_block_nor_raise_signals(build: str) -> None:
 @each_build
 def test_a_channel_passes_each_message_with_its_own_descriptor_or_none(build: str) -> None:
     run_c_test(build, "channel", [TESTS / "test_channel.c", CORE / "channel.c"])
+
+
+@each_build
+def test_T2_who_has_subscribed_to_what_is_as_a_table_would_have_it(build: str) -> None:
+    run_c_test(build, "topics", [TESTS / "test_topics.c"])
 
 
 @pytest.mark.parametrize("fuzzer", FUZZERS)
