@@ -25,7 +25,8 @@ static struct dorrit_carried carried_for(uint32_t slot, uint32_t frame)
     struct dorrit_carried carried = {.number = slot + 1, .last_life = DORRIT_OPEN, .descriptor = 7};
     carried.about = (struct dorrit_span){text, 60};
     if (slot % 2 == 1) {
-        carried.saved = (struct dorrit_span){text, 100};
+        carried.saved = (struct dorrit_span){text, slot > 2 ? 0 : 100};
+        carried.topics = (struct dorrit_span){text + 100, 40};
         carried.input = (struct dorrit_span){text, 30};
         carried.unparsed = (struct dorrit_span){text, slot % 4 == 1 ? 20 : 300};
         carried.begun = (struct dorrit_span){text, 200};
@@ -160,6 +161,7 @@ static void read_all(int descriptor)
         require(carried.frames_length <= DORRIT_LEDGER_FRAMES_MAX);
         touch(carried.about);
         touch(carried.saved);
+        touch(carried.topics);
         touch(carried.input);
         touch(carried.unparsed);
         const size_t length = dorrit_ledger_input_length(&carried);

@@ -49,6 +49,7 @@ static void fill(struct dorrit_carried *carried)
     carried->window_bits = (uint8_t)random_number(16);
     carried->about = random_span(1000);
     carried->saved = random_span(7000);
+    carried->topics = random_span(3000);
     carried->window = random_span(33000);
     if (random_number(2) == 0) {
         return;
@@ -90,10 +91,10 @@ static bool same(const struct dorrit_carried *one, const struct dorrit_carried *
     struct dorrit_carried left = *one, right = *other;
     const struct dorrit_span none = {NULL, 0};
     const bool spans = same_span(one->about, other->about) && same_span(one->saved, other->saved)
-        && same_input(one, other) && same_span(one->begun, other->begun)
+        && same_span(one->topics, other->topics) && same_input(one, other) && same_span(one->begun, other->begun)
         && same_span(one->window, other->window);
-    left.about = left.saved = left.input = left.unparsed = left.begun = left.window = none;
-    right.about = right.saved = right.input = right.unparsed = right.begun = right.window = none;
+    left.about = left.saved = left.topics = left.input = left.unparsed = left.begun = left.window = none;
+    right.about = right.saved = right.topics = right.input = right.unparsed = right.begun = right.window = none;
     return spans && memcmp(&left, &right, sizeof left) == 0;
 }
 
@@ -659,6 +660,7 @@ static size_t written_to_disk(int descriptor, struct dorrit_carried *put)
         fill(&put[slot]);
         put[slot].about = (struct dorrit_span){bytes + 7 * slot, 100};
         put[slot].saved = (struct dorrit_span){bytes + 9 * slot, 50};
+        put[slot].topics = (struct dorrit_span){bytes + 13 * slot, 30};
         put[slot].begun = (struct dorrit_span){bytes + 11 * slot, 40};
         put[slot].flags = DORRIT_CARRIED_BEGUN;
         put[slot].input = (struct dorrit_span){bytes + slot, 20};
@@ -790,16 +792,26 @@ static void parts_that_lead_elsewhere_are_damage(void)
     close(descriptor);
 }
 
-/* Writes a number into a body with what belongs to it: the right checksums. */
-static void put_into_body(struct dorrit_ledger *ledger, size_t place, uint64_t number, size_t size)
+/* Writes a number into a chunk with what belongs to it: the right checksums. */
+static void put_into_chunk(
+    struct dorrit_ledger *ledger, uint32_t chunk, size_t place, uint64_t number, size_t size)
 {
-    const uint32_t chunk = record_of(ledger, 1)->body;
     uint8_t *const content = unit_of(ledger, chunk) + sizeof(struct chunk);
     struct chunk head;
     memcpy(content + place, &number, size);
     memcpy(&head, unit_of(ledger, chunk), sizeof head);
     head.checksum = chunk_checksum(&head, content);
     memcpy(unit_of(ledger, chunk), &head, sizeof head);
+}
+
+static void put_into_body(struct dorrit_ledger *ledger, size_t place, uint64_t number, size_t size)
+{
+    put_into_chunk(ledger, record_of(ledger, 1)->body, place, number, size);
+}
+
+static void put_into_kept(struct dorrit_ledger *ledger, size_t place, uint64_t number, size_t size)
+{
+    put_into_chunk(ledger, record_of(ledger, 1)->saved, place, number, size);
 }
 
 static void put_into_record(
@@ -826,6 +838,8 @@ static void a_number_that_makes_no_sense_is_damage_with_the_right_checksum_too(v
         {put_into_record, offsetof(struct record, about), 4, UINT32_MAX},
         {put_into_record, offsetof(struct record, saved), 4, 1u << 20},
         {put_into_record, offsetof(struct record, body), 4, UINT32_MAX},
+        {put_into_kept, offsetof(struct kept, saved_length), 4, UINT32_MAX},
+        {put_into_kept, offsetof(struct kept, saved_length), 4, 50 + 30 + 1},
         {put_into_body, offsetof(struct body, frames_length), 2, DORRIT_LEDGER_FRAMES_MAX + 1},
         {put_into_body, offsetof(struct body, frames_length), 2, 0},
         {put_into_body, offsetof(struct body, reason_length), 1, DORRIT_LEDGER_REASON_MAX + 1},
@@ -834,7 +848,7 @@ static void a_number_that_makes_no_sense_is_damage_with_the_right_checksum_too(v
         {put_into_body, offsetof(struct body, unparsed_from), 4, UINT32_MAX},
         {put_into_body, offsetof(struct body, begun), 4, UINT32_MAX},
         {put_into_body, offsetof(struct body, parts), 4, UINT32_MAX},
-        {put_into_body, offsetof(struct body, parts_at), 4, 21},
+        {put_into_body, offsetof(struct body, parts_at), 4, 20 + 600 + 1},
         {put_into_body, offsetof(struct body, parts_length), 4, 1},
         {put_into_body, offsetof(struct body, parts_length), 4, UINT32_MAX},
     };

@@ -47,6 +47,7 @@ cdef extern from "ledger.h" nogil:
         uint8_t *reason
         dorrit_span about
         dorrit_span saved
+        dorrit_span topics
         dorrit_span input
         uint32_t parts_at
         uint32_t parts_length

@@ -275,27 +275,62 @@ static uint32_t add_chunk(struct dorrit_ledger *ledger, struct chunk head,
     return chunk;
 }
 
-/* The chunk that has a connection's bytes already, or a new one; 0 for none. Returns -1 when there is
- * no room. */
+/* Whether a chunk has these bytes, and no others. */
+static bool has_bytes(const struct dorrit_ledger *ledger, uint32_t chunk, struct chunk head,
+    const struct dorrit_span *spans, size_t count)
+{
+    struct chunk old;
+    if (!is_used(ledger, chunk, sizeof old)) {
+        return false;
+    }
+    memcpy(&old, unit_of(ledger, chunk), sizeof old);
+    if (old.owner != head.owner || old.kind != head.kind
+        || !is_used(ledger, chunk, sizeof old + (uint64_t)old.length)) {
+        return false;
+    }
+    const uint8_t *content = unit_of(ledger, chunk) + sizeof old;
+    size_t rest = old.length;
+    for (size_t index = 0; index < count; index++) {
+        if (spans[index].length > rest
+            || (spans[index].length > 0 && memcmp(content, spans[index].bytes, spans[index].length) != 0)) {
+            return false;
+        }
+        content += spans[index].length;
+        rest -= spans[index].length;
+    }
+    return rest == 0;
+}
+
+/* The chunk that has a connection's bytes already, or a new one. Returns -1 when there is no room. */
+static int keep_or_add_all(struct dorrit_ledger *ledger, uint32_t slot, enum chunk_kind kind,
+    uint32_t before, const struct dorrit_span *spans, size_t count, uint32_t *chunk)
+{
+    const struct chunk head = {.owner = slot + 1, .kind = (uint8_t)kind};
+    *chunk = has_bytes(ledger, before, head, spans, count) ? before
+                                                           : add_chunk(ledger, head, spans, count);
+    return *chunk == 0 ? -1 : 0;
+}
+
+/* The same of one span, of which nothing is kept if it is empty. */
 static int keep_or_add(struct dorrit_ledger *ledger, uint32_t slot, enum chunk_kind kind,
     uint32_t before, struct dorrit_span span, uint32_t *chunk)
 {
     *chunk = 0;
-    if (span.length == 0) {
-        return 0;
+    return span.length == 0 ? 0 : keep_or_add_all(ledger, slot, kind, before, &span, 1, chunk);
+}
+
+/* The same of what is kept of a connection in any case. */
+static int keep_or_add_kept(struct dorrit_ledger *ledger, uint32_t slot, uint32_t before,
+    const struct dorrit_carried *carried, uint32_t *chunk)
+{
+    if (carried->topics.length == 0) {
+        return keep_or_add(ledger, slot, SAVED, before, carried->saved, chunk);
     }
-    const struct chunk head = {.owner = slot + 1, .kind = (uint8_t)kind};
-    if (is_used(ledger, before, sizeof head + span.length)) {
-        struct chunk old;
-        memcpy(&old, unit_of(ledger, before), sizeof old);
-        if (old.length == span.length && old.owner == head.owner && old.kind == head.kind
-            && memcmp(unit_of(ledger, before) + sizeof old, span.bytes, span.length) == 0) {
-            *chunk = before;
-            return 0;
-        }
-    }
-    *chunk = add_chunk(ledger, head, &span, 1);
-    return *chunk == 0 ? -1 : 0;
+    /* Of more bytes than there are numbers for add_chunk() makes none. */
+    const struct kept kept = {.saved_length = (uint32_t)carried->saved.length};
+    const struct dorrit_span spans[]
+        = {{(const uint8_t *)&kept, sizeof kept}, carried->saved, carried->topics};
+    return keep_or_add_all(ledger, slot, KEPT, before, spans, 3, chunk);
 }
 
 /* The same of what is unparsed. Bytes are parsed from the first one on and others come behind the last, so
@@ -474,7 +509,7 @@ int dorrit_ledger_put(
     struct body now = {0};
     const bool fits
         = keep_or_add(ledger, slot, ABOUT, before.about, carried->about, &record.about) == 0
-        && keep_or_add(ledger, slot, SAVED, before.saved, carried->saved, &record.saved) == 0
+        && keep_or_add_kept(ledger, slot, before.saved, carried, &record.saved) == 0
         && keep_or_add(ledger, slot, WINDOW, before.window, carried->window, &record.window) == 0
         && keep_or_add(ledger, slot, BEGUN, body.begun, carried->begun, &now.begun) == 0
         && keep_or_add_unparsed(ledger, slot, body.unparsed, carried->unparsed, &now.unparsed,

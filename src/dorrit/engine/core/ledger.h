@@ -29,7 +29,7 @@
 #include <stdint.h>
 
 enum {
-    DORRIT_LEDGER_FORMAT = 1,
+    DORRIT_LEDGER_FORMAT = 2,
     DORRIT_LEDGER_UNIT = 64, /* bytes */
     DORRIT_LEDGER_FRAMES_MAX = 256,     /* in one queue */
     DORRIT_LEDGER_REASON_MAX = 123,     /* bytes, RFC 6455 section 5.5: 125 less the code */
@@ -73,6 +73,7 @@ struct dorrit_carried {
     uint8_t reason[DORRIT_LEDGER_REASON_MAX];
     struct dorrit_span about;   /* what is known of the client: its request */
     struct dorrit_span saved;   /* what the user has given to keep */
+    struct dorrit_span topics;  /* what it has subscribed to */
     struct dorrit_span input;   /* what has come and is to be handled, as the client sends it, */
     uint32_t parts_at;          /* but for what stands in parts, behind so many bytes of it: */
     uint32_t parts_length;      /* so many bytes in all of them, */

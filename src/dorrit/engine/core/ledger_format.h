@@ -11,7 +11,10 @@ static const uint8_t ledger_magic[8] = {'d', 'o', 'r', 'r', 'i', 't', ' ', 'L'};
 
 enum { HEADER_SIZE = 4096 };
 
-enum chunk_kind { ABOUT = 1, SAVED, BODY, BEGUN, FRAME, WINDOW, PART, UNPARSED };
+/* Format 1 has no KEPT. */
+enum { OLDEST_FORMAT = 1 };
+
+enum chunk_kind { ABOUT = 1, SAVED, BODY, BEGUN, FRAME, WINDOW, PART, UNPARSED, KEPT };
 
 struct record {
     uint32_t used;     /* its slot + 1; 0: the slot is empty */
@@ -22,7 +25,7 @@ struct record {
     int32_t descriptor;
     uint32_t opened;
     uint32_t about; /* chunks; 0: none */
-    uint32_t saved;
+    uint32_t saved; /* of kind SAVED; or KEPT, if there are topics as well */
     uint32_t body;
     uint32_t window;
     uint16_t flags;
@@ -131,6 +134,11 @@ struct body {
 };
 _Static_assert(sizeof(struct body) == 40, "nothing is between its fields");
 
+/* What stands at the beginning of what is kept. Behind it: what the user has saved, the topics. */
+struct kept {
+    uint32_t saved_length;
+};
+
 /* What stands at the beginning of a part. Behind it are its bytes. */
 struct part {
     uint32_t before; /* the part before it; 0: it is the first */
@@ -163,8 +171,11 @@ static inline enum dorrit_ledger_verdict header_verdict(const struct header *hea
     if (memcmp(header->magic, ledger_magic, sizeof ledger_magic) != 0) {
         return DORRIT_LEDGER_DAMAGED;
     }
-    if (header->format != DORRIT_LEDGER_FORMAT) {
-        return header->format > DORRIT_LEDGER_FORMAT ? DORRIT_LEDGER_NEWER : DORRIT_LEDGER_DAMAGED;
+    if (header->format > DORRIT_LEDGER_FORMAT) {
+        return DORRIT_LEDGER_NEWER;
+    }
+    if (header->format < OLDEST_FORMAT) {
+        return DORRIT_LEDGER_DAMAGED;
     }
     if (header->records > header->slots || record_place(header->slots) > size
         || chunks_place(header->slots) > size

@@ -220,6 +220,30 @@ static bool get_span(const struct dorrit_ledger_copy *copy, uint32_t chunk, enum
     return chunk == 0 || get_chunk(copy, chunk, kind, slot + 1, &head, span);
 }
 
+/* What is kept of a connection: of kind SAVED, or KEPT. */
+static bool get_kept(const struct dorrit_ledger_copy *copy, uint32_t chunk, uint32_t slot,
+    struct dorrit_carried *carried)
+{
+    struct chunk head;
+    struct dorrit_span content;
+    struct kept kept;
+    if (chunk == 0 || get_chunk(copy, chunk, SAVED, slot + 1, &head, &carried->saved)) {
+        return true;
+    }
+    carried->saved = (struct dorrit_span){0};
+    if (!get_chunk(copy, chunk, KEPT, slot + 1, &head, &content) || content.length < sizeof kept) {
+        return false;
+    }
+    memcpy(&kept, content.bytes, sizeof kept);
+    if (kept.saved_length > content.length - sizeof kept) {
+        return false;
+    }
+    carried->saved = (struct dorrit_span){content.bytes + sizeof kept, kept.saved_length};
+    carried->topics = (struct dorrit_span){content.bytes + sizeof kept + kept.saved_length,
+        content.length - sizeof kept - kept.saved_length};
+    return true;
+}
+
 /* One of a connection's parts. Returns false if it is none, or damaged. */
 static bool get_part(const struct dorrit_ledger_copy *copy, uint32_t owner, uint32_t chunk,
     struct part *part, struct dorrit_span *bytes)
@@ -380,7 +404,7 @@ enum dorrit_ledger_verdict dorrit_ledger_get(
     carried->parsing = record.parsing;
     carried->window_bits = record.window_bits;
     if (!get_span(copy, record.about, ABOUT, slot, &carried->about)
-        || !get_span(copy, record.saved, SAVED, slot, &carried->saved)
+        || !get_kept(copy, record.saved, slot, carried)
         || !get_span(copy, record.window, WINDOW, slot, &carried->window)
         || (record.body != 0 && !get_body(copy, slot, record.body, carried))
         || !get_deliveries(copy, slot, record.taken, carried)) {
