@@ -63,6 +63,7 @@ PAGES: Final[Mapping[str, Page]] = {
         "dorrit",
         (
             *("ws_write_conn", "ws_close_conn", "ws_set_data", "ws_get_data", "ws_save"),
+            *("ws_subscribe", "ws_unsubscribe", "ws_publish"),
             *("ws_set_periodic", "ws_set_name", "ws_config_file", "main"),
         ),
         "What a server of five functions calls; names of the module `dorrit`. The functions that "

@@ -18,14 +18,14 @@ PAGE: Final = ROOT / "docs" / "requirements.md"
 OWN_TESTS: Final = ROOT / "tests" / "docs" / "test_requirements.py"
 """They name numbers that there are not."""
 
-NUMBER: Final = re.compile(r"(?<![A-Za-z0-9-])(?<!__pyx_)[RLWO][1-9]\d?(?![A-Za-z0-9])")
+NUMBER: Final = re.compile(r"(?<![A-Za-z0-9-])(?<!__pyx_)[RLWOT][1-9]\d?(?![A-Za-z0-9])")
 """As it stands in prose and in names of tests; `-O2` is a compiler's option, `__pyx_L1_` a label of
 Cython's."""
 
 _ENTRY: Final = re.compile(
     r"""
     ^(?P<text>
-        -\ \*\*(?P<number>[RLWO]\d+)\*\*\ .*\n
+        -\ \*\*(?P<number>[RLWOT]\d+)\*\*\ .*\n
         (?:\ \ (?!Tests:).*\n)*
     )
     (?:\ \ Tests:.*\n(?:\ \ .*\n)*)?

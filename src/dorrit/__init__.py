@@ -8,10 +8,13 @@ from dorrit.api.functions import (
     main,
     ws_close_conn,
     ws_get_data,
+    ws_publish,
     ws_save,
     ws_set_data,
     ws_set_name,
     ws_set_periodic,
+    ws_subscribe,
+    ws_unsubscribe,
     ws_write_conn,
 )
 from dorrit.api.guest import Guest, listen
@@ -44,10 +47,13 @@ __all__ = [
     "ws_close_conn",
     "ws_config_file",
     "ws_get_data",
+    "ws_publish",
     "ws_save",
     "ws_set_data",
     "ws_set_name",
     "ws_set_periodic",
+    "ws_subscribe",
+    "ws_unsubscribe",
     "ws_write_conn",
 ]
 

@@ -35,6 +35,7 @@ def test_the_server_with_handlers_is_a_chat() -> None:
                 assert [ann.receive(), bob.receive()] == ["Bob: hello", "Bob: hello"]
                 namespace["tick"]()
                 assert ann.receive() == "2 are here"
+            assert ann.receive() == "Bob has gone"
             namespace["tick"]()
             assert ann.receive() == "1 are here"
 

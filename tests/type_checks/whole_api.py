@@ -26,10 +26,13 @@ from dorrit import (
     StartError,
     ws_close_conn,
     ws_get_data,
+    ws_publish,
     ws_save,
     ws_set_data,
     ws_set_name,
     ws_set_periodic,
+    ws_subscribe,
+    ws_unsubscribe,
     ws_write_conn,
 )
 from dorrit.testing import (
@@ -88,6 +91,8 @@ settings: ServerSettings = {
     "max_buffered": 268435456,
     "slow_clients": "refuse",
     "max_pending_bytes": 0,
+    "max_topics": 1000,
+    "max_publish": 1048576,
     "ping_interval": 0,
     "ping_timeout": 20,
     "idle_timeout": 0,
@@ -161,6 +166,12 @@ async def said(conn: Connection, message: str | bytes) -> None:
     assert_type(await conn.drain(), None)
     assert_type(app.broadcast(room, message), int)
     assert_type(app.broadcast((one for one in app.connections), memoryview(b"x")), int)
+    assert_type(conn.subscribe("room:7"), bool)
+    assert_type(conn.topics, frozenset[str])
+    assert_type(app.publish("room:7", message), bool)
+    assert_type(app.publish("room:7", bytearray(b"bytes"), exclude=conn), bool)
+    assert_type(app.count("room:7"), int)
+    conn.unsubscribe("room:7")
     assert_type(conn.is_open, bool)
     assert_type(conn.age, float)
     assert_type(conn.pending, int)
@@ -291,6 +302,10 @@ def ws_open_callback(conn: Connection, cookie: str) -> int:
 def ws_read_callback(conn: Connection, binary: bool, data: bytes) -> None:
     assert_type(ws_get_data(conn), Any)
     ws_save(conn, data)
+    assert_type(ws_subscribe(conn, "news"), int)
+    assert_type(ws_publish("news", binary, data), int)
+    assert_type(ws_publish("news", False, "text"), int)
+    ws_unsubscribe(conn, "news")
     assert_type(ws_write_conn(room, binary, data), Literal[0, -1, -2])
     assert_type(ws_write_conn(conn, False, "text"), Literal[0, -1, -2])
     ws_close_conn(conn, True)

@@ -43,10 +43,13 @@ LIBRARY: Final = frozenset({
     "ws_close_conn",
     "ws_config_file",
     "ws_get_data",
+    "ws_publish",
     "ws_save",
     "ws_set_data",
     "ws_set_name",
     "ws_set_periodic",
+    "ws_subscribe",
+    "ws_unsubscribe",
     "ws_write_conn",
 })  # fmt: skip
 """What the library defines; a server may import them into its own namespace."""
@@ -129,6 +132,64 @@ def ws_save(conn: Connection, data: "Buffer") -> None:
 
 # The engine's own function: a wrapper around it would be one more Python call for each message.
 ws_write_conn = queue_message
+
+
+def ws_subscribe(conn: Connection, topic: str) -> int:
+    """Have a client get what is published to a topic; see `Connection.subscribe`.
+
+    Args:
+        conn: The connection.
+        topic: Any text that takes 1 to 255 bytes in UTF-8, without control characters.
+
+    Returns:
+        0; -1 if the connection is closed or closing, or has as many topics as the option
+        ``--max-topics`` allows.
+
+    Raises:
+        TypeError: `topic` is not a str.
+        ValueError: It can't be a topic.
+    """
+    return 0 if conn.subscribe(topic) else -1
+
+
+def ws_unsubscribe(conn: Connection, topic: str) -> None:
+    """Have a client get no more of a topic. What is queued for it still goes.
+
+    Raises:
+        TypeError: `topic` is not a str.
+        ValueError: It can't be a topic.
+    """
+    conn.unsubscribe(topic)
+
+
+def ws_publish(topic: str, binary: bool, data: "str | Buffer") -> int:  # noqa: FBT001 - see above
+    """Send a message to all connections that are subscribed to a topic; see `Server.publish`.
+
+    Args:
+        topic: What they have subscribed to.
+        binary: True for a binary message, false for text.
+        data: `bytes` or another object with bytes in it; for text also `str`. Bytes of a text must
+            be UTF-8.
+
+    Returns:
+        0; -1 when memory ran out; -2 when `data` is empty.
+
+    Raises:
+        RuntimeError: The server does not run, or this is not its thread.
+        TypeError: `topic` or `data` is of another type.
+        ValueError: The topic can't be one; or the message is larger than the option
+            ``--max-publish`` allows, or a text that is not UTF-8.
+    """
+    driver = _current().driver
+    if driver is None:
+        raise RuntimeError("the server does not run: there is nobody to publish to")
+    if (len(data) if isinstance(data, str) else memoryview(data).nbytes) == 0:
+        return -2
+    try:
+        driver.engine.publish(topic, data, None, binary)
+    except MemoryError:
+        return -1
+    return 0
 
 
 def ws_close_conn(conn: Connection, force: bool) -> None:  # noqa: FBT001 - as in libdorrit(3)

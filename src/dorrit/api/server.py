@@ -275,6 +275,47 @@ class Server:
         """
         return broadcast_message(connections, message)
 
+    def publish(
+        self, topic: str, message: "str | Buffer", exclude: Connection | None = None
+    ) -> bool:
+        """Send a message to all connections that are subscribed to a topic.
+
+        It is framed once, compressed once for all that share the same terms, and held in memory
+        once. Each connection gets the messages of one topic in the order in which they were
+        published. One whose queue has no room for it does not get it; see `Connection.dropped`.
+
+        Args:
+            topic: What they have given to `Connection.subscribe`.
+            message: `str` for a text, `bytes` or another object with bytes in it.
+            exclude: A connection that shall not have it, such as the one that it came from.
+
+        Returns:
+            True. It has been published, be there subscribers or none.
+
+        Raises:
+            RuntimeError: The server does not run, or this is another thread than its own: see
+                `call_soon_threadsafe`.
+            TypeError: One of them is of another type.
+            ValueError: The topic can't be one; or the message is larger than the setting
+                `max_publish`, or a text that can't be encoded.
+            MemoryError: There was no memory for it, for some connections at least.
+        """
+        driver = self._application.driver
+        if driver is None:
+            raise RuntimeError("the server does not run: there is nobody to publish to")
+        driver.engine.publish(topic, message, exclude)
+        return True
+
+    def count(self, topic: str) -> int:
+        """Return how many connections are subscribed to a topic; 0 if the server does not run.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+        """
+        driver = self._application.driver
+        return 0 if driver is None else driver.engine.count(topic)
+
     def call_soon_threadsafe(
         self, function: Callable[[*Arguments], object], *arguments: *Arguments
     ) -> None:

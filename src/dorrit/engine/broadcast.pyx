@@ -3,26 +3,15 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t
 
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT, dorrit_opcode
 from dorrit.engine.connection cimport Connection
-from dorrit.engine.message cimport (
-    Message,
-    fragment_size,
-    message_compress,
-    message_make,
-    message_release,
-    payload_of,
-)
+from dorrit.engine.for_many cimport ForMany, for_many, for_many_release, put_for_many
+from dorrit.engine.message cimport payload_of
 from dorrit.engine.record cimport commit, commit_all
-from dorrit.engine.send cimport NEVER_FITS, QUEUED, may_send, pass_over, put_message, put_payload
-
-
-cdef enum:
-    # Of one message: as it is, and compressed for windows of 2^9 to 2^15 bytes.
-    VARIANTS = 8
+from dorrit.engine.send cimport NEVER_FITS, may_send, pass_over, put_payload
 
 
 cdef int queue_for_one(Connection connection, dorrit_opcode opcode, bytes payload) except? -1:
@@ -40,80 +29,24 @@ cdef int queue_for_many(
     object conns, dorrit_opcode opcode, bytes payload, Py_ssize_t *queued,
     bint *too_large) except? -1:
     """-1: no memory for one of them at least; the others have got it. `queued`: by how many.
-    `too_large`: there is one at least whose queue never has room for it.
-
-    It is framed once, and compressed once for each size of window, for all of them together.
-    """
-    cdef Message variants[VARIANTS]
-    cdef bint made[VARIANTS]
-    cdef bint useful[VARIANTS]      # compressed, it is smaller
-    cdef size_t length = <size_t>PyBytes_GET_SIZE(payload)
-    cdef uint32_t fragment_max = 0
-    cdef int result = 0
-    cdef int outcome
-    cdef unsigned int variant
-    cdef bint compressed
-    cdef bytes content
+    `too_large`: there is one at least whose queue never has room for it."""
+    cdef ForMany message
     cdef Connection connection = None
-    for variant in range(VARIANTS):
-        made[variant] = False
-        variants[variant].made = 0
+    for_many(&message, opcode, <PyObject *>payload)
     try:
         for item in conns:
             if type(item) is not Connection:
                 raise TypeError(f"a connection is expected, not {type(item).__name__}")
             connection = <Connection>item
-            if not may_send(connection):
-                continue
-            if fragment_size(connection.engine, length) != fragment_max:
-                # Once, unless the connections are of servers with different buffers.
-                fragment_max = fragment_size(connection.engine, length)
-                for variant in range(VARIANTS):
-                    message_release(&variants[variant])
-                    made[variant] = False
-            variant = 0
-            if connection.deflate is not None and (
-                    length >= connection.engine.limits.deflate_from):
-                if connection.deflate.keeps_state:
-                    outcome = put_payload(connection, opcode, payload)
-                    if outcome < 0:
-                        result = -1
-                    elif outcome == NEVER_FITS:
-                        pass_over(connection, length, not too_large[0])
-                        too_large[0] = True
-                    elif outcome == QUEUED:
-                        queued[0] += 1
-                    continue
-                variant = <unsigned int>connection.deflate.window_bits - 8
-                if variant >= VARIANTS:
-                    raise ValueError("a window of deflate has 2^9 to 2^15 bytes")
-            if variant > 0 and not made[variant]:
-                content = message_compress(connection.deflate, payload, &compressed)
-                made[variant] = True
-                useful[variant] = compressed
-                if compressed and message_make(
-                        &variants[variant], opcode, content, fragment_max, True) < 0:
-                    return -1
-            if variant > 0 and not useful[variant]:
-                variant = 0
-            if variant == 0 and not made[0]:
-                if message_make(&variants[0], opcode, payload, fragment_max, False) < 0:
-                    return -1
-                made[0] = True
-            outcome = put_message(connection, connection.engine, &variants[variant], True)
-            if outcome < 0:
-                result = -1
-            elif outcome == NEVER_FITS:
-                pass_over(connection, length, not too_large[0])
-                too_large[0] = True
-            elif outcome == QUEUED:
-                queued[0] += 1
+            if may_send(connection):
+                put_for_many(&message, connection)
     finally:
         if connection is not None and connection.engine is not None:
             commit_all(connection.engine)
-        for variant in range(VARIANTS):
-            message_release(&variants[variant])
-    return result
+        for_many_release(&message)
+        queued[0] = message.queued
+        too_large[0] = message.too_large
+    return -1 if message.no_memory else 0
 
 
 # As a function of C the interpreter calls it without a detour.

@@ -75,6 +75,7 @@ from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_append, queue_reserve
 from dorrit.engine.record cimport record_all
 from dorrit.engine.references cimport references_reserve
 from dorrit.engine.table cimport connection_new
+from dorrit.engine.topics cimport restore_topics, topics_in
 from dorrit.engine.turn cimport check_usable
 from dorrit.engine.work cimport to_be_flushed, to_be_resumed, to_be_told_of_its_end, wake
 
@@ -101,6 +102,8 @@ cdef class Arrival:
     cdef object request     # None: it had not been accepted, or is over
     cdef bytes head
     cdef bytes saved
+    cdef bytes names        # of its topics, as the ledger has them,
+    cdef list topics        # and as they are
     cdef object begun
     cdef object deflate
     cdef str reason
@@ -220,6 +223,7 @@ cdef bint take_carried(
     engine.numbered = numbered
     describe(connection, carried, arrival)
     reach(connection, <dorrit_life>carried.last_life)
+    restore_topics(connection, arrival.names, arrival.topics)
     connection.state.parsing = carried.parsing
     connection.state.deadline = deadline_of(connection)
     frames.fill(connection, carried)
@@ -290,6 +294,7 @@ cdef bint take_ended(Engine engine, dorrit_carried *carried) except -1:
     connection = Connection.__new__(Connection)
     connection.engine = engine
     describe(connection, carried, arrival)
+    restore_topics(connection, arrival.names, arrival.topics)
     connection.state.parsing = DORRIT_AT_END
     references_reserve(&engine.ended, engine.ended.length + <size_t>engine.connections + 1)
     to_be_told_of_its_end(connection)
@@ -322,6 +327,10 @@ cdef Arrival arrival_of(dorrit_carried *carried):
         return None
     if carried.saved.length > 0:
         arrival.saved = content_of(carried.saved)
+    arrival.names = content_of(carried.topics)
+    arrival.topics = topics_in(arrival.names)
+    if arrival.topics is None:
+        return None
     try:
         if carried.flags & DORRIT_CARRIED_DEFLATE:
             arrival.deflate = deflate_from(carried)

@@ -34,6 +34,7 @@ from dorrit.engine.recording cimport Recording
 from dorrit.engine.references cimport references_at, references_drop
 from dorrit.engine.shutdown cimport close_engine
 from dorrit.engine.table cimport all_connections
+from dorrit.engine.topics cimport names_of
 from dorrit.engine.turn cimport check_outside_turn, check_usable
 
 from dorrit.protocol.deflate import WINDOW_SIZE
@@ -125,6 +126,7 @@ cdef uint64_t room_to_carry(Engine engine) except? 0:
         room += CONNECTION_COST
         if connection.kept is not None:
             room += 2 * <uint64_t>len(connection.kept)
+        room += 2 * <uint64_t>len(names_of(connection))
         if connection.deflate is not None and connection.deflate.window is not None:
             room += 2 * WINDOW_SIZE
     return room
@@ -137,7 +139,7 @@ cdef uint64_t room_for(list everybody) except? 0:
     cdef unsigned int index
     for one in everybody:
         room += <uint64_t>(
-            len(one.about) + len(one.input) + one.connection.state.input_length) * 2
+            len(one.about) + len(one.topics) + len(one.input) + one.connection.state.input_length) * 2
         room += 5 * CHUNK_COST + 2 * BODY_COST
         if one.connection.deflate is not None and one.connection.deflate.window is not None:
             room += 2 * WINDOW_SIZE + CHUNK_COST

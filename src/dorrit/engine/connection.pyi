@@ -67,6 +67,33 @@ class Connection:
             TypeError: `message` is of another type.
             ValueError: No queue ever has room for it, or a text can't be encoded.
         """
+    def subscribe(self, topic: str) -> bool:
+        """Have this client get what is published to a topic, see `Server.publish`.
+
+        A reload or a crash of the server does not end it; the end of the connection does.
+
+        Args:
+            topic: Any text that takes 1 to 255 bytes in UTF-8, without control characters. What
+                clients send may be none: look at it, or expect the ValueError.
+
+        Returns:
+            Whether it is subscribed, which it may have been before. It is not if the connection is
+            closed or closing, or has as many topics as the setting `max_topics` allows.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+        """
+    def unsubscribe(self, topic: str) -> None:
+        """Have this client get no more of a topic. What is queued for it still goes.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+        """
+    @property
+    def topics(self) -> frozenset[str]:
+        """The topics that it is subscribed to; once it is closed or closing, those that it was."""
     def save(self, state: Buffer) -> None:
         """Keep some bytes for the server's next image: `on_resume` gets them there.
 

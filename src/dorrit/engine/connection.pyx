@@ -28,9 +28,11 @@ from dorrit.engine.c.life cimport dorrit_life_name
 from dorrit.engine.clock cimport hundredths
 from dorrit.engine.life cimport close_in_order, close_socket
 from dorrit.engine.message cimport payload_of
+from dorrit.engine.publish cimport subscribe, unsubscribe
 from dorrit.engine.queue cimport queue_free
 from dorrit.engine.record cimport commit, record_change
 from dorrit.engine.send cimport NEVER_FITS, QUEUED, check_thread, may_send, put_payload
+from dorrit.engine.topics cimport names_of, set_of
 from dorrit.engine.work cimport to_be_recorded
 
 
@@ -188,6 +190,39 @@ cdef class Connection:
             raise ValueError(
                 f"a message of {len(payload)} bytes is larger than what may wait for one client")
         return outcome == QUEUED
+
+    def subscribe(self, topic) -> bool:
+        """Have this client get what is published to a topic, see `Server.publish`.
+
+        A reload or a crash of the server does not end it; the end of the connection does.
+
+        Args:
+            topic: Any text that takes 1 to 255 bytes in UTF-8, without control characters. What
+                clients send may be none: look at it, or expect the ValueError.
+
+        Returns:
+            Whether it is subscribed, which it may have been before. It is not if the connection is
+            closed or closing, or has as many topics as the setting `max_topics` allows.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+        """
+        return subscribe(self, topic)
+
+    def unsubscribe(self, topic) -> None:
+        """Have this client get no more of a topic. What is queued for it still goes.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+        """
+        unsubscribe(self, topic)
+
+    @property
+    def topics(self) -> frozenset:
+        """The topics that it is subscribed to; once it is closed or closing, those that it was."""
+        return set_of(names_of(self))
 
     def save(self, state) -> None:
         """Keep some bytes for the server's next image: `on_resume` gets them there.

@@ -15,6 +15,7 @@ cdef class Carried:
     """What is written down of one connection, as far as that has to be made first."""
     cdef Connection connection
     cdef bytes about
+    cdef bytes topics       # as `names_of` has them
     cdef bytes input        # what has come and is to be handled, up to what is unparsed,
     cdef size_t missing     # but for so many bytes of the message that is under way,
     cdef size_t missing_at  # behind so many of it

@@ -49,6 +49,7 @@ from dorrit.engine.c.ledger cimport (
     DORRIT_LEDGER_REASON_MAX,
 )
 from dorrit.engine.c.masking cimport dorrit_mask
+from dorrit.engine.topics cimport names_of
 
 from dorrit.engine.kept_head import kept_of
 
@@ -62,6 +63,7 @@ cdef Carried look_at_ended(Connection connection):
 cdef Carried carried_new(Connection connection):
     cdef Carried carried = Carried.__new__(Carried)
     carried.connection = connection
+    carried.topics = names_of(connection)
     carried.about = carried.input = carried.begun_bytes = carried.window = carried.reason = b""
     return carried
 
@@ -112,6 +114,7 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
         carried.reason_length = <uint8_t>PyBytes_GET_SIZE(one.reason)
         memcpy(carried.reason, PyBytes_AS_STRING(one.reason), carried.reason_length)
     carried.about = span(one.about)
+    carried.topics = span(one.topics)
     carried.input = span(one.input)
     borrow_what_may_change(one, carried)
     carried.begun = span(one.begun_bytes)
@@ -128,6 +131,7 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
         carried.last_life = DORRIT_HANDSHAKING
         carried.admission = DORRIT_UNDECIDED
         carried.about = span(b"")
+        carried.topics = span(b"")      # it subscribes again
     else:
         if connection.state.admission == DORRIT_AWAITED:
             carried.admission = DORRIT_ACCEPTED     # the user is told of its resumption again

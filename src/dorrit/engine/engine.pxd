@@ -9,6 +9,7 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 
+from dorrit.engine.c.topics cimport dorrit_topics
 from dorrit.engine.channel cimport Channel
 from dorrit.engine.limits cimport CLimits
 from dorrit.engine.recording cimport Recording
@@ -102,6 +103,10 @@ cdef class Engine:
     cdef uint64_t numbered                  # clients, so far
     cdef object handshaking                 # descriptors of connections without a request, in order
     cdef object lingerers                   # descriptors of those that are lingering, in order
+
+    # Topics (topics.pyx, publish.pyx).
+    cdef dorrit_topics topics               # its members are descriptors of connections that are OPEN
+    cdef dict left                          # weak references to others → the names of the topics that they had
 
     cdef void *heard                        # borrowed: whose input is being handled; NULL: nobody's is
 

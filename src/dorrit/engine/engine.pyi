@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, final
 
+from typing_extensions import Buffer
+
 from dorrit.engine.callback_names import CallbackNames
 from dorrit.engine.channel import Channel
 from dorrit.engine.connection import Connection
@@ -327,6 +329,38 @@ class Engine:
     @property
     def departed(self) -> int:
         """Connections that are over, and for which handlers still run."""
+    def publish(
+        self,
+        topic: str,
+        message: str | Buffer,
+        exclude: Connection | None = None,
+        binary: bool | None = None,
+    ) -> int:
+        """Queue a message for the connections that are subscribed to a topic.
+
+        Args:
+            topic: A str.
+            message: As `Connection.send` takes it.
+            exclude: A connection that shall not have it, or None.
+            binary: Whether it is a binary message; None: unless it is a `str`.
+
+        Returns:
+            How many have it in their queue. Those whose queue has no room for all of it have not.
+
+        Raises:
+            TypeError: One of them is of another type.
+            ValueError: The topic can't be one; or the message is larger than `max_publish`, or a
+                text that can't be encoded or is not UTF-8.
+            MemoryError: There was no memory for it, for some connections at least.
+            RuntimeError: It is called in another thread than the server's.
+        """
+    def count(self, topic: str) -> int:
+        """How many connections are subscribed to a topic.
+
+        Raises:
+            TypeError: It is not a str.
+            ValueError: It can't be a topic.
+        """
     @property
     def lingering(self) -> int:
         """How many of them are over for the user, and only wait for their end."""

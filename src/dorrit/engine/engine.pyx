@@ -19,6 +19,7 @@ from dorrit.engine.c.connection cimport (
 )
 from dorrit.engine.c.poller cimport dorrit_poller_add, dorrit_poller_open, dorrit_poller_remove
 from dorrit.engine.c.sockets cimport dorrit_monotonic_milliseconds, dorrit_socket_identity
+from dorrit.engine.c.topics cimport dorrit_topics_close
 from dorrit.engine.calls cimport open_waker
 from dorrit.engine.carry_in cimport carry_in
 from dorrit.engine.carry_out cimport abandon, carry_out, room_to_carry
@@ -31,7 +32,9 @@ from dorrit.engine.head cimport decide
 from dorrit.engine.invariants cimport record_all_along
 from dorrit.engine.life cimport fail, pause_reading, release, resume_reading
 from dorrit.engine.limits cimport limits_take, milliseconds_of
+from dorrit.engine.message cimport payload_of
 from dorrit.engine.passed cimport take_new
+from dorrit.engine.publish cimport count, publish
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX
 from dorrit.engine.record cimport start_recording
 from dorrit.engine.references cimport references_free
@@ -83,6 +86,7 @@ cdef class Engine:
         self.timers = []
         self.calls = deque()
         self.watched = {}
+        self.left = {}
         self.input = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         self.output = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         if self.input == NULL or self.output == NULL:
@@ -133,6 +137,7 @@ cdef class Engine:
         # A connection in the table holds a reference to its engine, and an engine that is closed has
         # none left: whatever stands here is empty.
         PyMem_Free(self.table)
+        dorrit_topics_close(&self.topics)
         references_free(&self.dirty)
         references_free(&self.ended)
         references_free(&self.resumed)
@@ -237,6 +242,42 @@ cdef class Engine:
             and (<Connection>self.table[descriptor]).state.admission == DORRIT_ACCEPTED
             and (<Connection>self.table[descriptor]).state.life == DORRIT_OPEN
         ]
+
+    def publish(self, topic, message, exclude=None, binary=None) -> int:
+        """Queue a message for the connections that are subscribed to a topic.
+
+        Args:
+            topic: A str.
+            message: As `Connection.send` takes it.
+            exclude: A connection that shall not have it, or None.
+            binary: Whether it is a binary message; None: unless it is a `str`.
+
+        Returns:
+            How many have it in their queue. Those whose queue has no room for all of it have not.
+
+        Raises:
+            TypeError: One of them is of another type.
+            ValueError: The topic can't be one; or the message is larger than `max_publish`, or a
+                text that can't be encoded or is not UTF-8.
+            MemoryError: There was no memory for it, for some connections at least.
+            RuntimeError: It is called in another thread than the server's.
+        """
+        cdef bint is_binary = not isinstance(message, str) if binary is None else binary
+        cdef bytes payload = payload_of(is_binary, message)
+        if <size_t>len(payload) > self.limits.max_publish:
+            raise ValueError(
+                f"a message of {len(payload)} bytes can't be published: the setting max_publish allows "
+                f"{self.limits.max_publish}")
+        return publish(self, topic, is_binary, payload, exclude)
+
+    def count(self, topic) -> int:
+        """How many connections are subscribed to a topic.
+
+        Raises:
+            TypeError: It is not a str.
+            ValueError: It can't be a topic.
+        """
+        return count(self, topic)
 
     @property
     def lingering(self) -> int:

@@ -3,7 +3,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from dorrit.engine.assembly cimport Assembly
 from dorrit.engine.c.connection cimport (
@@ -34,6 +34,7 @@ from dorrit.engine.c.ledger cimport (
     dorrit_ledger_view,
     dorrit_span,
 )
+from dorrit.engine.c.topics cimport dorrit_topics_count_of, dorrit_topics_fault
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.describe cimport Carried, describe, is_asked_again, part_of
 from dorrit.engine.frame cimport Frame, frame_is_ping, frame_is_pong, frame_size
@@ -42,6 +43,7 @@ from dorrit.engine.ping cimport OTHER_CONTROL_MAX, PONGS_MAX
 from dorrit.engine.queue cimport QUEUE_FRAMES_MAX, queue_at
 from dorrit.engine.record cimport look_at_for_record, start_recording
 from dorrit.engine.references cimport references_at
+from dorrit.engine.topics cimport set_of
 
 
 cdef enum:
@@ -85,6 +87,7 @@ cdef int check_invariants(Engine engine) except -1:
     cdef size_t descriptor
     cdef Py_ssize_t lingering = 0, handshaking = 0
     cdef size_t connections = 0, assembled = 0, dirty = 0, resumed = 0
+    cdef uint64_t subscriptions = 0
     cdef Connection connection
     for descriptor in range(engine.table_size):
         if engine.table[descriptor] == NULL:
@@ -94,6 +97,10 @@ cdef int check_invariants(Engine engine) except -1:
         dirty += connection.state.is_dirty
         resumed += connection.state.is_resumed
         lingering += connection.state.life == DORRIT_LINGERING
+        check(connection.state.life == DORRIT_OPEN
+              or dorrit_topics_count_of(&engine.topics, <uint32_t>descriptor) == 0,
+              "whoever has topics is open")
+        subscriptions += dorrit_topics_count_of(&engine.topics, <uint32_t>descriptor)
         check(not connection.state.is_answered, "whoever has been answered has been written to")
         check(connection.state.descriptor == <int>descriptor, "a connection knows its place")
         check(connection.state.life != DORRIT_CLOSED, "a closed connection has left the table")
@@ -136,6 +143,9 @@ cdef int check_invariants(Engine engine) except -1:
         assembled += connection.state.request_size
         assembled += connection.state.waiting
         check_queue(connection)
+    check(subscriptions == engine.topics.subscriptions, "whoever has topics is in the table")
+    check(connections > FEW and engine.turns % FEW != 0 or dorrit_topics_fault(&engine.topics) == NULL,
+          "lists of topics and tables of connections point at each other")
     check(engine.heard == NULL, "nobody is heard between two turns")
     check(connections == <size_t>engine.connections, "the connections are counted")
     check(lingering == <Py_ssize_t>len(engine.lingerers), "the lingering connections are listed")
@@ -211,6 +221,7 @@ cdef int check_record(
           and found.dropped == made.dropped and found.window_bits == made.window_bits, "what else is known is")
     check(bytes_of(found.about) == bytes_of(made.about), "the request is written down")
     check(bytes_of(found.saved) == bytes_of(made.saved), "what is kept is")
+    check(set_of(bytes_of(found.topics)) == set_of(bytes_of(made.topics)), "the topics are")
     check(bytes_of(found.input) + bytes_of(found.unparsed)
           == bytes_of(made.input) + bytes_of(made.unparsed)
           and found.parts_length == one.missing and (found.parts == 0 or found.parts_at == one.missing_at),

@@ -72,6 +72,7 @@ from dorrit.engine.queue cimport (
 )
 from dorrit.engine.record cimport leave_record
 from dorrit.engine.table cimport CARRIED, ENDED, TAKEN, Fate, table_leave
+from dorrit.engine.topics cimport leave_topics
 from dorrit.engine.work cimport to_be_flushed, to_be_recorded, to_be_resumed, to_be_told_of_its_end
 
 
@@ -333,6 +334,8 @@ cdef dorrit_action happen(Connection connection, dorrit_event event) noexcept:
     """Lets an event happen. When that is the end, the user hears nothing of the connection from here on
     but the close callback, once, at the end of the turn (R11)."""
     cdef dorrit_action action = dorrit_life_happen(&connection.state, event)
+    if connection.engine.topics.subscriptions > 0 and connection.state.life != DORRIT_OPEN:
+        leave_topics(connection)
     if action == DORRIT_TELL_END and connection.state.admission == DORRIT_ACCEPTED:
         to_be_told_of_its_end(connection)
     to_be_recorded(connection)

@@ -28,6 +28,8 @@ cdef struct CLimits:
     size_t max_buffered
     uint32_t slow_clients
     uint32_t max_pending_bytes
+    uint32_t max_topics
+    uint32_t max_publish
     uint64_t ping_interval  # milliseconds
     uint64_t ping_timeout  # milliseconds
     uint64_t idle_timeout  # milliseconds
@@ -60,6 +62,8 @@ cdef inline int limits_take(CLimits *limits, values) except -1:
     limits.max_buffered = values.max_buffered
     limits.slow_clients = ("refuse", "close").index(values.slow_clients)
     limits.max_pending_bytes = values.max_pending_bytes
+    limits.max_topics = values.max_topics
+    limits.max_publish = values.max_publish
     limits.ping_interval = milliseconds_of(values.ping_interval)
     limits.ping_timeout = milliseconds_of(values.ping_timeout)
     limits.idle_timeout = milliseconds_of(values.idle_timeout)

@@ -149,6 +149,15 @@ class Reports:
             f"a message of {size} bytes is not sent: larger than what may wait for one client",
         )
 
+    def too_many_topics(self, connection: Connection, most: int) -> None:
+        """Report a client that was to have more topics than it may."""
+        self._write(
+            "too many topics",
+            logging.WARNING,
+            f"a client has {most} topics, and is not subscribed to more: see --max-topics",
+            connection=connection,
+        )
+
     def slow_client_closed(self, connection: Connection) -> None:
         """Report a client that was closed, since its queue had no room for a message."""
         self._write(

@@ -14,6 +14,21 @@ NO_TCP: Final = (
 ADDRESS: Final = re.compile(r"(?:[\w.-]*|\[[0-9A-Fa-f:]*\]):?[0-9]+")
 """A TCP port, or a host with one."""
 
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+LOG_FORMATS: Final = ("text", "json")
+
+ADDRESS_HEADERS: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+"""The header fields in which web servers pass on a client's address."""
+
+EVENT_LOOPS: Final = ("auto", "asyncio", "uvloop")
+
+TAKEOVERS: Final = ("none", "server", "client", "both")
+"""Which side may use what it has compressed before (RFC 7692 section 7.1.1)."""
+
+SLOW_CLIENTS: Final = ("refuse", "close")
+"""What may happen to a message for a client whose queue is full."""
+
 
 class WholeNumber:
     """Reads whole numbers.

@@ -10,6 +10,12 @@ from typing import Final
 
 from dorrit.protocol.origin import read_origin
 from dorrit.settings.readers import (
+    ADDRESS_HEADERS,
+    EVENT_LOOPS,
+    LOG_FORMATS,
+    LOG_LEVELS,
+    SLOW_CLIENTS,
+    TAKEOVERS,
     OneOf,
     OneOfInAnyCase,
     Seconds,
@@ -20,21 +26,6 @@ from dorrit.settings.readers import (
     user_name,
 )
 from dorrit.settings.setting import Limit, Setting
-
-LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-
-LOG_FORMATS: Final = ("text", "json")
-
-ADDRESS_HEADERS: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
-"""The header fields in which web servers pass on a client's address."""
-
-EVENT_LOOPS: Final = ("auto", "asyncio", "uvloop")
-
-TAKEOVERS: Final = ("none", "server", "client", "both")
-"""Which side may use what it has compressed before (RFC 7692 section 7.1.1)."""
-
-SLOW_CLIENTS: Final = ("refuse", "close")
-"""What may happen to a message for a client whose queue is full."""
 
 SETTINGS: Final = (
     Setting(
@@ -540,10 +531,7 @@ SETTINGS: Final = (
         "bytes that may wait for one client beside the limit of 200 frames, 0 to 2147483647; 0: no "
         "limit of bytes",
         engine="CLimits",
-        limit=Limit(
-            "as `--slow-clients` says; 0: 200 frames only", "the same",
-            "`test_deadlines`",
-        ),
+        limit=Limit("as `--slow-clients` says; 0: 200 frames only", "the same", "`test_deadlines`"),
         manual="""
             Let no more than
             .Ar N
@@ -551,6 +539,34 @@ SETTINGS: Final = (
             What happens to a message that would exceed it says
             .Fl -slow-clients .
             0 means no limit of bytes.""",
+    ),
+    Setting(
+        "max_topics", None, "N", 1000, int, WholeNumber(0, 10_000_000),
+        "topics that one client may be subscribed to, 0 to 10000000; it is not to more of them; 0: "
+        "no limit",
+        engine="CLimits",
+        limit=Limit(
+            "it is not subscribed to more; 0: no limit",
+            "clients whose words are taken for topics, and who think of new ones", "`test_publish`",
+        ),
+        manual="""
+            Let a client be subscribed to no more than
+            .Ar N
+            topics, 0 to 10000000.
+            0 means no limit.""",
+    ),
+    Setting(
+        "max_publish", None, "N", 1024 * 1024, int, WholeNumber(1, 2**30),
+        "bytes of the largest message that may be published to a topic, 1 to 1073741824",
+        engine="CLimits", engine_least=1,
+        limit=Limit(
+            "the server's own code gets a ValueError", "what a client sends, published as it is",
+            "`test_publish`",
+        ),
+        manual="""
+            Let no message of more than
+            .Ar N
+            bytes be published to a topic, 1 to 1073741824.""",
     ),
     Setting(
         "ping_interval", None, "SECONDS", 0.0, float | int, Seconds(0.25, 86400, zero=True),

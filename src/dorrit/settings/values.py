@@ -45,6 +45,8 @@ class Settings(NamedTuple):
     max_buffered: int = 268435456
     slow_clients: str = "refuse"
     max_pending_bytes: int = 0
+    max_topics: int = 1000
+    max_publish: int = 1048576
     ping_interval: float = 0.0
     ping_timeout: float = 20.0
     idle_timeout: float = 0.0
@@ -97,6 +99,8 @@ class ServerSettings(TypedDict, total=False):
     max_buffered: int
     slow_clients: str
     max_pending_bytes: int
+    max_topics: int
+    max_publish: int
     ping_interval: float
     ping_timeout: float
     idle_timeout: float

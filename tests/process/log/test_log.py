@@ -8,7 +8,7 @@ import pytest
 
 from dorrit.logger import logger
 from dorrit.process.log.log import Log
-from dorrit.settings.table import LOG_LEVELS
+from dorrit.settings.readers import LOG_LEVELS
 from tests.support.children import run_python
 from tests.support.log_daemon import DEV_LOG, FACILITY_DAEMON, log_daemon, no_log_daemon
 

@@ -487,20 +487,28 @@ uint32_t dorrit_topics_count_of(const struct dorrit_topics *topics, uint32_t mem
     return member < topics->members_capacity ? topics->members[member].length : 0;
 }
 
-const struct dorrit_topic *dorrit_topics_next_of(
-    const struct dorrit_topics *topics, uint32_t member, uint32_t *at)
+size_t dorrit_topics_names(
+    const struct dorrit_topics *topics, uint32_t member, uint8_t *to, size_t room)
 {
     if (member >= topics->members_capacity) {
-        return NULL;
+        return 0;
     }
     const struct dorrit_member *const one = &topics->members[member];
-    while (*at < one->capacity) {
-        const uint32_t topic = const_table_of(one)[(*at)++].topic;
+    size_t length = 0, written = 0;
+    for (uint32_t place = 0; place < one->capacity; place++) {
+        const uint32_t topic = const_table_of(one)[place].topic;
+        length += topic == 0 ? 0 : 1 + (size_t)topic_at(topics, topic)->name_length;
+    }
+    for (uint32_t place = 0; place < one->capacity && length <= room; place++) {
+        const uint32_t topic = const_table_of(one)[place].topic;
         if (topic != 0) {
-            return topic_at(topics, topic);
+            const struct dorrit_topic *const found = topic_at(topics, topic);
+            to[written] = found->name_length;
+            memcpy(to + written + 1, found->name, found->name_length);
+            written += 1 + (size_t)found->name_length;
         }
     }
-    return NULL;
+    return length;
 }
 
 /* ---- Visits --------------------------------------------------------------------------------------- */

@@ -16,12 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    DORRIT_TOPIC_NAME_MAX = 255, /* bytes */
-    DORRIT_TOPICS_FIRST = 0      /* where dorrit_topics_next_of() begins */
-};
+enum { DORRIT_TOPIC_NAME_MAX = 255 /* bytes */ };
 
-#define DORRIT_TOPICS_NOBODY UINT32_MAX /* is no member's number */
+#define DORRIT_TOPICS_NOBODY UINT32_MAX /* no member has this number */
 
 struct dorrit_topic_name {
     const uint8_t *bytes; /* UTF-8 */
@@ -113,10 +110,10 @@ void dorrit_topics_leave(struct dorrit_topics *topics, uint32_t member);
 uint32_t dorrit_topics_count(const struct dorrit_topics *topics, struct dorrit_topic_name name);
 uint32_t dorrit_topics_count_of(const struct dorrit_topics *topics, uint32_t member);
 
-/* Goes through the topics of a member, in no order that means anything: `at` is DORRIT_TOPICS_FIRST at first.
- * Returns NULL when there is none left. The topic is valid until something is subscribed or left. */
-const struct dorrit_topic *dorrit_topics_next_of(
-    const struct dorrit_topics *topics, uint32_t member, uint32_t *at);
+/* Writes the names of a member's topics, each behind a byte with its length, in no order that means anything.
+ * Returns how many bytes that takes; nothing is written if there are not as many. */
+size_t dorrit_topics_names(
+    const struct dorrit_topics *topics, uint32_t member, uint8_t *to, size_t room);
 
 /* Goes through the members of a topic, in the order in which they have come but for what leaving has
  * moved. Whatever happens meanwhile: who has been a member from the beginning to its turn is visited once, who

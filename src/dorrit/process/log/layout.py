@@ -23,7 +23,7 @@ Layout = Callable[[logging.LogRecord, bool, int], list[str]]
 
 
 def layout_of(name: str) -> Layout:
-    """Return what makes lines of a record; `name` is one of `dorrit.settings.table.LOG_FORMATS`."""
+    """Return what makes lines of a record: `name` is one of `LOG_FORMATS` of the settings."""
     return json_lines if name == "json" else text_lines
 
 

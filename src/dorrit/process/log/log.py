@@ -51,8 +51,8 @@ class Log:
         """Write the records to stderr, those of `level` and above.
 
         Args:
-            level: A name of `dorrit.settings.table.LOG_LEVELS`.
-            layout: A name of `dorrit.settings.table.LOG_FORMATS`.
+            level: A name of `dorrit.settings.readers.LOG_LEVELS`.
+            layout: A name of `dorrit.settings.readers.LOG_FORMATS`.
         """
         self._layout = layout_of(layout)
         self._lock = threading.RLock()
@@ -102,7 +102,7 @@ class Log:
         A level that the server's code has set itself, of the root or of ``dorrit``, stays.
 
         Args:
-            level: A name of `dorrit.settings.table.LOG_LEVELS`.
+            level: A name of `dorrit.settings.readers.LOG_LEVELS`.
         """
         number = logging.getLevelNamesMapping()[level.upper()]
         before, self._level = self._level, number
@@ -118,7 +118,7 @@ class Log:
         """Write records like this from now on.
 
         Args:
-            layout: A name of `dorrit.settings.table.LOG_FORMATS`.
+            layout: A name of `dorrit.settings.readers.LOG_FORMATS`.
         """
         self._layout = layout_of(layout)
 

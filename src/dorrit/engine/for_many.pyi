@@ -1,0 +1,1 @@
+"""One message for many connections: framed once, and compressed once for each size of window."""

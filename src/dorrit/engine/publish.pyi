@@ -1,0 +1,1 @@
+"""Subscriptions of connections, and what is published to them."""

@@ -1,0 +1,111 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Subscriptions of connections, and what is published to them."""
+
+from cpython.object cimport PyObject
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+
+from dorrit.engine.c.connection cimport DORRIT_CLOSED, DORRIT_OPEN
+from dorrit.engine.c.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT
+from dorrit.engine.c.topics cimport (
+    DORRIT_TOPICS_DONE,
+    DORRIT_TOPICS_NOBODY,
+    DORRIT_TOPICS_NO_MEMORY,
+    dorrit_topic_name,
+    dorrit_topics_begin_visit,
+    dorrit_topics_count,
+    dorrit_topics_count_of,
+    dorrit_topics_end_visit,
+    dorrit_topics_find,
+    dorrit_topics_is_subscribed,
+    dorrit_topics_next,
+    dorrit_topics_outcome,
+    dorrit_topics_subscribe,
+    dorrit_topics_unsubscribe,
+    dorrit_topics_visit,
+)
+from dorrit.engine.c.threads cimport dorrit_thread
+from dorrit.engine.for_many cimport ForMany, for_many, for_many_release, put_for_many
+from dorrit.engine.record cimport commit_all, record_change
+from dorrit.engine.send cimport check_thread, may_send
+from dorrit.engine.topics cimport name_from, topic_from
+
+
+cdef bint subscribe(Connection connection, object topic) except -1:
+    cdef Engine engine = connection.engine
+    cdef dorrit_topic_name name
+    cdef dorrit_topics_outcome outcome
+    cdef uint32_t member
+    cdef str checked = topic_from(topic)
+    if engine is None or connection.state.life != DORRIT_OPEN:
+        return False
+    check_thread(engine)
+    name_from(checked, &name)
+    member = <uint32_t>connection.state.descriptor
+    if 0 < engine.limits.max_topics <= dorrit_topics_count_of(&engine.topics, member):
+        if dorrit_topics_is_subscribed(&engine.topics, member, name):
+            return True
+        engine.reports.too_many_topics(connection, engine.limits.max_topics)
+        return False
+    outcome = dorrit_topics_subscribe(&engine.topics, member, name)
+    if outcome == DORRIT_TOPICS_NO_MEMORY:
+        raise MemoryError
+    if outcome == DORRIT_TOPICS_DONE:
+        record_change(connection)
+    return True
+
+
+cdef int unsubscribe(Connection connection, object topic) except -1:
+    cdef Engine engine = connection.engine
+    cdef dorrit_topic_name name
+    cdef str checked = topic_from(topic)
+    if engine is None or connection.state.life != DORRIT_OPEN:
+        return 0
+    check_thread(engine)
+    name_from(checked, &name)
+    if dorrit_topics_unsubscribe(&engine.topics, <uint32_t>connection.state.descriptor, name):
+        record_change(connection)
+    return 0
+
+
+cdef Py_ssize_t publish(Engine engine, object topic, bint binary, bytes payload, object exclude) except -1:
+    cdef dorrit_topic_name name
+    cdef dorrit_topics_visit visit
+    cdef ForMany message
+    cdef Connection connection
+    cdef uint32_t member, found
+    cdef str checked = topic_from(topic)
+    if exclude is not None and type(exclude) is not Connection:
+        raise TypeError(f"who is excluded is a connection or None, not {type(exclude).__name__}")
+    if engine.thread != dorrit_thread() and engine.thread != 0:
+        raise RuntimeError(
+            "publish() is called in another thread than the server's: have the server do it, by "
+            "app.call_soon_threadsafe(app.publish, topic, message)")
+    name_from(checked, &name)
+    found = dorrit_topics_find(&engine.topics, name)
+    if found == 0:
+        return 0
+    for_many(&message, DORRIT_OPCODE_BINARY if binary else DORRIT_OPCODE_TEXT, <PyObject *>payload)
+    dorrit_topics_begin_visit(&engine.topics, found, &visit)
+    try:
+        member = dorrit_topics_next(&engine.topics, &visit)
+        while member != DORRIT_TOPICS_NOBODY:
+            # Who has a subscription is in the table: `leave_topics` comes before `table_leave`.
+            connection = <Connection>engine.table[member]
+            if connection is not exclude and may_send(connection):
+                put_for_many(&message, connection)
+            member = dorrit_topics_next(&engine.topics, &visit)
+    finally:
+        dorrit_topics_end_visit(&engine.topics, &visit)
+        commit_all(engine)
+        for_many_release(&message)
+    if message.no_memory:
+        raise MemoryError
+    return message.queued
+
+
+cdef Py_ssize_t count(Engine engine, object topic) except -1:
+    cdef dorrit_topic_name name
+    cdef str checked = topic_from(topic)
+    name_from(checked, &name)
+    return <Py_ssize_t>dorrit_topics_count(&engine.topics, name)

@@ -1,0 +1,1 @@
+"""The topics of an engine's connections."""
