@@ -24,6 +24,7 @@ import gc
 import os
 import select
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 from dorrit.engine import PENDING, Engine, broadcast, queue_message
@@ -80,6 +81,12 @@ DEFLATE: Final[tuple[dict[str, Any] | None, ...]] = (
 )
 
 
+TOPICS: Final = ("a", "room:1", "\u00fc" * 127, "b", "x" * 255)
+TOPICS_MAX: Final = 3
+SUBSCRIBES: Final = 10
+"""The rounds of 20 from which on a byte has a server subscribe, unsubscribe or publish as well."""
+
+
 class OnPurpose(Exception):  # noqa: N818 - it is none
     """What a callback raises."""
 
@@ -124,6 +131,7 @@ class Side:
         self.connection = connection
         self.extensions = ""
         self.queued: list[tuple[bool, bytes]] = []
+        self.topics: set[str] = set()
         self.delivered: list[tuple[bool, bytes]] = []
         self.accepted = False
         self.pending = False
@@ -183,6 +191,7 @@ class Program:
             keep_requests=bool(few >> 5 & 1),
             handshake_timeout=(10.0, 0.5)[few >> 6 & 1],
             max_pending_bytes=self.pending_max,
+            max_topics=TOPICS_MAX,
             slow_clients="close" if self.closes_slow else "refuse",
             ping_interval=self.ping_interval,
             ping_timeout=c.one_of((20.0, 0.25, 0.0)),
@@ -300,7 +309,7 @@ class Program:
 
     def act(self, connection: Connection | None, payload: bytes = b"echo") -> None:
         """Do what the input says, from a callback or between turns."""
-        what = self.choices.byte() % 20
+        rounds, what = divmod(self.choices.byte(), 20)
         if what < 2:
             return
         if what == 2:
@@ -318,6 +327,8 @@ class Program:
             self.send, self.send_much, self.broadcast, self.queue, self.close, self.abort,
             self.fail, self.pause, self.resume, self.want_room, self.stop, self.raise_it,
         )[(what - 3) % 12]  # fmt: skip
+        if rounds >= SUBSCRIBES:
+            (self.subscribe, self.unsubscribe, self.publish)[rounds - SUBSCRIBES](side, connection)
         action(side, connection, payload)
 
     def engine_turns_in_callback(self) -> None:
@@ -371,10 +382,48 @@ class Program:
             several if self.choices.flag() else [side], *self.message(), queue=self.choices.flag()
         )
 
-    def to_many(self, sides: list[Side], binary: bool, payload: bytes, *, queue: bool) -> None:
+    def subscribe(self, side: Side, connection: Connection) -> None:
+        topic = self.choices.one_of(TOPICS)
+        if connection.subscribe(topic):
+            side.topics.add(topic)
+        self.check_topics(side, connection)
+
+    def unsubscribe(self, side: Side, connection: Connection) -> None:
+        topic = self.choices.one_of(TOPICS)
+        connection.unsubscribe(topic)
+        if connection.is_open:
+            side.topics.discard(topic)
+        self.check_topics(side, connection)
+
+    def check_topics(self, side: Side, connection: Connection) -> None:
+        if connection.is_open:
+            assert connection.topics == side.topics
+            assert len(side.topics) <= TOPICS_MAX
+
+    def publish(self, side: Side, connection: Connection) -> None:
+        """Publish to those who have subscribed, but not to this one."""
+        topic = self.choices.one_of(TOPICS)
+        others = [one for one in self.sides if one is not side and topic in one.topics]
+
+        def publish(message: str | bytes) -> int:
+            return self.engine.publish(topic, message, connection)
+
+        self.to_many(others, *self.message(), queue=False, publish=publish)
+
+    def to_many(
+        self,
+        sides: list[Side],
+        binary: bool,
+        payload: bytes,
+        *,
+        queue: bool,
+        publish: Callable[[str | bytes], int] | None = None,
+    ) -> None:
         connections = [side.connection for side in sides if side.connection is not None]
         before = [(c.is_open, c.dropped) for c in connections]
-        if queue:
+        if publish is not None:
+            count = publish(payload if binary else payload.decode())
+        elif queue:
             target = connections[0] if len(connections) == 1 else connections
             outcome = queue_message(target, binary, payload)
             assert outcome == (0 if payload else -2)
@@ -557,6 +606,8 @@ class Program:
                 # It is asked about again, as if the first time.
                 side.pending = side.closed_by_server = False
                 side.queued.clear()
+                side.topics.clear()
+            self.check_topics(side, connection)
 
     def answer_for_the_gone(self) -> None:
         """Give up what is still being decided about clients that have gone."""
