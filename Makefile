@@ -58,6 +58,7 @@ docs:
 bench: build
 	$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks --check
+	$(BIN)/python -m benchmarks.topics
 	$(BIN)/python -m benchmarks.pause
 
 # Each fuzzer for that many seconds, one after the other; fuzz/README.md says more.

@@ -20,6 +20,7 @@ from benchmarks.scenarios import (
     OBJECTS,
     OURS,
     PEER,
+    TOPIC,
     WEBSOCKETS,
 )
 
@@ -128,6 +129,7 @@ def fan_out_contenders() -> list[Contender]:
     return [
         Contender(BARE, (str(program("bare-echo")), "-f")),
         Contender(OURS, _dorrit(_SERVERS / "dorrit_fan_out.py")),
+        Contender(TOPIC, _dorrit(_SERVERS / "dorrit_topic.py")),
         Contender(OBJECTS, _dorrit(objects, name="app")),
         Contender(ASYNC, _dorrit(objects, "--event-loop", "asyncio", name="async_app")),
         Contender(PEER, _script("picows_server.py", "uvloop", "fan-out")),

@@ -198,6 +198,13 @@ if sys.platform != "darwin":
         ])  # fmt: skip
 
 
+@pytest.mark.needs("c++")
+def test_the_measurement_of_topics_runs() -> None:
+    """Each structure says itself that everybody was visited, and that nobody is left."""
+    command = ["-m", "benchmarks.topics", "--divide", "1000", "--rounds", "1"]
+    run([sys.executable, *command])
+
+
 def test_the_measurement_of_the_loops_over_bytes_runs() -> None:
     sources = [TESTS / "speed.c", CORE / "masking.c", CORE / "utf8.c"]
     run_c_test("cc", "speed", sources, "1")
