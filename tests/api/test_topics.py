@@ -10,11 +10,13 @@ import pytest
 
 from dorrit import Connection, Server, ws_publish, ws_subscribe, ws_unsubscribe
 from dorrit.api.functions import application_of
+from dorrit.api.server import application_of as application_of_server
 from dorrit.drive.asyncio_loop import loop_factory
 from dorrit.drive.own_loop import OwnLoop
 from dorrit.settings import merge
 from dorrit.testing import serve, serve_async
 from tests.support.frames import REQUEST
+from tests.support.harness import LogRecords
 
 
 def chat() -> Server:
@@ -83,6 +85,99 @@ def test_T1_async_handlers_subscribe_and_publish_as_plain_ones_do(loop: str) -> 
         runner.run(talk())
 
 
+def test_T1_functions_hear_what_is_published_in_order_and_after_the_publisher() -> None:
+    app = chat()
+    heard: list[Any] = []
+
+    @app.on_topic("/one")
+    def first(topic: str, message: str | bytes) -> None:
+        heard.append(("first", topic, message))
+        if message == "question":
+            app.publish(topic, "answer")
+            heard.append("asked")
+
+    def second(topic: str, message: str | bytes) -> None:
+        heard.append(("second", topic, message))
+
+    assert app.on_topic("/one", second) is second
+    with serve(app) as server, server.connect("/one") as client:
+        app.publish("/one", "question")
+        app.publish("/two", "not for them")
+        app.publish("/one", bytearray(b"bytes"))
+        assert heard == []
+        assert [client.receive() for _ in range(3)] == ["question", b"bytes", "answer"]
+        client.ping()
+        until_then = list(heard)
+    assert until_then == [
+        ("first", "/one", "question"), "asked", ("second", "/one", "question"),
+        ("first", "/one", b"bytes"), ("second", "/one", b"bytes"),
+        ("first", "/one", "answer"), ("second", "/one", "answer"),
+    ]  # fmt: skip
+
+
+def test_T1_a_function_may_begin_to_listen_while_the_server_runs_and_what_it_raises_is_logged(
+    log: LogRecords,
+) -> None:
+    app = chat()
+    heard: list[Any] = []
+    with serve(app) as server, server.connect("/one") as client:
+
+        @app.on_topic("/one")
+        def fails(topic: str, message: str | bytes) -> None:
+            raise ZeroDivisionError
+
+        app.on_topic("/one", lambda topic, message: heard.append(message))
+        app.publish("/one", "x")
+        assert client.receive() == "x"
+        client.ping()
+        assert heard == ["x"]
+    assert "the function of on_topic raised ZeroDivisionError" in log.text
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_T1_an_async_function_hears_it_too(loop: str, log: LogRecords) -> None:
+    app = Server("listening")
+    heard: list[Any] = []
+
+    @app.on_topic("a")
+    async def listen(topic: str, message: str | bytes) -> None:
+        heard.append(message)
+        await asyncio.sleep(0)
+        if message == "bad":
+            raise ZeroDivisionError
+        heard.append(f"{message!r} again")
+
+    app.on_topic("a", lambda topic, message: heard.append((topic, message)))
+
+    async def publish() -> None:
+        async with serve_async(app) as server, server.connect() as client:
+            for message in ("good", b"good", "bad"):
+                app.publish("a", message)
+            await client.ping()
+
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        runner.run(publish())
+    assert [one for one in heard if one in ("good", b"good", "bad")] == ["good", b"good", "bad"]
+    assert heard.count("'good' again") == heard.count("b'good' again") == 1
+    assert heard.count("'bad' again") == 0
+    assert [one for one in heard if isinstance(one, tuple)] == [
+        ("a", "good"), ("a", b"good"), ("a", "bad"),
+    ]  # fmt: skip
+    assert "the function of on_topic raised ZeroDivisionError" in log.text
+
+
+@pytest.mark.parametrize(
+    ("topic", "function", "error"),
+    [
+        (b"a", print, TypeError), ("", print, ValueError), ("a", 1, TypeError),
+        ("a", lambda topic: None, TypeError), ("a", "b", TypeError),
+    ],
+)  # fmt: skip
+def test_T1_what_can_not_listen_is_refused(topic: Any, function: Any, error: type) -> None:
+    with pytest.raises(error):
+        Server().on_topic(topic, function)
+
+
 def test_T1_a_server_that_does_not_run_publishes_to_nobody_and_says_so() -> None:
     app = chat()
     with pytest.raises(
@@ -137,6 +232,16 @@ def test_T1_the_five_functions_subscribe_and_publish(running: OwnLoop) -> None:
     assert response.startswith(b"HTTP/1.1 101 ")
     assert frames == b"\x81\x02\xc3\xa9\x81\x04text\x82\x01\xff"
     client.close()
+
+
+def test_T1_an_async_function_can_not_begin_to_listen_without_an_event_loop() -> None:
+    app = chat()
+    loop = OwnLoop(application_of_server(app), merge({}, {}))
+    loop.start()
+    with pytest.raises(RuntimeError, match="add async functions before it runs"):
+        app.on_topic("a", asyncio.sleep)
+    app.on_topic("a", print)
+    loop.close()
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def test_each_of_them_works(directory: Path) -> None:
     assert set(found) == {
         "dorrit.api.server.Server",
         "dorrit.api.server.Server.every",
+        "dorrit.api.server.Server.on_topic",
         "dorrit.api.guest.listen",
         "dorrit.testing",
     }
@@ -97,6 +98,8 @@ def test_each_of_them_works(directory: Path) -> None:
     exec(found["dorrit.api.server.Server"], names)
     exec(found["dorrit.api.server.Server.every"], names)
     assert [each.seconds for each in names["app"]._application.periodic] == [30]
+    exec(found["dorrit.api.server.Server.on_topic"], names)
+    assert [each.topic for each in names["app"]._application.listeners] == ["jobs"]
     exec(found["dorrit.testing"], names)
     with serve(names["app"]) as server, server.connect() as client:
         client.send("hello")

@@ -166,3 +166,28 @@ def test_what_is_left_of_a_turn_finds_nothing_to_do_in_a_process_forked_in_it(
     harness.settle()
     assert len(harness.messages) == 301
     assert [got.payload for got in other.frames] == [b"queued"]
+
+
+def test_T1_in_a_process_that_a_callback_has_forked_nobody_has_topics(harness: Harness) -> None:
+    """They are the parent's clients, who get nothing of what the child publishes."""
+    client, other = harness.open(), harness.open()
+    for one in (client, other):
+        harness.connection(one).subscribe("a")
+    read, write = os.pipe()
+
+    def forks(conn: Connection, _binary: bool, _payload: bytes) -> None:
+        if os.fork() == 0:
+            counts = (harness.engine.publish("a", "of the child"), harness.engine.count("a"))
+            os.write(write, repr((*counts, conn.subscribe("b"))).encode())
+            os._exit(0)
+
+    harness.message_callback = forks
+    client.send(frame(TEXT, b"x"))
+    harness.until(lambda: harness.messages)
+    os.wait()
+    assert os.read(read, 100) == b"(0, 0, False)"
+    os.close(read)
+    os.close(write)
+    assert harness.engine.publish("a", "of the parent") == harness.engine.count("a") == 2
+    harness.settle()
+    assert [frame.payload for frame in other.frames] == [b"of the parent"]

@@ -5,7 +5,7 @@ mypy and pyright read this; nothing runs it. What a type checker knows is said b
 
 import asyncio
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, assert_type
@@ -159,6 +159,14 @@ async def joined(conn: Connection) -> bool:
     return True
 
 
+listener: Callable[[str, str | bytes], None] = print
+
+
+@app.on_topic("room:7")
+def hear(topic: str, message: str | bytes) -> None:
+    print(topic, message)
+
+
 @app.on_message
 async def said(conn: Connection, message: str | bytes) -> None:
     assert_type(conn.send(message), bool)
@@ -172,6 +180,7 @@ async def said(conn: Connection, message: str | bytes) -> None:
     assert_type(app.publish("room:7", bytearray(b"bytes"), exclude=conn), bool)
     assert_type(app.count("room:7"), int)
     conn.unsubscribe("room:7")
+    assert_type(app.on_topic("room:7", listener), Callable[[str, str | bytes], None])
     assert_type(conn.is_open, bool)
     assert_type(conn.age, float)
     assert_type(conn.pending, int)

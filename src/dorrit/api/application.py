@@ -11,7 +11,7 @@ from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.direct import Direct
 from dorrit.dispatch.dispatcher import AsyncDispatcher, Dispatcher
 from dorrit.dispatch.handlers import Handlers
-from dorrit.drive.application import Running
+from dorrit.drive.application import Listener, Running
 from dorrit.engine.callback_names import HANDLERS, CallbackNames
 from dorrit.settings import Settings
 
@@ -37,6 +37,7 @@ class Application:
         text_as_str: Messages are str or bytes. Otherwise a flag and bytes.
         names: What the log calls its functions.
         periodic: What is to be called periodically.
+        listeners: What hears what is published.
         driver: What runs it, while it runs.
     """
 
@@ -56,6 +57,7 @@ class Application:
         self.handlers: Handlers = Handlers()
         self.driver: Running | None = None
         self.periodic: list[Periodic] = []
+        self.listeners: list[Listener] = []
 
     # Before and after everything else
 
@@ -81,6 +83,12 @@ class Application:
             self.driver.every(seconds, function)
         self.periodic.append(Periodic(seconds, function))
 
+    def add_listener(self, listener: Listener) -> None:
+        """Call a function for each message that is published to its topic."""
+        if self.driver is not None:
+            self.driver.listen_to_topic(listener)
+        self.listeners.append(listener)
+
     def start_periodic(self, driver: Running) -> None:
         """Begin to call the periodic functions."""
         for periodic in self.periodic:
@@ -91,6 +99,7 @@ class Application:
         """Whether one of its functions is `async`, so that it needs an event loop of asyncio."""
         functions = [getattr(self.handlers, field.name) for field in fields(Handlers)]
         functions += [periodic.function for periodic in self.periodic]
+        functions += [listener.function for listener in self.listeners]
         return any(is_async(function) for function in functions if function is not None)
 
     # How it is called

@@ -4,14 +4,16 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack, overload
 
 from dorrit.api.application import PERIOD_MAX, Application, check_name
 from dorrit.dispatch.callables import is_generator, takes
 from dorrit.dispatch.handlers import Handlers
+from dorrit.drive.application import Listener
 from dorrit.drive.import_file import frame_of_caller, is_imported
 from dorrit.engine import Connection
 from dorrit.engine import broadcast as broadcast_message
+from dorrit.engine.topics import check_topic
 from dorrit.errors import StartError, closest
 from dorrit.settings import ServerSettings, check
 
@@ -247,6 +249,42 @@ class Server:
             return function
 
         return decorate
+
+    @overload
+    def on_topic(self, topic: str) -> Callable[[Function], Function]: ...
+
+    @overload
+    def on_topic(self, topic: str, function: Function) -> Function: ...
+
+    def on_topic(self, topic: str, function: Function | None = None) -> Any:
+        """Have ``function(topic, message)`` called for what is published to a topic.
+
+            @app.on_topic("jobs")
+            def job(topic, message): ...
+
+        It is called in the server's thread when `publish` has returned, in the order in which
+        messages are published, and with a str or bytes. Several functions may hear of one topic,
+        and one of several: ``app.on_topic("jobs", job)``. What they raise is logged. `async` ones
+        are begun in that order.
+
+        Args:
+            topic: As for `Connection.subscribe`.
+            function: What is to be called; without it this is a decorator.
+
+        Raises:
+            TypeError: `topic` is not a str, or the function can't be called so.
+            ValueError: It can't be a topic.
+        """
+        check_topic(topic)
+
+        def listen(function: Function) -> Function:
+            if not callable(function):
+                raise TypeError(f"on_topic() takes a function, not {type(function).__name__}")
+            _check_function(function, "the function of on_topic()", ("topic", "message"))
+            self._application.add_listener(Listener(topic, function))
+            return function
+
+        return listen if function is None else listen(function)
 
     # While it runs
 

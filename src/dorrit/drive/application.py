@@ -1,7 +1,7 @@
 """Application: what a driver has to know of that which it runs, whoever has written it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVarTuple
+from typing import Any, NamedTuple, Protocol, TypeVarTuple
 
 from dorrit.dispatch.dispatcher import AsyncDispatcher, Dispatcher
 from dorrit.dispatch.lifecycle import Admission
@@ -10,6 +10,13 @@ from dorrit.engine.callback_names import CallbackNames
 from dorrit.settings import Settings
 
 Arguments = TypeVarTuple("Arguments")
+
+
+class Listener(NamedTuple):
+    """A function that hears what is published to a topic."""
+
+    topic: str
+    function: Callable[[str, str | bytes], object]
 
 
 class Running(Protocol):
@@ -25,6 +32,10 @@ class Running(Protocol):
 
     def every(self, seconds: float, function: Callable[[], object]) -> Timer:
         """Have `function()` called each time that many seconds have passed since the last call."""
+        ...
+
+    def listen_to_topic(self, listener: Listener) -> None:
+        """Call a function for each message that is published to its topic."""
         ...
 
     def call_soon_threadsafe(
@@ -43,6 +54,7 @@ class Application(Protocol):
         defaults: Settings that its code has given, which the command line overrides.
         text_as_str: Messages are str or bytes. Otherwise a flag and bytes.
         names: What the log calls its functions.
+        listeners: Functions that hear what is published.
         driver: What runs it, while it runs.
     """
 
@@ -51,6 +63,7 @@ class Application(Protocol):
     defaults: Mapping[str, Any]
     text_as_str: bool
     names: CallbackNames
+    listeners: list[Listener]
     driver: Running | None
 
     @property

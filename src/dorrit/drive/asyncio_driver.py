@@ -13,7 +13,7 @@ from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.dispatcher import AsyncDispatcher, Host
 from dorrit.dispatch.handler_tasks import HandlerTasks
 from dorrit.dispatch.room import Room
-from dorrit.drive.application import Application
+from dorrit.drive.application import Application, Listener
 from dorrit.drive.carried import Ledger, after_crash, carry_in
 from dorrit.drive.driver import Driver
 from dorrit.drive.make_engine import join_event_loop
@@ -157,6 +157,18 @@ class AsyncioDriver(Driver):
                 running = self.tasks.spawn("periodic", result)
 
         return self.engine.every(seconds, call)
+
+    def listen_to_topic(self, listener: Listener) -> None:
+        """Call a function, plain or `async`, for each message that is published to its topic."""
+        function: Callable[[str, str | bytes], Any] = listener.function
+        if not is_async(function):
+            self.engine.listen_to_topic(*listener)
+            return
+
+        def call(topic: str, message: str | bytes) -> None:
+            self.tasks.spawn("topic", function(topic, message))
+
+        self.engine.listen_to_topic(listener.topic, call)
 
     def call_soon_threadsafe(
         self, function: Callable[[*Arguments], object], *arguments: *Arguments

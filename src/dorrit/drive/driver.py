@@ -6,7 +6,7 @@ from typing import Protocol, TypeVarTuple
 from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.dispatcher import Events
 from dorrit.dispatch.lifecycle import Lifecycle, Observer
-from dorrit.drive.application import Application
+from dorrit.drive.application import Application, Listener
 from dorrit.drive.make_engine import make_engine
 from dorrit.engine import Engine, Timer
 from dorrit.engine.reports import Reports
@@ -72,6 +72,8 @@ class Driver:
         """
         if self.application.driver is not None:
             raise RuntimeError("the server runs already")
+        for listener in self.application.listeners:
+            self.listen_to_topic(listener)
         self.application.driver = self
 
     def close(self) -> None:
@@ -87,6 +89,12 @@ class Driver:
         if is_async(function):
             raise RuntimeError("the server has no event loop: add async functions before it runs")
         return self.engine.every(seconds, function)
+
+    def listen_to_topic(self, listener: Listener) -> None:
+        """Call a function for each message that is published to its topic."""
+        if is_async(listener.function):
+            raise RuntimeError("the server has no event loop: add async functions before it runs")
+        self.engine.listen_to_topic(*listener)
 
     def call_soon_threadsafe(
         self, function: Callable[[*Arguments], object], *arguments: *Arguments

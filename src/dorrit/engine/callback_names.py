@@ -31,6 +31,7 @@ FUNCTIONS: Final = {
     "call_soon_threadsafe": "the function of call_soon_threadsafe",
     "periodic": "the periodic function",
     "signal": "the signal handler",
+    "topic": "the function of on_topic",
     "watching": "the function that watches a descriptor",
 }
 """What has one name for all users."""

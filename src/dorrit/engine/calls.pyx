@@ -14,6 +14,8 @@ from dorrit.engine.work cimport wake
 
 import signal
 
+from dorrit.engine.callback_names import FUNCTIONS
+
 
 cdef int open_waker(Engine engine) except -1:
     cdef int ends[2]
@@ -65,13 +67,13 @@ cdef int make_calls(Engine engine) except -1:
     cdef Py_ssize_t count = len(engine.calls)
     while count > 0 and engine.calls:
         count -= 1
-        function, arguments = engine.calls.popleft()
+        callback, function, arguments = engine.calls.popleft()
         try:
             result = function(*arguments)
             if result is not None:
-                check_result("the function of call_soon_threadsafe", result)
+                check_result(FUNCTIONS[callback], result)
         except BaseException as error:
-            callback_raised(engine, "call_soon_threadsafe", error)
+            callback_raised(engine, callback, error)
     return 0
 
 

@@ -354,6 +354,16 @@ class Engine:
             MemoryError: There was no memory for it, for some connections at least.
             RuntimeError: It is called in another thread than the server's.
         """
+    def listen_to_topic(self, topic: str, function: Callable[[str, str | bytes], object]) -> None:
+        """Have `function(topic, message)` called for each message that is published to a topic.
+
+        It is called in the loop's thread, soon after `publish` has returned, in order, and with a
+        str or bytes.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+        """
     def count(self, topic: str) -> int:
         """How many connections are subscribed to a topic.
 

@@ -43,6 +43,7 @@ from dorrit.engine.roster cimport Roster
 from dorrit.engine.shutdown cimport begin_shutdown, close_engine, end_shutdown
 from dorrit.engine.table cimport all_connections
 from dorrit.engine.timers cimport Timer, timer_new
+from dorrit.engine.topics cimport topic_from
 from dorrit.engine.turn cimport check_outside_turn, check_usable, turn
 from dorrit.engine.work cimport wake
 
@@ -87,6 +88,7 @@ cdef class Engine:
         self.calls = deque()
         self.watched = {}
         self.left = {}
+        self.listeners = {}
         self.input = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         self.output = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         if self.input == NULL or self.output == NULL:
@@ -269,6 +271,18 @@ cdef class Engine:
                 f"a message of {len(payload)} bytes can't be published: the setting max_publish allows "
                 f"{self.limits.max_publish}")
         return publish(self, topic, is_binary, payload, exclude)
+
+    def listen_to_topic(self, topic, function) -> None:
+        """Have `function(topic, message)` called for each message that is published to a topic.
+
+        It is called in the loop's thread, soon after `publish` has returned, in order, and with a
+        str or bytes.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+        """
+        self.listeners.setdefault(topic_from(topic), []).append(function)
 
     def count(self, topic) -> int:
         """How many connections are subscribed to a topic.
@@ -515,7 +529,7 @@ cdef class Engine:
             RuntimeError: The engine is closed.
         """
         check_usable(self)
-        self.calls.append((function, arguments))
+        self.calls.append(("call_soon_threadsafe", function, arguments))
         wake(self)
 
     def call_at_turn(self, function) -> None:

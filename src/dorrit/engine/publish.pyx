@@ -29,6 +29,7 @@ from dorrit.engine.for_many cimport ForMany, for_many, for_many_release, put_for
 from dorrit.engine.record cimport commit_all, record_change
 from dorrit.engine.send cimport check_thread, may_send
 from dorrit.engine.topics cimport name_from, topic_from
+from dorrit.engine.work cimport wake
 
 
 cdef bint subscribe(Connection connection, object topic) except -1:
@@ -82,6 +83,10 @@ cdef Py_ssize_t publish(Engine engine, object topic, bint binary, bytes payload,
             "publish() is called in another thread than the server's: have the server do it, by "
             "app.call_soon_threadsafe(app.publish, topic, message)")
     name_from(checked, &name)
+    if engine.is_lost:
+        return 0    # a process that was forked: the connections are its parent's
+    if engine.listeners:
+        tell_listeners(engine, checked, binary, payload)
     found = dorrit_topics_find(&engine.topics, name)
     if found == 0:
         return 0
@@ -104,8 +109,21 @@ cdef Py_ssize_t publish(Engine engine, object topic, bint binary, bytes payload,
     return message.queued
 
 
+cdef int tell_listeners(Engine engine, str topic, bint binary, bytes payload) except -1:
+    """Not within the publisher's own function: what a listener publishes comes behind this message, for all."""
+    functions = engine.listeners.get(topic)
+    if functions is not None:
+        message = payload if binary else payload.decode("utf-8")
+        for function in functions:
+            engine.calls.append(("topic", function, (topic, message)))
+        wake(engine)
+    return 0
+
+
 cdef Py_ssize_t count(Engine engine, object topic) except -1:
     cdef dorrit_topic_name name
     cdef str checked = topic_from(topic)
+    if engine.is_lost:
+        return 0
     name_from(checked, &name)
     return <Py_ssize_t>dorrit_topics_count(&engine.topics, name)

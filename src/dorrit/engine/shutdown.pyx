@@ -58,6 +58,7 @@ cdef int close_engine(Engine engine) except -1:
     engine.on_open = engine.on_message = engine.on_close = engine.drain = engine.on_room = None
     engine.on_messages = None
     engine.calls.clear()
+    engine.listeners = {}
     engine.timers = []
     engine.watched = {}
     engine.listener = -1

@@ -42,6 +42,16 @@ cdef str topic_from(object topic):
     return topic
 
 
+def check_topic(topic) -> None:
+    """Look whether something can be a topic.
+
+    Raises:
+        TypeError: It is not a str.
+        ValueError: It can't be a topic.
+    """
+    topic_from(topic)
+
+
 cdef bytes names_of(Connection connection):
     cdef Engine engine = connection.engine
     if engine is None:
@@ -101,17 +111,20 @@ cdef int restore_topics(Connection connection, bytes names, list topics) except 
 
 cdef void leave_topics(Connection connection) noexcept:
     cdef Engine engine = connection.engine
-    cdef bytes names
+    cdef bytes names = b""
     cdef uint32_t member = <uint32_t>connection.state.descriptor
-    # Who has not been accepted has no close callback that would ask.
-    if connection.state.admission != DORRIT_UNDECIDED:
-        try:
+    # Who has not been accepted has no close callback that would ask. Without memory that finds none.
+    try:
+        if connection.state.admission != DORRIT_UNDECIDED:
             names = names_in_table(engine, member)
-            if names:
-                keep_left(connection, names)
-        except MemoryError:
-            pass    # the close callback finds none
+    except MemoryError:
+        names = b""
     dorrit_topics_leave(&engine.topics, member)
+    try:
+        if names:
+            keep_left(connection, names)    # collects garbage, perhaps, which may do anything
+    except MemoryError:
+        names = b""
 
 
 cdef int keep_left(Connection connection, bytes names) except -1:
