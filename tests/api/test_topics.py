@@ -85,6 +85,35 @@ def test_T1_async_handlers_subscribe_and_publish_as_plain_ones_do(loop: str) -> 
         runner.run(talk())
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_L6_an_open_handler_that_decides_again_begins_without_topics(is_async: bool) -> None:
+    """Or a client would be in the room that it has left again, and in both of them."""
+    app = Server("moving")
+
+    def enter(conn: Connection) -> None:
+        assert conn.topics == frozenset()
+        conn.subscribe("lobby")
+
+    async def enter_later(conn: Connection) -> None:
+        await asyncio.sleep(0)
+        enter(conn)
+
+    app.on_open(enter_later if is_async else enter)
+
+    @app.on_message
+    def said(conn: Connection, message: str) -> None:
+        conn.unsubscribe("lobby")
+        conn.subscribe(message)
+        conn.send("moved")
+
+    with serve(app) as server, server.connect() as client:
+        client.send("garden")
+        assert client.receive() == "moved"
+        server.reload()
+        client.ping()
+        assert [app.count("lobby"), app.count("garden")] == [1, 0]
+
+
 def test_T1_functions_hear_what_is_published_in_order_and_after_the_publisher() -> None:
     app = chat()
     heard: list[Any] = []
@@ -166,6 +195,20 @@ def test_T1_an_async_function_hears_it_too(loop: str, log: LogRecords) -> None:
     assert "the function of on_topic raised ZeroDivisionError" in log.text
 
 
+def test_T1_what_is_published_before_a_reload_or_the_end_is_heard() -> None:
+    app = chat()
+    heard: list[Any] = []
+    app.on_topic("/one", lambda _topic, message: heard.append(message))
+    with serve(app) as server, server.connect("/one") as client:
+        client.send("before")
+        client.ping()
+        app.publish("/one", "at the reload")
+        server.reload()
+        app.publish("/one", "after it")
+        client.ping()
+    assert heard == ["before", "at the reload", "after it", "0 are left"]
+
+
 @pytest.mark.parametrize(
     ("topic", "function", "error"),
     [
@@ -176,6 +219,11 @@ def test_T1_an_async_function_hears_it_too(loop: str, log: LogRecords) -> None:
 def test_T1_what_can_not_listen_is_refused(topic: Any, function: Any, error: type) -> None:
     with pytest.raises(error):
         Server().on_topic(topic, function)
+
+
+def test_T1_a_function_that_is_assigned_would_not_hear_anything() -> None:
+    with pytest.raises(AttributeError, match="on_topic can't be assigned"):
+        Server().on_topic = print  # type: ignore[assignment,method-assign]
 
 
 def test_T1_a_server_that_does_not_run_publishes_to_nobody_and_says_so() -> None:

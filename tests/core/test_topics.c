@@ -152,6 +152,17 @@ static void a_list_gets_smaller_when_most_have_left(void)
     }
     CHECK(topics.topics[dorrit_topics_find(&topics, named("all")) - 1].capacity < 100);
     CHECK(topics.members[0].capacity < 200);
+    /* Also if all of them leave while it is visited. */
+    struct dorrit_topics_visit visit;
+    for (uint32_t number = 10; number < 10000; number++) {
+        (void)dorrit_topics_subscribe(&topics, number, named("all"));
+    }
+    dorrit_topics_begin_visit(&topics, dorrit_topics_find(&topics, named("all")), &visit);
+    for (uint32_t number = 10; number < 10000; number++) {
+        dorrit_topics_leave(&topics, number);
+    }
+    dorrit_topics_end_visit(&topics, &visit);
+    CHECK(topics.topics[dorrit_topics_find(&topics, named("all")) - 1].capacity < 100);
     CHECK(dorrit_topics_fault(&topics) == NULL);
     dorrit_topics_close(&topics);
 }

@@ -28,6 +28,8 @@ def crowded() -> NarrowCarrying:
 
     def opened(conn: Connection, request: Request) -> object:
         conn.save(b"state")
+        conn.subscribe("room")
+        conn.subscribe("ü" * 100)
         return PENDING if request.path == "/later" else None
 
     harness.open_callback = opened  # type: ignore[assignment]

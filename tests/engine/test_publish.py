@@ -1,5 +1,6 @@
 """Topics of connections: who gets what is published, also if some end meanwhile (T1, T3)."""
 
+import gc
 import random
 import socket
 import threading
@@ -11,7 +12,7 @@ from dorrit.engine import Connection, Engine
 from dorrit.protocol.refusal import OPEN_CALLBACK_REFUSED, Refusal, refusal
 from tests.support.carrying import CarryingHarness, ledger
 from tests.support.deflating import offering
-from tests.support.frames import REQUEST, TEXT, close_frame, frame
+from tests.support.frames import BINARY, REQUEST, TEXT, close_frame, frame
 from tests.support.harness import Client, Harness, LogRecords
 from tests.support.narrow import NarrowHarness
 
@@ -169,6 +170,87 @@ def test_T1_who_is_refused_or_whose_number_is_given_to_another_leaves_nothing_be
         assert other is not conn
         assert other.topics == frozenset()
         assert harness.engine.publish("a", "x") == 0
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_T1_who_is_closed_by_its_open_callback_had_topics_for_its_close_callback(end: str) -> None:
+    with Harness() as harness:
+
+        def opened(conn: Connection, _request: Any) -> None:
+            conn.subscribe("a")
+            getattr(conn, end)()
+
+        harness.open_callback = opened
+        harness.connect().send(REQUEST)
+        seen: list[Any] = []
+        harness.close_callback = lambda conn, _code, _reason: seen.append(conn.topics)
+        harness.until(lambda: harness.opened)
+        for client in harness.clients:
+            client.close()
+        harness.until(lambda: seen)
+        assert seen == [{"a"}]
+        assert harness.engine.count("a") == 0
+
+
+def test_T1_no_finalizer_meets_a_connection_that_is_about_to_leave_its_topics() -> None:
+    """Each allocation may collect garbage here, and with it somebody who ends the connection."""
+
+    class Session:
+        def __init__(self, conn: Connection) -> None:
+            self.conn = conn
+            self.itself = self
+
+        def __del__(self) -> None:
+            self.conn.abort()
+
+    with Harness() as harness:
+        threshold = gc.get_threshold()
+        try:
+            for end in ("close", "abort", "goes"):
+                client = harness.open()
+                conn = harness.opened[-1][0]
+                conn.subscribe("a")
+                conn.data = Session(conn)
+                gc.collect()
+                conn.data = None
+                gc.set_threshold(1)
+                if end == "goes":
+                    client.close()
+                    harness.turn(3)
+                else:
+                    getattr(conn, end)()
+                gc.set_threshold(*threshold)
+                harness.until(lambda: len(harness.closed) == len(harness.opened), client)
+                assert conn.topics == {"a"}
+        finally:
+            gc.set_threshold(*threshold)
+        assert (harness.engine.connections, harness.engine.count("a")) == (0, 0)
+
+
+def test_T1_listeners_hear_in_the_turn_what_a_callback_publishes_and_what_the_last_ones_do() -> (
+    None
+):
+    with Harness() as harness:
+        client, other = harness.open(), harness.open()
+        heard: list[Any] = []
+
+        def hear(topic: str, message: str | bytes) -> None:
+            heard.append(message)
+            if message == b"question":
+                harness.engine.publish(topic, "answer")
+
+        harness.engine.listen_to_topic("a", hear)
+        harness.message_callback = lambda _c, _b, payload: harness.engine.publish("a", payload)
+        harness.close_callback = lambda conn, *_: harness.engine.publish("a", f"{conn.number} left")
+        client.send(frame(BINARY, b"question"))
+        harness.until(lambda: harness.messages)
+        assert heard == [b"question"]
+        harness.turn()
+        assert heard == [b"question", "answer"]
+        for one in (client, other):
+            harness.connection(one).subscribe("a")
+        harness.engine.shutdown(0)
+        assert heard[2:] == ["1 left", "2 left"]
 
 
 def test_T1_what_an_open_callback_publishes_reaches_its_own_client_behind_the_response() -> None:

@@ -91,7 +91,7 @@ settings: ServerSettings = {
     "max_buffered": 268435456,
     "slow_clients": "refuse",
     "max_pending_bytes": 0,
-    "max_topics": 1000,
+    "max_topics": 100,
     "max_publish": 1048576,
     "ping_interval": 0,
     "ping_timeout": 20,

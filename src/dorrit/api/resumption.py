@@ -54,13 +54,21 @@ async def _resume_async(
 def _reopen(
     function: Callable[..., Any], conn: Connection, _state: bytes | None, _begun: str | bytes | None
 ) -> Dismissal | None:
+    _leave_topics(conn)
     return _dismissal_of(verdict_of(function, conn))
 
 
 async def _reopen_async(
     function: Callable[..., Any], conn: Connection, _state: bytes | None, _begun: str | bytes | None
 ) -> Dismissal | None:
+    _leave_topics(conn)
     return _dismissal_of(await async_verdict_of(function, conn))
+
+
+def _leave_topics(conn: Connection) -> None:
+    """Let the open handler begin with none: it subscribes as for a new client."""
+    for topic in conn.topics:
+        conn.unsubscribe(topic)
 
 
 def _dismissal_of(refusal: Refusal | None) -> Dismissal | None:

@@ -116,7 +116,7 @@ class Server:
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse a handler that is assigned: nothing would call it."""
-            if name.startswith("on_") and name[3:] in EVENTS:
+            if name == "on_topic" or (name.startswith("on_") and name[3:] in EVENTS):
                 raise AttributeError(
                     f"{name} can't be assigned, it is a decorator: app.{name}(handler), or a "
                     "method of a subclass"
@@ -265,7 +265,7 @@ class Server:
         It is called in the server's thread when `publish` has returned, in the order in which
         messages are published, and with a str or bytes. Several functions may hear of one topic,
         and one of several: ``app.on_topic("jobs", job)``. What they raise is logged. `async` ones
-        are begun in that order.
+        are begun in that order. What a crash has come before, they do not hear.
 
         Args:
             topic: As for `Connection.subscribe`.
@@ -320,7 +320,8 @@ class Server:
 
         It is framed once, compressed once for all that share the same terms, and held in memory
         once. Each connection gets the messages of one topic in the order in which they were
-        published. One whose queue has no room for it does not get it; see `Connection.dropped`.
+        published. One whose queue has no room for it does not get it; see `Connection.dropped`. A
+        message that is larger than what may wait for any client reaches none, and the log says so.
 
         Args:
             topic: What they have given to `Connection.subscribe`.

@@ -10,6 +10,9 @@ cdef int open_waker(Engine engine) except -1
 # One end of that pipe is somebody else's: there is another one.
 cdef int replace_waker(Engine engine, int lost) except -1
 
+# Functions that listen to topics hear what has been published so far.
+cdef int call_listeners(Engine engine) except -1
+
 # Something has woken the loop: handlers of signals run, and calls are made.
 cdef int wake_up(Engine engine) except -1
 cdef int handle_signals(Engine engine) except -1

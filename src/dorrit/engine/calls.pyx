@@ -67,13 +67,30 @@ cdef int make_calls(Engine engine) except -1:
     cdef Py_ssize_t count = len(engine.calls)
     while count > 0 and engine.calls:
         count -= 1
-        callback, function, arguments = engine.calls.popleft()
+        function, arguments = engine.calls.popleft()
         try:
             result = function(*arguments)
             if result is not None:
-                check_result(FUNCTIONS[callback], result)
+                check_result(FUNCTIONS["call_soon_threadsafe"], result)
         except BaseException as error:
-            callback_raised(engine, callback, error)
+            if engine.calls:
+                wake(engine)    # the others have their turn, whatever becomes of this one
+            callback_raised(engine, "call_soon_threadsafe", error)
+    return 0
+
+
+cdef int call_listeners(Engine engine) except -1:
+    """Lets functions hear what has been published; what they publish themselves is heard the next time."""
+    cdef Py_ssize_t count = len(engine.heard_topics)
+    while count > 0 and engine.heard_topics:
+        count -= 1
+        function, topic, message = engine.heard_topics.popleft()
+        try:
+            result = function(topic, message)
+            if result is not None:
+                check_result(FUNCTIONS["topic"], result)
+        except BaseException as error:
+            callback_raised(engine, "topic", error)
     return 0
 
 

@@ -329,7 +329,7 @@ cdef Arrival arrival_of(dorrit_carried *carried):
         arrival.saved = content_of(carried.saved)
     arrival.names = content_of(carried.topics)
     arrival.topics = topics_in(arrival.names)
-    if arrival.topics is None:
+    if arrival.topics is None or (arrival.topics and carried.last_life == DORRIT_HANDSHAKING):
         return None
     try:
         if carried.flags & DORRIT_CARRIED_DEFLATE:

@@ -17,6 +17,7 @@ from dorrit.engine.c.ledger cimport (
     dorrit_ledger_put,
 )
 from dorrit.engine.c.sockets cimport dorrit_socket_identity
+from dorrit.engine.calls cimport call_listeners
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.describe cimport (
     Carried,
@@ -57,6 +58,8 @@ cdef list carry_out(Engine engine, int file):
     cdef dict chunks = {}
     check_usable(engine)
     check_outside_turn(engine)
+    if engine.heard_topics:
+        hear_the_last(engine)
     everybody = [look_at(item, 0) for item in all_connections(engine)]
     # Whose close callback is due, the user hears of in the next image.
     everybody += [look_at_ended(item) for item in ended(engine)]
@@ -115,6 +118,16 @@ cdef list ended(Engine engine):
         if connection.state.life == DORRIT_CLOSED or connection.state.life == DORRIT_LINGERING:
             found.append(connection)
     return found
+
+
+cdef int hear_the_last(Engine engine) except -1:
+    """What was published since the last turn has gone to connections, and listeners are to hear it, too."""
+    engine.in_turn = True
+    try:
+        call_listeners(engine)
+    finally:
+        engine.in_turn = False
+    return 0
 
 
 cdef uint64_t room_to_carry(Engine engine) except? 0:

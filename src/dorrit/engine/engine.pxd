@@ -79,7 +79,7 @@ cdef class Engine:
     cdef int waker                          # descriptor: a byte written here ends the engine's sleep
     cdef int woken_end                      # of the pipe whose other end is `waker`
     cdef bint woken                         # there is such a byte
-    cdef object calls                       # what it is, functions and arguments: of other threads, and of topics
+    cdef object calls                       # functions and arguments that other threads have put here
     cdef dict watched                       # descriptors that are the caller's, and their functions
 
     # Time (deadlines.pyx, timers.pyx).
@@ -107,7 +107,9 @@ cdef class Engine:
     # Topics (topics.pyx, publish.pyx).
     cdef dorrit_topics topics               # its members are descriptors of connections that are OPEN
     cdef dict listeners                     # topic → functions that hear what is published
-    cdef dict left                          # weak references to others → the names of the topics that they had
+    cdef object heard_topics                # deque of such functions, with what each is to hear
+    cdef dict left                          # weak references to those that are not OPEN any more → the names
+                                            # of the topics that they had
 
     cdef void *heard                        # borrowed: whose input is being handled; NULL: nobody's is
 

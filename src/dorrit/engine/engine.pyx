@@ -89,6 +89,7 @@ cdef class Engine:
         self.watched = {}
         self.left = {}
         self.listeners = {}
+        self.heard_topics = deque()
         self.input = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         self.output = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         if self.input == NULL or self.output == NULL:
@@ -529,7 +530,7 @@ cdef class Engine:
             RuntimeError: The engine is closed.
         """
         check_usable(self)
-        self.calls.append(("call_soon_threadsafe", function, arguments))
+        self.calls.append((function, arguments))
         wake(self)
 
     def call_at_turn(self, function) -> None:

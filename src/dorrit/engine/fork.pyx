@@ -65,7 +65,9 @@ cdef void let_go(Engine engine) noexcept:
     Py_INCREF(engine.calls)
     Py_INCREF(engine.watched)
     Py_INCREF(engine.exit)
+    Py_INCREF(engine.heard_topics)
     engine.calls, engine.watched, engine.exit = deque(), {}, None
+    engine.heard_topics = deque()
     engine.listener = -1
     if engine.channel is not None:
         engine.channel.let_go()

@@ -48,7 +48,7 @@ class Limits:
     max_buffered: int = field(default=268435456, metadata=_range(0, 1125899906842624))
     slow_clients: str = field(default="refuse", metadata=_words("refuse", "close"))
     max_pending_bytes: int = field(default=0, metadata=_range(0, 2147483647))
-    max_topics: int = field(default=1000, metadata=_range(0, 10000000))
+    max_topics: int = field(default=100, metadata=_range(0, 10000000))
     max_publish: int = field(default=1048576, metadata=_range(1, 1073741824))
     ping_interval: float = field(default=0.0, metadata=_range(0, 86400))
     ping_timeout: float = field(default=20.0, metadata=_range(0, 86400))

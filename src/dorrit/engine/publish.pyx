@@ -2,10 +2,9 @@
 """Subscriptions of connections, and what is published to them."""
 
 from cpython.object cimport PyObject
-from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
-from dorrit.engine.c.connection cimport DORRIT_CLOSED, DORRIT_OPEN
+from dorrit.engine.c.connection cimport DORRIT_OPEN
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT
 from dorrit.engine.c.topics cimport (
     DORRIT_TOPICS_DONE,
@@ -26,10 +25,10 @@ from dorrit.engine.c.topics cimport (
 )
 from dorrit.engine.c.threads cimport dorrit_thread
 from dorrit.engine.for_many cimport ForMany, for_many, for_many_release, put_for_many
-from dorrit.engine.record cimport commit_all, record_change
+from dorrit.engine.record cimport commit_all
 from dorrit.engine.send cimport check_thread, may_send
 from dorrit.engine.topics cimport name_from, topic_from
-from dorrit.engine.work cimport wake
+from dorrit.engine.work cimport to_be_recorded, wake
 
 
 cdef bint subscribe(Connection connection, object topic) except -1:
@@ -52,7 +51,7 @@ cdef bint subscribe(Connection connection, object topic) except -1:
     if outcome == DORRIT_TOPICS_NO_MEMORY:
         raise MemoryError
     if outcome == DORRIT_TOPICS_DONE:
-        record_change(connection)
+        to_be_recorded(connection)      # nobody outside has seen it
     return True
 
 
@@ -65,7 +64,7 @@ cdef int unsubscribe(Connection connection, object topic) except -1:
     check_thread(engine)
     name_from(checked, &name)
     if dorrit_topics_unsubscribe(&engine.topics, <uint32_t>connection.state.descriptor, name):
-        record_change(connection)
+        to_be_recorded(connection)
     return 0
 
 
@@ -115,8 +114,9 @@ cdef int tell_listeners(Engine engine, str topic, bint binary, bytes payload) ex
     if functions is not None:
         message = payload if binary else payload.decode("utf-8")
         for function in functions:
-            engine.calls.append(("topic", function, (topic, message)))
-        wake(engine)
+            engine.heard_topics.append((function, topic, message))
+        if not engine.in_turn:
+            wake(engine)
     return 0
 
 

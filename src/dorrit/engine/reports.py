@@ -274,8 +274,8 @@ def _explain(error: BaseException) -> None:
     """Add to what Python says of a mistake that is easily made what to do about it."""
     if type(error) is TypeError and _AWAITED.search(str(error)):
         error.add_note(
-            "If this was awaited of a connection or a server: send(), close() and broadcast() are "
-            "no coroutines, they queue and return at once; leave out await. drain() is one."
+            "If this was awaited of a connection or a server: send(), close(), broadcast(), "
+            "publish() and subscribe() return at once; leave out await. drain() is a coroutine."
         )
 
 

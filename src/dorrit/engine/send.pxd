@@ -1,7 +1,7 @@
 """What each message that is sent goes through: framed, then queued for one connection.
 
-All of it is inlined into the two modules that send, `connection` and `broadcast`; what is seldom wanted
-stands in `send.pyx`.
+All of it is inlined into the modules that send, `connection`, `broadcast` and `for_many`; what is seldom
+wanted stands in `send.pyx`.
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE

@@ -3,6 +3,7 @@
 
 from dorrit.engine.accept cimport answer_at_last, stop_listening
 from dorrit.engine.c.connection cimport DORRIT_HANDSHAKING, DORRIT_HELD, DORRIT_OPEN
+from dorrit.engine.calls cimport call_listeners
 from dorrit.engine.channel cimport send_said
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.fork cimport close_descriptors
@@ -39,6 +40,7 @@ cdef int end_shutdown(Engine engine) except -1:
     engine.in_turn = True     # a close callback must not turn the loop in between
     try:
         settle_all(engine)
+        call_listeners(engine)      # what the last close callbacks have published
     finally:
         engine.in_turn = False
         engine.shutting_down = False
@@ -59,6 +61,7 @@ cdef int close_engine(Engine engine) except -1:
     engine.on_messages = None
     engine.calls.clear()
     engine.listeners = {}
+    engine.heard_topics.clear()
     engine.timers = []
     engine.watched = {}
     engine.listener = -1

@@ -7,7 +7,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from cpython.weakref cimport PyWeakref_NewRef
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from dorrit.engine.c.connection cimport DORRIT_OPEN, DORRIT_UNDECIDED
+from dorrit.engine.c.connection cimport DORRIT_OPEN
 from dorrit.engine.c.topics cimport (
     DORRIT_TOPICS_NO_MEMORY,
     dorrit_topic_name_is_valid,
@@ -15,6 +15,11 @@ from dorrit.engine.c.topics cimport (
     dorrit_topics_names,
     dorrit_topics_subscribe,
 )
+
+
+cdef extern from "Python.h":
+    int PyGC_Disable() noexcept
+    int PyGC_Enable() noexcept
 
 
 cdef int name_from(str topic, dorrit_topic_name *name) except -1:
@@ -35,7 +40,8 @@ cdef str topic_from(object topic):
     try:
         name_from(topic, &name)
     except UnicodeEncodeError:
-        raise ValueError(f"{topic!r} can't be a topic: it is not text that can be encoded in UTF-8") from None
+        raise ValueError(
+            f"{topic[:300]!r} can't be a topic: it is not text that can be encoded in UTF-8") from None
     if not dorrit_topic_name_is_valid(name.bytes, name.length):
         raise ValueError(
             f"{topic[:300]!r} can't be a topic: that is 1 to 255 bytes of UTF-8 without control characters")
@@ -111,20 +117,19 @@ cdef int restore_topics(Connection connection, bytes names, list topics) except 
 
 cdef void leave_topics(Connection connection) noexcept:
     cdef Engine engine = connection.engine
-    cdef bytes names = b""
+    cdef bytes names
     cdef uint32_t member = <uint32_t>connection.state.descriptor
-    # Who has not been accepted has no close callback that would ask. Without memory that finds none.
+    # A finalizer would find the connection between two states.
+    cdef int collects = PyGC_Disable()
     try:
-        if connection.state.admission != DORRIT_UNDECIDED:
-            names = names_in_table(engine, member)
-    except MemoryError:
-        names = b""
-    dorrit_topics_leave(&engine.topics, member)
-    try:
+        names = names_in_table(engine, member)
         if names:
-            keep_left(connection, names)    # collects garbage, perhaps, which may do anything
+            keep_left(connection, names)
     except MemoryError:
-        names = b""
+        pass    # the close callback finds none
+    dorrit_topics_leave(&engine.topics, member)
+    if collects:
+        PyGC_Enable()
 
 
 cdef int keep_left(Connection connection, bytes names) except -1:

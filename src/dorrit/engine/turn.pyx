@@ -18,7 +18,7 @@ from dorrit.engine.c.poller cimport (
     dorrit_poller_wait,
 )
 from dorrit.engine.c.threads cimport dorrit_thread
-from dorrit.engine.calls cimport call_watcher, handle_signals, tell_turn, wake_up
+from dorrit.engine.calls cimport call_listeners, call_watcher, handle_signals, tell_turn, wake_up
 from dorrit.engine.channel cimport send_said
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport end_what_is_late, has_deadline
@@ -79,6 +79,9 @@ cdef int turn(Engine engine, int milliseconds) except -1:
         if has_deadline(engine):
             end_what_is_late(engine)
         settle(engine)
+        if engine.heard_topics:
+            call_listeners(engine)
+            settle(engine)
         end_of_turn(engine)
         if engine.channel is not None and engine.channel.has_said:
             send_said(engine.channel, engine.poller)
@@ -88,7 +91,8 @@ cdef int turn(Engine engine, int milliseconds) except -1:
         # An exception came in between, or what was resumed has been read only now.
         if engine.is_interrupted:
             end_interrupted(engine)
-        elif engine.dirty.length > 0 or engine.ended.length > 0 or engine.resumed.length > 0:
+        elif (engine.dirty.length > 0 or engine.ended.length > 0 or engine.resumed.length > 0
+              or engine.heard_topics):
             wake(engine)
     if DORRIT_INVARIANTS:
         check_invariants(engine)

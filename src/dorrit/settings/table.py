@@ -541,13 +541,14 @@ SETTINGS: Final = (
             0 means no limit of bytes.""",
     ),
     Setting(
-        "max_topics", None, "N", 1000, int, WholeNumber(0, 10_000_000),
+        "max_topics", None, "N", 100, int, WholeNumber(0, 10_000_000),
         "topics that one client may be subscribed to, 0 to 10000000; it is not to more of them; 0: "
         "no limit",
         engine="CLimits",
         limit=Limit(
             "it is not subscribed to more; 0: no limit",
-            "clients whose words are taken for topics, and who think of new ones", "`test_publish`",
+            "clients whose words are taken for topics, and who think of new ones",
+            "`tests/engine/test_publish.py`",
         ),
         manual="""
             Let a client be subscribed to no more than
@@ -561,7 +562,7 @@ SETTINGS: Final = (
         engine="CLimits", engine_least=1,
         limit=Limit(
             "the server's own code gets a ValueError", "what a client sends, published as it is",
-            "`test_publish`",
+            "`tests/engine/test_publish.py`",
         ),
         manual="""
             Let no message of more than

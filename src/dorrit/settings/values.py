@@ -45,7 +45,7 @@ class Settings(NamedTuple):
     max_buffered: int = 268435456
     slow_clients: str = "refuse"
     max_pending_bytes: int = 0
-    max_topics: int = 1000
+    max_topics: int = 100
     max_publish: int = 1048576
     ping_interval: float = 0.0
     ping_timeout: float = 20.0

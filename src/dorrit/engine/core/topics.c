@@ -383,10 +383,13 @@ enum dorrit_topics_outcome dorrit_topics_subscribe(
 /* Gives back what a list has too much of by far. */
 static void shrink_list(struct dorrit_topic *topic)
 {
-    if (topic->capacity < 16 || topic->length > topic->capacity / 4) {
+    uint32_t capacity = topic->capacity;
+    while (capacity >= 16 && topic->length <= capacity / 4) {
+        capacity /= 2;
+    }
+    if (capacity == topic->capacity) {
         return;
     }
-    const uint32_t capacity = topic->capacity / 2;
     struct dorrit_subscription *const list
         = realloc(topic->list, (size_t)capacity * sizeof *topic->list);
     if (list != NULL) {
