@@ -162,7 +162,7 @@ def ws_unsubscribe(conn: Connection, topic: str) -> None:
     conn.unsubscribe(topic)
 
 
-def ws_publish(topic: str, binary: bool, data: "str | Buffer") -> int:  # noqa: FBT001 - see above
+def ws_publish(topic: str, binary: bool, data: "str | Buffer") -> int:  # noqa: FBT001 - as ws_write_conn
     """Send a message to all connections that are subscribed to a topic; see `Server.publish`.
 
     Args:
