@@ -13,6 +13,7 @@ from tests.support.children import run_python
 from tests.support.frames import TEXT, frame
 from tests.support.harness import Harness, LogRecords
 from tests.support.raising import Panic
+from tests.support.servers import ADDRESS
 
 
 @pytest.fixture
@@ -177,3 +178,14 @@ def test_that_the_log_breaks_is_said_now_and_then_only(log: LogRecords) -> None:
         logger.removeFilter(filters)
         logger._silent_until = 0.0
     assert len(log.records) == 1
+
+
+def test_an_address_in_memory_is_found_and_a_random_name_is_none() -> None:
+    for line in (repr(object()), "at 0x7f1c0d", "(0x7f1c0d40)", "id=0x7f1c0d40", "'0x7f1c0d'"):
+        assert ADDRESS.search(line), line
+    for line in (
+        "listening on /tmp/dorrit-0x1684ba/socket",
+        "/tmp/dorrit-a0x1684b",
+        "/tmp/_0x12345a",
+    ):
+        assert not ADDRESS.search(line), line
