@@ -53,7 +53,7 @@ PAGES: Final[Mapping[str, Page]] = {
         "Servers and connections",
         "dorrit",
         (
-            *("Server", "Connection", "Request", "Headers", "Query", "Reject", "Peer"),
+            *("Server", "Connection", "Request", "Headers", "Query", "Reject", "Peer", "Recovered"),
             *("CloseCode", "listen", "Guest", "DorritError", "StartError", "__version__"),
         ),
         "The object API. All of these are names of the module `dorrit`.",

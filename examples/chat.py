@@ -7,7 +7,6 @@ Try it, with its page: dorrit dev chat.py:app --static chat_page
 from dorrit import Reject, Server
 
 app = Server("chat")
-room = set()
 
 
 @app.on_open
@@ -16,19 +15,22 @@ def joined(conn):
     if not name:
         raise Reject(400, body="a name is missing: connect to /?name=...\n")
     conn.data = name
-    room.add(conn)
-    app.broadcast(room, f"{name} has joined")
+    conn.subscribe("room")
+
+
+@app.on_subscribed
+def entered(conn, topic, recovered):
+    app.publish(topic, f"{conn.data} has joined")
 
 
 @app.on_message
 def said(conn, message):
-    app.broadcast(room, f"{conn.data}: {message}")
+    app.publish("room", f"{conn.data}: {message}")
 
 
 @app.on_close
 def left(conn, code, reason):
-    room.discard(conn)
-    app.broadcast(room, f"{conn.data} has left")
+    app.publish("room", f"{conn.data} has left")
 
 
 if __name__ == "__main__":

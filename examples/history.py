@@ -10,7 +10,6 @@ import aiosqlite
 from dorrit import Reject, Server
 
 app = Server("history")
-room = set()
 
 
 @app.on_start
@@ -36,19 +35,14 @@ async def joined(conn):
     )
     for (line,) in reversed(list(last)):
         conn.send(line)
-    room.add(conn)
+    conn.subscribe("room")
 
 
 @app.on_message
 async def said(conn, message):
     line = f"{conn.data}: {message}"
     await app.database.execute("INSERT INTO messages (line) VALUES (?)", [line])
-    app.broadcast(room, line)
-
-
-@app.on_close
-def left(conn, code, reason):
-    room.discard(conn)
+    app.publish("room", line)
 
 
 if __name__ == "__main__":

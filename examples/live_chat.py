@@ -7,7 +7,6 @@ Edit it, and have it reloaded with: dorrit reload /tmp/live_chat.socket
 from dorrit import Reject, Server
 
 app = Server("live_chat")
-room = set()
 
 
 @app.on_open
@@ -17,25 +16,27 @@ def joined(conn):
         raise Reject(400, body="a name is missing: connect to /?name=...\n")
     conn.data = name
     conn.save(name.encode())
-    room.add(conn)
-    app.broadcast(room, f"{name} has joined")
+    conn.subscribe("room")
+
+
+@app.on_subscribed
+def entered(conn, topic, recovered):
+    app.publish(topic, f"{conn.data} has joined")
 
 
 @app.on_resume
 def back(conn, state):
     conn.data = state.decode()
-    room.add(conn)
 
 
 @app.on_message
 def said(conn, message):
-    app.broadcast(room, f"{conn.data}: {message}")
+    app.publish("room", f"{conn.data}: {message}")
 
 
 @app.on_close
 def left(conn, code, reason):
-    room.discard(conn)
-    app.broadcast(room, f"{conn.data} has left")
+    app.publish("room", f"{conn.data} has left")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from dorrit.engine import PENDING, Engine, broadcast, queue_message
+from dorrit.engine import PENDING, Engine, Recovered, broadcast, queue_message
 from dorrit.engine.connection import Connection, connections_alive
 from dorrit.engine.frame import frames_alive
 from dorrit.engine.limits import Limits
@@ -132,6 +132,12 @@ class Side:
         self.extensions = ""
         self.queued: list[tuple[bool, bytes]] = []
         self.topics: set[str] = set()
+        self.unconfirmed: dict[str, list[tuple[bool, bytes]]] = {}
+        """What was published to topics of which the server has not been told to its end."""
+        self.told: set[str] = set()
+        """Those of them of which it is being told."""
+        self.is_vague = False
+        """Some of what had waited was left out, and nobody knows what."""
         self.delivered: list[tuple[bool, bytes]] = []
         self.accepted = False
         self.pending = False
@@ -204,6 +210,7 @@ class Program:
             **deflate or {},
         )
         self.acts_periodically = bool(few >> 7)
+        self.confirms = bool(few >> 4 & 1)
         self.engine = self.new_engine()
         self.crowd = Crowd(self)
 
@@ -216,6 +223,7 @@ class Program:
             reports=self.reports,
             text_as_str=self.text_as_str,
             on_resume=self.on_resume,
+            on_subscribed=self.on_subscribed if self.confirms else None,
             carries=True,
         )
         engine.join_loop(lambda _: None, self.on_room)  # type: ignore[arg-type, return-value]
@@ -273,6 +281,21 @@ class Program:
             side.resuming = side.paused = True
             return PENDING
         return None
+
+    def on_subscribed(self, connection: Connection, topic: str, recovered: Recovered) -> object:
+        side = self.by_number[connection.number]
+        assert side.accepted, "no subscription before it is accepted"
+        assert not side.ends, "no subscription after the close callback"
+        assert connection.is_open
+        assert topic in side.unconfirmed
+        assert topic not in side.told
+        assert recovered == (0, True)
+        side.told.add(topic)
+        if self.crowd.lets_act():
+            self.act(connection)
+        if self.choices.flag():
+            self.catch_up(side, connection, topic)
+        return PENDING if topic in side.told else None
 
     def on_text_or_bytes(self, connection: Connection, message: str | bytes) -> None:
         binary = isinstance(message, bytes)
@@ -385,14 +408,35 @@ class Program:
     def subscribe(self, side: Side, connection: Connection) -> None:
         topic = self.choices.one_of(TOPICS)
         if connection.subscribe(topic):
+            if self.confirms and topic not in side.topics:
+                side.unconfirmed[topic] = []
             side.topics.add(topic)
+        if side.told and self.choices.flag():
+            self.catch_up(side, connection, self.choices.one_of(sorted(side.told)))
         self.check_topics(side, connection)
+
+    def catch_up(self, side: Side, connection: Connection, topic: str) -> None:
+        """Let a client have what has waited for it, unless it has left the topic."""
+        is_told = topic in side.told and connection.is_open
+        dropped = connection.dropped
+        self.engine.catch_up(connection, topic)
+        if not is_told:
+            return
+        side.told.remove(topic)
+        waiting = side.unconfirmed.pop(topic)
+        missing = connection.dropped - dropped
+        if missing == 0 and connection.is_open:
+            side.queued += waiting
+        elif missing != len(waiting) or not connection.is_open:
+            side.is_vague = True
 
     def unsubscribe(self, side: Side, connection: Connection) -> None:
         topic = self.choices.one_of(TOPICS)
         connection.unsubscribe(topic)
         if connection.is_open:
             side.topics.discard(topic)
+            side.unconfirmed.pop(topic, None)
+            side.told.discard(topic)
         self.check_topics(side, connection)
 
     def check_topics(self, side: Side, connection: Connection) -> None:
@@ -408,7 +452,12 @@ class Program:
         def publish(message: str | bytes) -> int:
             return self.engine.publish(topic, message, connection)
 
-        self.to_many(others, *self.message(), queue=False, publish=publish)
+        binary, payload = self.message()
+        for one in others:
+            if topic in one.unconfirmed:
+                one.unconfirmed[topic].append((binary, payload))
+        others = [one for one in others if topic not in one.unconfirmed]
+        self.to_many(others, binary, payload, queue=False, publish=publish)
 
     def to_many(
         self,
@@ -607,6 +656,10 @@ class Program:
                 side.pending = side.closed_by_server = False
                 side.queued.clear()
                 side.topics.clear()
+                side.unconfirmed.clear()
+            for waiting in side.unconfirmed.values():
+                waiting.clear()  # nothing was promised of it
+            side.told.clear()
             self.check_topics(side, connection)
 
     def answer_for_the_gone(self) -> None:
@@ -750,6 +803,8 @@ class Program:
         if side.ends and not side.closed_by_server:
             assert side.ends[0] in self.expected_codes(side) | {1006}, side.ends
         if heard.status != 101:
+            return
+        if side.is_vague:
             return
         assert heard.messages == side.queued[: len(heard.messages)], "in order, none left out"
         _, _, frames = side.client.sent.partition(END)

@@ -143,8 +143,8 @@ def walk_set_up() -> None:
             use(found, objects, {"abort"})
         use(harness.engine, [*objects, closed], {*WAITS, "close"})
         for made in (
-            Workers(None, None, 1, 1),
-            Workers(print, print, 1, 1),
+            Workers(None, None, None, 1, 1),
+            Workers(print, print, print, 1, 1),
             EagerStarter(None, ""),  # type: ignore[arg-type]
         ):
             use(made, [*objects, closed], set())

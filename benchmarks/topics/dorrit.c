@@ -1,4 +1,6 @@
 /* The topics of dorrit under a crowd. */
+#include "../../src/dorrit/engine/core/backlog.c"
+#include "../../src/dorrit/engine/core/catch_up.c"
 #include "../../src/dorrit/engine/core/topics.c"
 #include "crowd.h"
 
@@ -32,7 +34,7 @@ int main(int count, char **arguments)
     const size_t before = bytes_in_use();
     double begin = seconds_now();
     for (size_t index = 0; index < crowd.length; index++) {
-        if (dorrit_topics_subscribe(&topics, crowd.pairs[index].member, names[crowd.pairs[index].topic])
+        if (dorrit_topics_subscribe(&topics, crowd.pairs[index].member, names[crowd.pairs[index].topic], false)
             != DORRIT_TOPICS_DONE) {
             return 1;
         }

@@ -20,7 +20,7 @@ from dorrit.api.functions import (
 from dorrit.api.guest import Guest, listen
 from dorrit.api.reject import Reject
 from dorrit.api.server import Server
-from dorrit.engine import Connection, Peer
+from dorrit.engine import Connection, Peer, Recovered
 from dorrit.errors import DorritError, StartError
 from dorrit.protocol.closing import CloseCode
 from dorrit.protocol.fields import Headers, Query
@@ -36,6 +36,7 @@ __all__ = [
     "Headers",
     "Peer",
     "Query",
+    "Recovered",
     "Reject",
     "Request",
     "Server",

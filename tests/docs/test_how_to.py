@@ -94,6 +94,9 @@ def rooms(example: Snippet) -> None:
         server.connect("/tea") as other,
         server.connect("/coffee") as elsewhere,
     ):
+        for client, room in ((one, "tea"), (other, "tea"), (elsewhere, "coffee")):
+            assert client.receive() == f"welcome to room:/{room}"
+        assert one.receive() == "one more is here"
         one.send("hello")
         assert other.receive() == "hello"
         elsewhere.send("anybody?")

@@ -19,6 +19,7 @@ from dorrit import (
     Headers,
     Peer,
     Query,
+    Recovered,
     Reject,
     Request,
     Server,
@@ -167,6 +168,11 @@ def hear(topic: str, message: str | bytes) -> None:
     print(topic, message)
 
 
+@app.on_subscribed
+async def stands(conn: Connection, topic: str, recovered: Recovered) -> None:
+    assert_type(recovered.complete, bool)
+
+
 @app.on_message
 async def said(conn: Connection, message: str | bytes) -> None:
     assert_type(conn.send(message), bool)
@@ -180,6 +186,7 @@ async def said(conn: Connection, message: str | bytes) -> None:
     assert_type(app.publish("room:7", bytearray(b"bytes"), exclude=conn), bool)
     assert_type(app.count("room:7"), int)
     conn.unsubscribe("room:7")
+    assert_type(await conn.subscribed("room:7"), Recovered | None)
     assert_type(app.on_topic("room:7", listener), Callable[[str, str | bytes], None])
     assert_type(conn.is_open, bool)
     assert_type(conn.age, float)
@@ -319,6 +326,11 @@ def ws_read_callback(conn: Connection, binary: bool, data: bytes) -> None:
     assert_type(ws_write_conn(conn, False, "text"), Literal[0, -1, -2])
     ws_close_conn(conn, True)
     ws_close_conn(conn, force=False)
+
+
+def ws_subscribed_callback(conn: Connection, topic: str, recovered: Recovered) -> None:
+    assert_type(recovered.messages, int)
+    assert_type(recovered.complete, bool)
 
 
 def ws_resume_callback(conn: Connection, cookie: str, state: bytes | None) -> None:

@@ -14,7 +14,7 @@ from dorrit.dispatch.callables import is_async, is_generator
 from dorrit.dispatch.handlers import Handlers
 from dorrit.drive.application import Running
 from dorrit.drive.import_file import frame_of_caller, is_imported
-from dorrit.engine import Connection, Timer, queue_message
+from dorrit.engine import Connection, Recovered, Timer, queue_message
 from dorrit.engine.callback_names import CallbackNames
 from dorrit.engine.results import check_result
 from dorrit.errors import StartError, closest
@@ -31,7 +31,7 @@ CALLBACKS: Final = (
 )
 """What a server defines (R7 to R11)."""
 
-OPTIONAL: Final = ("ws_resume_callback",)
+OPTIONAL: Final = ("ws_resume_callback", "ws_subscribed_callback")
 """What a server may define as well."""
 
 CALLBACK_NAMES: Final = CallbackNames(
@@ -244,12 +244,14 @@ class FiveFunctions(Application):
         self._open_callback = functions["ws_open_callback"]
         self._close_callback = functions["ws_close_callback"]
         self._resume_callback = functions.get("ws_resume_callback")
+        self._subscribed_callback = functions.get("ws_subscribed_callback")
         self._timer: Timer | None = None
         self.handlers: Handlers = Handlers(
             open=self._open,
             message=functions["ws_read_callback"],
             close=self._close,
             resume=None if self._resume_callback is None else self._resume,
+            subscribed=None if self._subscribed_callback is None else self._subscribed,
         )
 
     def init(self) -> None:
@@ -291,6 +293,12 @@ class FiveFunctions(Application):
         assert self._resume_callback is not None
         result = self._resume_callback(conn, conn.request.cookie, state)
         check_result("ws_resume_callback", result, may_be_async=False)
+
+    def _subscribed(self, conn: Connection, topic: str, recovered: Recovered) -> None:
+        """Tell the server that a subscription stands."""
+        assert self._subscribed_callback is not None
+        result = self._subscribed_callback(conn, topic, recovered)
+        check_result("ws_subscribed_callback", result, may_be_async=False)
 
 
 def application_of(namespace: Mapping[str, object], origin: str = "") -> FiveFunctions:

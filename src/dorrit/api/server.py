@@ -27,6 +27,7 @@ EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "message": ("conn", "message"),
     "close": ("conn", "code", "reason"),
     "resume": ("conn", "state"),
+    "subscribed": ("conn", "topic", "recovered"),
 }
 """What a server can handle, and the arguments that a handler is called with."""
 
@@ -190,6 +191,22 @@ class Server:
         is closed with 1008, without the close handler.
         """
         return self._handle("resume", *handler)
+
+    def on_subscribed(self, *handler: Any, **_: Any) -> Any:  # noqa: ANN401 - see above
+        """Have ``handler(conn, topic, recovered)`` called for each subscription, once it stands.
+
+        What is published from there on reaches the client, and nothing of the topic has reached it
+        yet: what the handler sends comes first, and what has been published since
+        `Connection.subscribe` follows when it has returned. This is the place for a greeting, and
+        to publish that somebody has come. As many messages wait as in the queue of a client; an
+        `async` handler that takes longer than that misses the oldest ones, and the log says so.
+
+        It is called when the client has been accepted and the handler that has subscribed it has
+        returned; an `async` one after those of the messages before. It is called again for a
+        subscription that a reload or crash has come before, and not for the others. If it raises,
+        the connection is closed with 1011. `recovered` is a `Recovered`.
+        """
+        return self._handle("subscribed", *handler)
 
     def _handle(self, event: str, *handlers: Callable[..., Any]) -> Callable[..., Any]:
         decorator, arguments = f"on_{event}", EVENTS[event]

@@ -10,7 +10,7 @@ from dorrit.dispatch.dispatcher import Host
 from dorrit.dispatch.handlers import Handlers, ignore
 from dorrit.dispatch.resumption import Resumption
 from dorrit.dispatch.worker import Workers
-from dorrit.engine import Connection
+from dorrit.engine import Connection, Recovered
 from dorrit.engine.results import check_result
 from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.refusal import (
@@ -38,6 +38,7 @@ class AsyncioHandlers:
         messages: Takes the messages of one read if the message handler is `async`; else None.
         max_waiting: Messages that may wait for a connection's `async` handler.
         closed: Has the close handler called, after those that run for the connection.
+        subscribed: Has the handler of subscriptions called; an `async` one in order with messages.
         workers: The tasks of connections whose handlers are `async`.
         resumption: What becomes of connections of an earlier image.
     """
@@ -58,7 +59,7 @@ class AsyncioHandlers:
         self._open: AwaitedHandler[Refusal] | None = None
         self._resume: AwaitedHandler[Dismissal] | None = None
         self.workers: Workers = Workers(
-            handlers.message, handlers.close, max_waiting, max_waiting_bytes
+            handlers.message, handlers.close, handlers.subscribed, max_waiting, max_waiting_bytes
         )
         is_message_async = is_async(handlers.message)
         self.message: Callable[..., object] = handlers.message or ignore
@@ -66,6 +67,9 @@ class AsyncioHandlers:
         self.max_waiting = max_waiting
         if is_message_async:
             self.messages = self.workers.messages
+        self.subscribed: Callable[[Connection, str, Recovered], object] | None = (
+            self.workers.subscribed if is_async(handlers.subscribed) else handlers.subscribed
+        )
         self.closed: Callable[[Connection, int, str], object] = self.workers.closed
         self.is_busy: Callable[[Connection], bool] = self.workers.is_busy
         self.stop_reading: Callable[[], None] = self.workers.stop_reading

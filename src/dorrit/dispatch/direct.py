@@ -5,7 +5,7 @@ from typing import Any
 
 from dorrit.dispatch.handlers import Handlers, ignore
 from dorrit.dispatch.resumption import Resumption
-from dorrit.engine import Connection
+from dorrit.engine import Connection, Recovered
 from dorrit.engine.results import check_result
 from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.request import Request
@@ -17,6 +17,7 @@ class Direct:
     Attributes:
         message: The message handler itself.
         closed: The close handler itself.
+        subscribed: The handler of subscriptions itself.
         resumption: What becomes of connections of an earlier image.
     """
 
@@ -26,6 +27,7 @@ class Direct:
         self.resumption: Resumption = resumption
         self.message: Callable[..., object] = handlers.message or ignore
         self.closed: Callable[[Connection, int, str], object] = handlers.close or ignore
+        self.subscribed: Callable[[Connection, str, Recovered], object] | None = handlers.subscribed
 
     def opened(self, conn: Connection, _request: Request) -> object:
         """Ask the open handler about a client."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dorrit.dispatch.resumption import Resumption
-from dorrit.engine import Connection, Engine
+from dorrit.engine import Connection, Engine, Recovered
 from dorrit.engine.reports import Reports
 from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.refusal import Refusal
@@ -56,6 +56,15 @@ class Events(Protocol):
 
         Returns:
             A `Dismissal`, None: it goes on, or `PENDING`: see `Host.answer_resume`.
+        """
+        ...
+
+    @property
+    def subscribed(self) -> Callable[[Connection, str, Recovered], object] | None:
+        """What the engine calls when a subscription stands, before anything that is published.
+
+        It returns `PENDING` if that is to wait for `Engine.catch_up`. None: nothing is called, and
+        nothing waits.
         """
         ...
 

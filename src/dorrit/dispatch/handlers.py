@@ -19,6 +19,7 @@ class Handlers:
         close: Called as `close(conn, code, reason)`.
         resume: Called as `resume(conn, state)`, or `resume(conn, state, begun)` if it takes that,
             for each connection that an earlier image of the process has left to this one.
+        subscribed: Called as `subscribed(conn, topic, recovered)` when a subscription stands.
     """
 
     start: Callable[..., Any] | None = None
@@ -27,6 +28,7 @@ class Handlers:
     message: Callable[..., Any] | None = None
     close: Callable[..., Any] | None = None
     resume: Callable[..., Any] | None = None
+    subscribed: Callable[..., Any] | None = None
 
 
 def ignore(*_arguments: object) -> None:

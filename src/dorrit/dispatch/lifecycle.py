@@ -5,7 +5,7 @@ from typing import Protocol
 
 from dorrit.dispatch.dispatcher import Events
 from dorrit.dispatch.resumption import CUT_OFF
-from dorrit.engine import PENDING, Connection
+from dorrit.engine import PENDING, Connection, Recovered
 from dorrit.engine.reports import Reports
 from dorrit.protocol.closing import Dismissal
 from dorrit.protocol.refusal import Refusal
@@ -48,6 +48,7 @@ class Lifecycle:
     Attributes:
         observers: What is told, in this order.
         closed: What the engine is to call at the end of a connection that was accepted.
+        subscribed: What it is to call when a subscription stands; None: nothing.
     """
 
     def __init__(
@@ -72,6 +73,9 @@ class Lifecycle:
         # With nobody to tell, the close handler is called without a detour.
         self.closed: Callable[[Connection, int, str], object] = (
             self._closed if self.observers else dispatcher.closed
+        )
+        self.subscribed: Callable[[Connection, str, Recovered], object] | None = (
+            dispatcher.subscribed
         )
 
     def opened(self, conn: Connection, request: Request) -> object:

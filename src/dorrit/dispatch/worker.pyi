@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, Self, TypeVar, final
 
-from dorrit.engine import Connection, Engine
+from dorrit.engine import Connection, Engine, Recovered
 from dorrit.engine.reports import Reports
 
 _Result = TypeVar("_Result")
@@ -39,6 +39,12 @@ class Steps:
     def close(self) -> None: ...
 
 @final
+class Confirmation:
+    """A subscription that stands, of which the handler is told in its turn among the messages."""
+
+    def __len__(self) -> int: ...
+
+@final
 class Worker:
     """What waits for the handlers of one connection.
 
@@ -49,7 +55,7 @@ class Worker:
     """
 
     @property
-    def waiting(self) -> deque[str | bytes] | None: ...
+    def waiting(self) -> deque[Any] | None: ...
     @property
     def size(self) -> int: ...
     @property
@@ -70,6 +76,7 @@ class Workers:
         self,
         on_message: Callable[..., Any] | None,
         on_close: Callable[..., Any] | None,
+        on_subscribed: Callable[..., Any] | None,
         max_waiting: int,
         max_waiting_bytes: int,
     ) -> None:
@@ -78,6 +85,7 @@ class Workers:
         Args:
             on_message: The message handler.
             on_close: The close handler, which may be plain.
+            on_subscribed: The handler of subscriptions; only an `async` one is called from here.
             max_waiting: Messages that may wait for one connection.
             max_waiting_bytes: Bytes of messages, from which on no more of them are read.
         """
@@ -143,6 +151,15 @@ class Workers:
             conn: Whose they are.
             first: The first message that one read has brought.
             others: Those behind it, no more than may wait.
+        """
+
+    def subscribed(self, conn: Connection, topic: str, recovered: Recovered) -> object:
+        """Have the `async` handler of subscriptions called, after the messages that are under way.
+
+        Args:
+            conn: Whose subscription it is.
+            topic: To what.
+            recovered: What it is told.
         """
 
     def closed(self, conn: Connection, code: int, reason: str) -> object:

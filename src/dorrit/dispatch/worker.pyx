@@ -20,12 +20,14 @@ from dorrit.dispatch.coroutine cimport (
     release,
 )
 from dorrit.engine.budget cimport make_room
+from dorrit.engine.confirm cimport catch_up, is_told
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.held cimport count_waiting, is_over_budget, uncount_waiting
 from dorrit.engine.record cimport begin_step, end_step, forget_end, record_change
 
 from dorrit.dispatch.callables import is_async
 from dorrit.dispatch.eager import eager_starter
+from dorrit.engine.head import PENDING
 from dorrit.engine.results import check_result
 from dorrit.protocol.closing import CloseCode
 from dorrit.raised import EXITS, is_exit
@@ -129,6 +131,16 @@ cdef class Steps:
 
 
 @cython.final
+cdef class Confirmation:
+    """A subscription that stands, of which the handler is told in its turn among the messages."""
+    cdef str topic
+    cdef object recovered
+
+    def __len__(self):
+        return len(self.topic)
+
+
+@cython.final
 @cython.freelist(64)
 cdef class Worker:
     """What waits for the handlers of one connection.
@@ -138,9 +150,9 @@ cdef class Worker:
         size: Bytes and characters in them.
         paused: The engine does not read from the connection.
     """
-    cdef object message             # the one whose handler runs, or is to run next; or None
+    cdef object message             # or Confirmation: the one whose handler runs, or is to run next; or None
     cdef bint begun                 # that handler has been called
-    cdef readonly object waiting    # deque of messages that have come while a handler runs; or None
+    cdef readonly object waiting    # deque of messages and Confirmations that have come while a handler runs; or None
     cdef readonly Py_ssize_t size   # bytes and characters in them
     cdef readonly bint paused       # the engine does not read from the connection
     cdef tuple closing              # code and reason, once the connection is over
@@ -162,6 +174,10 @@ cdef class Worker:
         self.size -= len(message)
         uncount_waiting(conn, <size_t>len(message))
         return message
+
+    cdef str callback(self):
+        """What the log calls the handler that has the message."""
+        return "subscribed" if type(self.message) is Confirmation else "message"
 
     cdef bint is_left(self) except -1:
         """Nothing runs for the connection: the next image of the process is to go on."""
@@ -188,6 +204,7 @@ cdef class Workers:
 
     cdef object on_message
     cdef object on_close
+    cdef object on_subscribed
     cdef bint on_close_is_async
     cdef Py_ssize_t max_waiting
     cdef Py_ssize_t max_waiting_bytes
@@ -201,9 +218,10 @@ cdef class Workers:
     cdef object loop
     cdef object starter             # of coroutines; None before the first one
 
-    def __init__(self, on_message, on_close, max_waiting, max_waiting_bytes):
+    def __init__(self, on_message, on_close, on_subscribed, max_waiting, max_waiting_bytes):
         self.on_message = on_message
         self.on_close = on_close
+        self.on_subscribed = on_subscribed
         self.on_close_is_async = is_async(on_close)
         self.max_waiting = max_waiting
         self.max_waiting_bytes = max_waiting_bytes
@@ -277,8 +295,12 @@ cdef class Workers:
             return None, []
         # Who has closed its connection wants to hear nothing more of it.
         closed = (<Connection>conn).state.closed_here
-        waiting = [] if closed or worker.waiting is None else list(worker.waiting)
-        if worker.message is None or worker.begun:
+        # A subscription that the user has not been told of stands in the ledger as one that waits.
+        waiting = [] if closed or worker.waiting is None else [
+            message for message in worker.waiting if type(message) is not Confirmation]
+        if worker.message is None or type(worker.message) is Confirmation:
+            return None, waiting
+        if worker.begun:
             return worker.message, waiting
         return None, [worker.message, *waiting]
 
@@ -346,6 +368,26 @@ cdef class Workers:
             self.begin(<Connection>conn, worker, self._run(conn, worker))
         if conn in self.by_connection:
             record_change(<Connection>conn)     # these messages wait, or the first one has begun
+
+    def subscribed(self, conn, topic, recovered):
+        """Have the `async` handler of subscriptions called, after the messages that are under way.
+
+        Args:
+            conn: Whose subscription it is.
+            topic: To what.
+            recovered: What it is told.
+        """
+        cdef Confirmation confirmation = Confirmation.__new__(Confirmation)
+        confirmation.topic = topic
+        confirmation.recovered = recovered
+        self.messages(conn, confirmation, [])
+        return PENDING
+
+    async def _confirm(self, Connection conn not None, Confirmation confirmation not None):
+        """Calls the handler of subscriptions, unless nobody wants to hear of this one any more."""
+        if is_told(conn, confirmation.topic):
+            await steps_of(conn, self.on_subscribed(conn, confirmation.topic, confirmation.recovered))
+            catch_up(conn, confirmation.topic)
 
     cdef int limit(self, Connection conn, Worker worker) except -1:
         """Has no more read than may wait: of one connection, and of all of them together."""
@@ -441,13 +483,16 @@ cdef class Workers:
                 if worker.task is not None:     # otherwise `messages` does it
                     record_change(<Connection>conn)
                 try:
-                    await steps_of(conn, self.on_message(conn, worker.message))
+                    if type(worker.message) is Confirmation:
+                        await self._confirm(conn, worker.message)
+                    else:
+                        await steps_of(conn, self.on_message(conn, worker.message))
                 except EXITS:
                     raise
                 except BaseException as error:      # the user's
                     if self.is_abandoned(worker):
                         raise
-                    self.engine.check_process("message", error)
+                    self.engine.check_process(worker.callback(), error)
                     if self.is_cut_off:
                         return
                     if self.suspended and worker.closing is None and self.is_by_server(error):
@@ -519,11 +564,11 @@ cdef class Workers:
             self.end(<Connection>conn, worker)
 
     cdef int fail(self, conn, Worker worker, error) except -1:
-        """Ends a connection whose message handler has raised, or was cancelled: 1011."""
+        """Ends a connection one of whose handlers has raised, or was cancelled: 1011."""
         self.uncancel(error)
         worker.forget(<Connection>conn)
         self.engine.fail(conn, INTERNAL_ERROR, "")
-        self.reports.callback_raised("message", error, conn)
+        self.reports.callback_raised(worker.callback(), error, conn)
         return 0
 
     cdef bint is_abandoned(self, Worker worker) except -1:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dorrit.dispatch.confirmation import subscribed
 from dorrit.dispatch.dispatcher import AsyncDispatcher
 from dorrit.dispatch.lifecycle import Lifecycle
 from dorrit.drive.engine_settings import limits_of
@@ -50,6 +51,7 @@ def make_engine(
         text_as_str=text_as_str,
         names=names,
         on_resume=lifecycle.resumed,
+        on_subscribed=lifecycle.subscribed,
         carries=carries,
     )
 
@@ -66,4 +68,5 @@ def join_event_loop(engine: Engine, dispatcher: AsyncDispatcher, room: "Room") -
         dispatcher.forget,
         dispatcher.unhandled,
         dispatcher.due,
+        subscribed,
     )

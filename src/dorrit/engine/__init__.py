@@ -6,6 +6,7 @@ from dorrit.engine.engine import Engine
 from dorrit.engine.frame import frames_alive
 from dorrit.engine.head import PENDING
 from dorrit.engine.peer import Peer
+from dorrit.engine.recovered import Recovered
 from dorrit.engine.timers import Timer
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Connection",
     "Engine",
     "Peer",
+    "Recovered",
     "Timer",
     "broadcast",
     "connections_alive",

@@ -6,6 +6,7 @@ from typing import Any, final
 from typing_extensions import Buffer
 
 from dorrit.engine.peer import Peer
+from dorrit.engine.recovered import Recovered
 from dorrit.protocol.handshake import Request
 
 @final
@@ -83,6 +84,23 @@ class Connection:
         Raises:
             TypeError: `topic` is not a str.
             ValueError: It can't be a topic.
+        """
+    def subscribed(self, topic: str) -> Awaitable[Recovered | None]:
+        """Wait until a subscription stands: `await conn.subscribed(topic)`, in an `async` handler.
+
+        What is published from there on reaches this client. That a client is told something before
+        anything of the topic reaches it, is what `Server.on_subscribed` is for.
+
+        Args:
+            topic: What was given to `subscribe`.
+
+        Returns:
+            A `Recovered`; None if it is not subscribed, or the connection is closed or closing.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+            RuntimeError: The server has no event loop of asyncio.
         """
     def unsubscribe(self, topic: str) -> None:
         """Have this client get no more of a topic. What is queued for it still goes.

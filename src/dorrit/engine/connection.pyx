@@ -32,7 +32,7 @@ from dorrit.engine.publish cimport subscribe, unsubscribe
 from dorrit.engine.queue cimport queue_free
 from dorrit.engine.record cimport commit, record_change
 from dorrit.engine.send cimport NEVER_FITS, QUEUED, check_thread, may_send, put_payload
-from dorrit.engine.topics cimport names_of, set_of
+from dorrit.engine.topics cimport names_of, set_of, topic_from
 from dorrit.engine.work cimport to_be_recorded
 
 
@@ -209,6 +209,28 @@ cdef class Connection:
             ValueError: It can't be a topic.
         """
         return subscribe(self, topic)
+
+    def subscribed(self, topic):
+        """Wait until a subscription stands: `await conn.subscribed(topic)`, in an `async` handler.
+
+        What is published from there on reaches this client. That a client is told something before
+        anything of the topic reaches it, is what `Server.on_subscribed` is for.
+
+        Args:
+            topic: What was given to `subscribe`.
+
+        Returns:
+            A `Recovered`; None if it is not subscribed, or the connection is closed or closing.
+
+        Raises:
+            TypeError: `topic` is not a str.
+            ValueError: It can't be a topic.
+            RuntimeError: The server has no event loop of asyncio.
+        """
+        topic = topic_from(topic)
+        if self.engine is None or self.engine.subscribed is None:
+            raise RuntimeError("subscribed() is for servers with async handlers, and dorrit.listen()")
+        return self.engine.subscribed(self, topic)
 
     def unsubscribe(self, topic) -> None:
         """Have this client get no more of a topic. What is queued for it still goes.

@@ -44,6 +44,7 @@ cdef class Engine:
     cdef object on_message
     cdef object on_close
     cdef object on_resume                   # None: connections just go on
+    cdef object on_subscribed               # None: nobody is told
     cdef object reports
     # Of the event loop of asyncio, if there is one, see `Engine.join_loop`.
     cdef object drain                       # makes what a handler awaits to have room in a queue
@@ -55,6 +56,7 @@ cdef class Engine:
     cdef object is_busy                     # whether a message of a connection is being handled
     cdef object forget                      # lets messages go that wait for handlers
     cdef object unhandled                   # what of a connection's messages no handler has done with
+    cdef object subscribed                  # makes what a handler awaits to have a subscription confirmed
     cdef object due                         # those who are over, and of whose end nobody has heard
 
     # The process that it belongs to (fork.pyx).
@@ -104,10 +106,13 @@ cdef class Engine:
     cdef object handshaking                 # descriptors of connections without a request, in order
     cdef object lingerers                   # descriptors of those that are lingering, in order
 
-    # Topics (topics.pyx, publish.pyx).
+    # Topics (topics.pyx, publish.pyx, confirm.pyx).
     cdef dorrit_topics topics               # its members are descriptors of connections that are OPEN
     cdef dict listeners                     # topic → functions that hear what is published
     cdef object heard_topics                # deque of such functions, with what each is to hear
+    cdef object to_confirm                  # deque of connections and topics that their user is to be told of
+    cdef bint publishing                    # something is being published,
+    cdef object to_publish                  # and this deque is of what is published meanwhile
     cdef dict left                          # weak references to those that are not OPEN any more → the names
                                             # of the topics that they had
 

@@ -9,6 +9,7 @@ from dorrit.engine.callback_names import CallbackNames
 from dorrit.engine.channel import Channel
 from dorrit.engine.connection import Connection
 from dorrit.engine.limits import Limits
+from dorrit.engine.recovered import Recovered
 from dorrit.engine.reports import Reports
 from dorrit.engine.roster import Roster
 from dorrit.engine.timers import Timer
@@ -34,6 +35,10 @@ class Engine:
             each connection that was carried in and is open. `state` is what `Connection.save` has
             kept, or None; `begun` a message whose handler was cut off, or None. Returns None: it
             goes on; `PENDING`: `answer_resume` follows; or a `Dismissal`.
+        on_subscribed: Called as `on_subscribed(connection, topic, recovered)` at the end of a turn
+            for each topic that a connection has subscribed to, when that is accepted. Until it
+            returns, what is published to the topic waits for the connection. Returns `PENDING` if
+            that is to wait for `catch_up`. None: nothing waits.
         carries: Connections may be carried out: what is needed for that is kept of each.
     """
 
@@ -49,6 +54,7 @@ class Engine:
         names: CallbackNames = ...,
         on_resume: Callable[[Connection, Request, bytes | None, str | bytes | None], object]
         | None = None,
+        on_subscribed: Callable[[Connection, str, Recovered], object] | None = None,
         carries: bool = False,
     ) -> None:
         """Make an engine that has no clients yet.
@@ -65,6 +71,7 @@ class Engine:
             text_as_str: Calls `on_message(connection, message)` instead, with a str or bytes.
             names: What the user calls the callbacks.
             on_resume: Hears of connections that were carried in.
+            on_subscribed: Hears of subscriptions, before what is published gets there.
             carries: Connections may be carried out.
         """
     @property
@@ -156,6 +163,7 @@ class Engine:
         unhandled: Callable[[Connection], tuple[str | bytes | None, list[str | bytes]]]
         | None = None,
         due: Callable[[], list[Connection]] | None = None,
+        subscribed: Callable[[Connection, str], Awaitable[Recovered | None]] | None = None,
     ) -> None:
         """Serve connections whose user awaits.
 
@@ -179,6 +187,7 @@ class Engine:
             due: `due()` returns connections whose close handler has not begun yet, or whose
                 resumption has not been answered. Of those that are over the next image's user is
                 told.
+            subscribed: `subscribed(connection, topic)` makes what `Connection.subscribed` returns.
         """
     def answer_resume(self, connection: Connection, answer: Dismissal | None) -> None:
         """Answer for a connection whose `on_resume` has returned `PENDING`.
@@ -363,6 +372,15 @@ class Engine:
         Raises:
             TypeError: `topic` is not a str.
             ValueError: It can't be a topic.
+        """
+    def catch_up(self, connection: Connection, topic: str) -> None:
+        """Let a connection have what has been published to a topic since it has subscribed.
+
+        For each call of `on_subscribed` that has returned `PENDING`. Does nothing if the connection
+        is over or has left the topic.
+
+        Raises:
+            MemoryError: There was no memory for it.
         """
     def count(self, topic: str) -> int:
         """How many connections are subscribed to a topic.

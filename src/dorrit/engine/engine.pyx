@@ -24,6 +24,7 @@ from dorrit.engine.calls cimport open_waker
 from dorrit.engine.carry_in cimport carry_in
 from dorrit.engine.carry_out cimport abandon, carry_out, room_to_carry
 from dorrit.engine.channel cimport Channel, is_passed, note_end
+from dorrit.engine.confirm cimport catch_up, release_kept
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport SLEEP_MAX, milliseconds_to_sleep
 from dorrit.engine.descriptors cimport take_over
@@ -72,6 +73,10 @@ cdef class Engine:
             each connection that was carried in and is open. `state` is what `Connection.save` has
             kept, or None; `begun` a message whose handler was cut off, or None. Returns None: it
             goes on; `PENDING`: `answer_resume` follows; or a `Dismissal`.
+        on_subscribed: Called as `on_subscribed(connection, topic, recovered)` at the end of a turn
+            for each topic that a connection has subscribed to, when that is accepted. Until it
+            returns, what is published to the topic waits for the connection. Returns `PENDING` if
+            that is to wait for `catch_up`. None: nothing waits.
         carries: Connections may be carried out: what is needed for that is kept of each.
     """
 
@@ -89,7 +94,8 @@ cdef class Engine:
         self.watched = {}
         self.left = {}
         self.listeners = {}
-        self.heard_topics = deque()
+        self.heard_topics, self.to_confirm, self.to_publish = deque(), deque(), deque()
+        self.topics.release = release_kept
         self.input = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         self.output = <uint8_t *>PyMem_Malloc(SCRATCH_SIZE)
         if self.input == NULL or self.output == NULL:
@@ -107,6 +113,7 @@ cdef class Engine:
         text_as_str: bool = False,
         names=HANDLERS,
         on_resume=None,
+        on_subscribed=None,
         carries: bool = False,
     ):
         if self.poller >= 0:
@@ -115,6 +122,7 @@ cdef class Engine:
         self.on_message = on_message
         self.on_close = on_close
         self.on_resume = on_resume
+        self.on_subscribed = on_subscribed
         self.carries = carries
         limits_take(&self.limits, limits)
         self.fragment_max = self.limits.buffer_size - 5
@@ -284,6 +292,17 @@ cdef class Engine:
             ValueError: It can't be a topic.
         """
         self.listeners.setdefault(topic_from(topic), []).append(function)
+
+    def catch_up(self, Connection connection not None, topic) -> None:
+        """Let a connection have what has been published to a topic since it has subscribed.
+
+        For each call of `on_subscribed` that has returned `PENDING`. Does nothing if the connection
+        is over or has left the topic.
+
+        Raises:
+            MemoryError: There was no memory for it.
+        """
+        catch_up(connection, topic_from(topic))
 
     def count(self, topic) -> int:
         """How many connections are subscribed to a topic.
@@ -544,7 +563,7 @@ cdef class Engine:
 
     def join_loop(
             self, drain, on_room, on_messages=None, max_waiting=0, is_busy=None, end_child=None,
-            forget=None, unhandled=None, due=None) -> None:
+            forget=None, unhandled=None, due=None, subscribed=None) -> None:
         """Serve connections whose user awaits.
 
         Args:
@@ -567,6 +586,7 @@ cdef class Engine:
             due: `due()` returns connections whose close handler has not begun yet, or whose
                 resumption has not been answered. Of those that are over the next image's user is
                 told.
+            subscribed: `subscribed(connection, topic)` makes what `Connection.subscribed` returns.
         """
         self.drain = drain
         self.on_room = on_room
@@ -578,6 +598,7 @@ cdef class Engine:
         self.forget = forget
         self.unhandled = unhandled
         self.due = due
+        self.subscribed = subscribed
         self.stay()
 
     def pause(self, Connection connection not None) -> None:

@@ -66,8 +66,10 @@ cdef void let_go(Engine engine) noexcept:
     Py_INCREF(engine.watched)
     Py_INCREF(engine.exit)
     Py_INCREF(engine.heard_topics)
+    Py_INCREF(engine.to_confirm)
+    Py_INCREF(engine.to_publish)
     engine.calls, engine.watched, engine.exit = deque(), {}, None
-    engine.heard_topics = deque()
+    engine.heard_topics, engine.to_confirm, engine.to_publish = deque(), deque(), deque()
     engine.listener = -1
     if engine.channel is not None:
         engine.channel.let_go()

@@ -72,7 +72,7 @@ from dorrit.engine.queue cimport (
 )
 from dorrit.engine.record cimport leave_record
 from dorrit.engine.table cimport CARRIED, ENDED, TAKEN, Fate, table_leave
-from dorrit.engine.topics cimport leave_topics
+from dorrit.engine.topics cimport confirm_accepted, leave_topics
 from dorrit.engine.work cimport to_be_flushed, to_be_recorded, to_be_resumed, to_be_told_of_its_end
 
 
@@ -139,6 +139,8 @@ cdef int accept_client(Connection connection) except -1:
         return 0    # by an answer within that callback
     connection.state.admission = DORRIT_ACCEPTED
     to_be_recorded(connection)
+    if connection.engine.topics.subscriptions > 0:
+        confirm_accepted(connection)
     if connection.state.life == DORRIT_LINGERING or connection.state.life == DORRIT_CLOSED:
         to_be_told_of_its_end(connection)
     return 0

@@ -4,6 +4,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
+from dorrit.engine.c.catch_up cimport dorrit_topics_has_behind
 from dorrit.engine.c.connection cimport DORRIT_OPEN
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT
 from dorrit.engine.c.topics cimport (
@@ -24,11 +25,12 @@ from dorrit.engine.c.topics cimport (
     dorrit_topics_visit,
 )
 from dorrit.engine.c.threads cimport dorrit_thread
+from dorrit.engine.confirm cimport keep
 from dorrit.engine.for_many cimport ForMany, for_many, for_many_release, put_for_many
 from dorrit.engine.record cimport commit_all
 from dorrit.engine.send cimport check_thread, may_send
 from dorrit.engine.topics cimport name_from, topic_from
-from dorrit.engine.work cimport to_be_recorded, wake
+from dorrit.engine.work cimport to_be_confirmed, to_be_recorded, wake
 
 
 cdef bint subscribe(Connection connection, object topic) except -1:
@@ -47,11 +49,13 @@ cdef bint subscribe(Connection connection, object topic) except -1:
             return True
         engine.reports.too_many_topics(connection, engine.limits.max_topics)
         return False
-    outcome = dorrit_topics_subscribe(&engine.topics, member, name)
+    outcome = dorrit_topics_subscribe(&engine.topics, member, name, engine.on_subscribed is not None)
     if outcome == DORRIT_TOPICS_NO_MEMORY:
         raise MemoryError
     if outcome == DORRIT_TOPICS_DONE:
         to_be_recorded(connection)      # nobody outside has seen it
+        if engine.on_subscribed is not None:
+            to_be_confirmed(connection, checked)
     return True
 
 
@@ -69,26 +73,53 @@ cdef int unsubscribe(Connection connection, object topic) except -1:
 
 
 cdef Py_ssize_t publish(Engine engine, object topic, bint binary, bytes payload, object exclude) except -1:
-    cdef dorrit_topic_name name
-    cdef dorrit_topics_visit visit
-    cdef ForMany message
-    cdef Connection connection
-    cdef uint32_t member, found
     cdef str checked = topic_from(topic)
+    cdef Py_ssize_t queued
     if exclude is not None and type(exclude) is not Connection:
         raise TypeError(f"who is excluded is a connection or None, not {type(exclude).__name__}")
     if engine.thread != dorrit_thread() and engine.thread != 0:
         raise RuntimeError(
             "publish() is called in another thread than the server's: have the server do it, by "
             "app.call_soon_threadsafe(app.publish, topic, message)")
-    name_from(checked, &name)
     if engine.is_lost:
         return 0    # a process that was forked: the connections are its parent's
+    if engine.publishing:
+        # By a signal handler or what the log calls: who has been visited already must not get this one behind
+        # the other, and the others before it.
+        engine.to_publish.append((checked, binary, payload, exclude))
+        return 0
+    engine.publishing = True
+    try:
+        publish_waiting(engine)     # what an exception has left
+        queued = publish_one(engine, checked, binary, payload, exclude)
+        publish_waiting(engine)
+    finally:
+        engine.publishing = False
+    return queued
+
+
+cdef int publish_waiting(Engine engine) except -1:
+    while engine.to_publish:
+        topic, binary, payload, exclude = engine.to_publish.popleft()
+        publish_one(engine, <str>topic, binary, payload, exclude)
+    return 0
+
+
+cdef Py_ssize_t publish_one(
+        Engine engine, str topic, bint binary, bytes payload, object exclude) except -1:
+    cdef dorrit_topic_name name
+    cdef dorrit_topics_visit visit
+    cdef ForMany message
+    cdef Connection connection
+    cdef uint32_t member, found
+    name_from(topic, &name)
     if engine.listeners:
-        tell_listeners(engine, checked, binary, payload)
+        tell_listeners(engine, topic, binary, payload)
     found = dorrit_topics_find(&engine.topics, name)
     if found == 0:
         return 0
+    if dorrit_topics_has_behind(&engine.topics, found):
+        keep(engine, found, binary, payload, exclude)
     for_many(&message, DORRIT_OPCODE_BINARY if binary else DORRIT_OPCODE_TEXT, <PyObject *>payload)
     dorrit_topics_begin_visit(&engine.topics, found, &visit)
     try:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from dorrit.engine.callback_names import HANDLERS, CallbackNames
 from dorrit.engine.connection import Connection, client_of, seconds_open
 from dorrit.logger import log_raised, logger
+from dorrit.protocol.display import printable
 from dorrit.raised import name_of
 
 BURST: Final = 10
@@ -155,6 +156,16 @@ class Reports:
             "too many topics",
             logging.WARNING,
             f"a client has {most} topics, and is not subscribed to more: see --max-topics",
+            connection=connection,
+        )
+
+    def missed(self, connection: Connection, topic: str, count: int) -> None:
+        """Report what was published to a topic before a subscriber had been told, and has gone."""
+        self._write(
+            "missed",
+            logging.WARNING,
+            f"a client has missed {count} of the messages of topic {printable(topic)}: more were "
+            f"published before {self._names.title('subscribed')} had returned than may wait",
             connection=connection,
         )
 

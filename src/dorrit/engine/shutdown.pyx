@@ -58,10 +58,12 @@ cdef int close_engine(Engine engine) except -1:
     if engine.recording is not None:
         engine.recording.let_go()
     engine.on_open = engine.on_message = engine.on_close = engine.drain = engine.on_room = None
+    engine.on_subscribed = None
     engine.on_messages = None
     engine.calls.clear()
     engine.listeners = {}
     engine.heard_topics.clear()
+    engine.to_confirm.clear()
     engine.timers = []
     engine.watched = {}
     engine.listener = -1

@@ -10,11 +10,13 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from dorrit.engine.c.connection cimport DORRIT_OPEN
 from dorrit.engine.c.topics cimport (
     DORRIT_TOPICS_NO_MEMORY,
+    DORRIT_TOPIC_UNCONFIRMED,
     dorrit_topic_name_is_valid,
     dorrit_topics_leave,
     dorrit_topics_names,
     dorrit_topics_subscribe,
 )
+from dorrit.engine.work cimport to_be_confirmed
 
 
 cdef extern from "Python.h":
@@ -78,21 +80,25 @@ cdef bytes names_in_table(Engine engine, uint32_t member):
 
 
 cdef object set_of(bytes names):
-    return frozenset(topics_in(names))
+    return frozenset([topic for topic, _ in topics_in(names)])
 
 
 cdef list topics_in(bytes names):
     cdef const uint8_t *content = <const uint8_t *>PyBytes_AS_STRING(names)
     cdef size_t length = <size_t>PyBytes_GET_SIZE(names)
     cdef size_t at = 0, size
+    cdef uint8_t flags
     cdef list topics = []
     while at < length:
         size = content[at]
-        at += 1
-        if size > length - at or not dorrit_topic_name_is_valid(content + at, size):
+        if length - at < 2 or size > length - at - 2:
+            return None
+        flags = content[at + 1]
+        at += 2
+        if flags > DORRIT_TOPIC_UNCONFIRMED or not dorrit_topic_name_is_valid(content + at, size):
             return None
         try:
-            topics.append((<const char *>content + at)[:size].decode("utf-8"))
+            topics.append(((<const char *>content + at)[:size].decode("utf-8"), flags == 0))
         except UnicodeDecodeError:
             return None
         at += size
@@ -101,17 +107,30 @@ cdef list topics_in(bytes names):
 
 cdef int restore_topics(Connection connection, bytes names, list topics) except -1:
     cdef dorrit_topic_name name
+    cdef bint waits
     if not topics:
         return 0
     if connection.state.life != DORRIT_OPEN:
         keep_left(connection, names)
         return 0
-    for topic in topics:
+    for topic, is_confirmed in topics:
+        waits = not is_confirmed and connection.engine.on_subscribed is not None
         name_from(topic, &name)
         if dorrit_topics_subscribe(
                 &connection.engine.topics, <uint32_t>connection.state.descriptor,
-                name) == DORRIT_TOPICS_NO_MEMORY:
+                name, waits) == DORRIT_TOPICS_NO_MEMORY:
             raise MemoryError
+        if waits:
+            to_be_confirmed(connection, topic)
+    return 0
+
+
+cdef int confirm_accepted(Connection connection) except -1:
+    if connection.engine.on_subscribed is None or connection.state.life != DORRIT_OPEN:
+        return 0
+    for topic, is_confirmed in topics_in(names_of(connection)):
+        if not is_confirmed:
+            to_be_confirmed(connection, topic)
     return 0
 
 

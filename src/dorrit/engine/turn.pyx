@@ -20,6 +20,7 @@ from dorrit.engine.c.poller cimport (
 from dorrit.engine.c.threads cimport dorrit_thread
 from dorrit.engine.calls cimport call_listeners, call_watcher, handle_signals, tell_turn, wake_up
 from dorrit.engine.channel cimport send_said
+from dorrit.engine.confirm cimport confirm_all
 from dorrit.engine.connection cimport Connection
 from dorrit.engine.deadlines cimport end_what_is_late, has_deadline
 from dorrit.engine.faults cimport callback_raised, end_interrupted, give_up
@@ -79,6 +80,9 @@ cdef int turn(Engine engine, int milliseconds) except -1:
         if has_deadline(engine):
             end_what_is_late(engine)
         settle(engine)
+        if engine.to_confirm:
+            confirm_all(engine)
+            settle(engine)
         if engine.heard_topics:
             call_listeners(engine)
             settle(engine)
@@ -92,7 +96,7 @@ cdef int turn(Engine engine, int milliseconds) except -1:
         if engine.is_interrupted:
             end_interrupted(engine)
         elif (engine.dirty.length > 0 or engine.ended.length > 0 or engine.resumed.length > 0
-              or engine.heard_topics):
+              or engine.heard_topics or engine.to_confirm):
             wake(engine)
     if DORRIT_INVARIANTS:
         check_invariants(engine)

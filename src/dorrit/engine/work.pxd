@@ -57,6 +57,15 @@ cdef inline void to_be_resumed(Connection connection) noexcept:
         add_work(&connection.engine.resumed, connection)
 
 
+cdef inline int to_be_confirmed(Connection connection, str topic) except -1:
+    """Lets the user be told of a subscription that waits, once the connection is accepted. `topic` is what
+    `topic_from` has returned."""
+    connection.engine.to_confirm.append((connection, topic))
+    if not connection.engine.in_turn:
+        wake(connection.engine)
+    return 0
+
+
 cdef inline void to_be_recorded(Connection connection) noexcept:
     """Lets the connection's record say how it is now, before any function of the user's is called that
     has nothing to do with that."""

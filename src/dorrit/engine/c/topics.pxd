@@ -9,6 +9,7 @@ from dorrit.engine.c.ledger cimport c_bool
 cdef extern from "topics.h" nogil:
     enum:
         DORRIT_TOPIC_NAME_MAX
+        DORRIT_TOPIC_UNCONFIRMED
 
     enum dorrit_topics_outcome:
         DORRIT_TOPICS_DONE
@@ -25,6 +26,8 @@ cdef extern from "topics.h" nogil:
     struct dorrit_topics:
         uint32_t length
         uint64_t subscriptions
+        size_t kept
+        void (*release)(void *message) noexcept
 
     struct dorrit_topics_visit:
         pass
@@ -32,7 +35,7 @@ cdef extern from "topics.h" nogil:
     c_bool dorrit_topic_name_is_valid(const uint8_t *bytes, size_t length)
     uint32_t dorrit_topics_find(const dorrit_topics *topics, dorrit_topic_name name)
     dorrit_topics_outcome dorrit_topics_subscribe(
-        dorrit_topics *topics, uint32_t member, dorrit_topic_name name)
+        dorrit_topics *topics, uint32_t member, dorrit_topic_name name, c_bool waits)
     c_bool dorrit_topics_unsubscribe(dorrit_topics *topics, uint32_t member, dorrit_topic_name name)
     c_bool dorrit_topics_is_subscribed(
         const dorrit_topics *topics, uint32_t member, dorrit_topic_name name)

@@ -1,5 +1,7 @@
 #include "topics.h"
 
+#include "catch_up.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,11 +9,6 @@ enum {
     BUCKETS_FIRST = 16,
     TABLE_FIRST = 4 /* the capacity of a member's table that holds more than one */
 };
-
-static struct dorrit_topic *topic_at(const struct dorrit_topics *topics, uint32_t topic)
-{
-    return &topics->topics[topic - 1];
-}
 
 /* ---- Room ---------------------------------------------------------------------------------------- */
 
@@ -128,7 +125,7 @@ static void put_membership(struct dorrit_topics *topics, struct dorrit_member *m
         place = (place + 1) & (member->capacity - 1);
     }
     table[place] = membership;
-    topic_at(topics, membership.topic)->list[membership.place].place = place;
+    dorrit_topics_at(topics, membership.topic)->list[membership.place].place = place;
 }
 
 /* Gives a member a table of that capacity, which has room for what it has. */
@@ -189,7 +186,7 @@ static void take_membership(
         const uint32_t home = home_of(table[next].topic, member->capacity);
         if (((next - home) & mask) >= ((next - hole) & mask)) {
             table[hole] = table[next];
-            topic_at(topics, table[hole].topic)->list[table[hole].place].place = hole;
+            dorrit_topics_at(topics, table[hole].topic)->list[table[hole].place].place = hole;
             hole = next;
         }
     }
@@ -214,9 +211,10 @@ void dorrit_topics_open(struct dorrit_topics *topics)
 
 void dorrit_topics_close(struct dorrit_topics *topics)
 {
-    for (uint32_t place = 0; place < topics->places; place++) {
-        free(topics->topics[place].name);
-        free(topics->topics[place].list);
+    for (uint32_t topic = 1; topic <= topics->places; topic++) {
+        dorrit_topics_let_go(topics, topic);
+        free(dorrit_topics_at(topics, topic)->name);
+        free(dorrit_topics_at(topics, topic)->list);
     }
     for (uint32_t member = 0; member < topics->members_capacity; member++) {
         if (topics->members[member].capacity > 1) {
@@ -250,7 +248,7 @@ uint32_t dorrit_topics_find(const struct dorrit_topics *topics, struct dorrit_to
     }
     uint32_t topic = topics->buckets[name.hash & (topics->bucket_count - 1)];
     while (topic != 0) {
-        const struct dorrit_topic *const found = topic_at(topics, topic);
+        const struct dorrit_topic *const found = dorrit_topics_at(topics, topic);
         if (found->hash == name.hash && found->name_length == name.length
             && memcmp(found->name, name.bytes, name.length) == 0) {
             return topic;
@@ -262,7 +260,7 @@ uint32_t dorrit_topics_find(const struct dorrit_topics *topics, struct dorrit_to
 
 static void link_topic(struct dorrit_topics *topics, uint32_t topic)
 {
-    struct dorrit_topic *const found = topic_at(topics, topic);
+    struct dorrit_topic *const found = dorrit_topics_at(topics, topic);
     uint32_t *const bucket = &topics->buckets[found->hash & (topics->bucket_count - 1)];
     found->next = *bucket;
     *bucket = topic;
@@ -285,7 +283,7 @@ static bool reserve_buckets(struct dorrit_topics *topics)
     topics->buckets = buckets;
     topics->bucket_count = count;
     for (uint32_t topic = 1; topic <= topics->places; topic++) {
-        if (topic_at(topics, topic)->name != NULL) {
+        if (dorrit_topics_at(topics, topic)->name != NULL) {
             link_topic(topics, topic);
         }
     }
@@ -305,11 +303,11 @@ static uint32_t add_topic(struct dorrit_topics *topics, struct dorrit_topic_name
     memcpy(copy, name.bytes, name.length);
     uint32_t topic = topics->unused;
     if (topic != 0) {
-        topics->unused = topic_at(topics, topic)->next;
+        topics->unused = dorrit_topics_at(topics, topic)->next;
     } else {
         topic = ++topics->places;
     }
-    *topic_at(topics, topic) = (struct dorrit_topic){
+    *dorrit_topics_at(topics, topic) = (struct dorrit_topic){
         .hash = name.hash, .name = copy, .name_length = (uint8_t)name.length};
     link_topic(topics, topic);
     topics->length++;
@@ -318,12 +316,13 @@ static uint32_t add_topic(struct dorrit_topics *topics, struct dorrit_topic_name
 
 static void remove_topic(struct dorrit_topics *topics, uint32_t topic)
 {
-    struct dorrit_topic *const found = topic_at(topics, topic);
+    struct dorrit_topic *const found = dorrit_topics_at(topics, topic);
     uint32_t *link = &topics->buckets[found->hash & (topics->bucket_count - 1)];
     while (*link != topic) {
-        link = &topic_at(topics, *link)->next;
+        link = &dorrit_topics_at(topics, *link)->next;
     }
     *link = found->next;
+    dorrit_topics_let_go(topics, topic);
     free(found->name);
     free(found->list);
     *found = (struct dorrit_topic){.next = topics->unused};
@@ -342,7 +341,7 @@ static void remove_topic(struct dorrit_topics *topics, uint32_t topic)
 /* Ends a topic that has no members; not while it is visited. */
 static void remove_unless_used(struct dorrit_topics *topics, uint32_t topic)
 {
-    const struct dorrit_topic *const found = topic_at(topics, topic);
+    const struct dorrit_topic *const found = dorrit_topics_at(topics, topic);
     if (found->length == found->left && found->visits == 0) {
         remove_topic(topics, topic);
     }
@@ -351,7 +350,7 @@ static void remove_unless_used(struct dorrit_topics *topics, uint32_t topic)
 /* ---- Subscriptions -------------------------------------------------------------------------------- */
 
 enum dorrit_topics_outcome dorrit_topics_subscribe(
-    struct dorrit_topics *topics, uint32_t member, struct dorrit_topic_name name)
+    struct dorrit_topics *topics, uint32_t member, struct dorrit_topic_name name, bool waits)
 {
     if (!reserve_member(topics, member)) {
         return DORRIT_TOPICS_NO_MEMORY;
@@ -367,12 +366,14 @@ enum dorrit_topics_outcome dorrit_topics_subscribe(
             return DORRIT_TOPICS_NO_MEMORY;
         }
     }
-    struct dorrit_topic *const found = topic_at(topics, topic);
-    if (!reserve_subscription(found) || !reserve_membership(topics, one)) {
+    struct dorrit_topic *const found = dorrit_topics_at(topics, topic);
+    uint64_t from = 0;
+    if (!reserve_subscription(found) || !reserve_membership(topics, one)
+        || (waits && (from = dorrit_topics_wait(topics, topic)) == 0)) {
         remove_unless_used(topics, topic);
         return DORRIT_TOPICS_NO_MEMORY;
     }
-    found->list[found->length] = (struct dorrit_subscription){.member = member};
+    found->list[found->length] = (struct dorrit_subscription){.member = member, .from = from};
     put_membership(topics, one, (struct dorrit_membership){.topic = topic, .place = found->length});
     found->length++;
     one->length++;
@@ -417,9 +418,12 @@ static void leave_place(
     struct dorrit_topics *topics, struct dorrit_member *member, uint32_t place)
 {
     const struct dorrit_membership membership = table_of(member)[place];
-    struct dorrit_topic *const topic = topic_at(topics, membership.topic);
+    struct dorrit_topic *const topic = dorrit_topics_at(topics, membership.topic);
     take_membership(topics, member, place);
     topics->subscriptions--;
+    if (topic->list[membership.place].from != 0) {
+        dorrit_topics_go_live(topics, membership.topic, &topic->list[membership.place]);
+    }
     if (topic->visits > 0) {
         topic->list[membership.place].member = DORRIT_TOPICS_NOBODY;
         topic->left++;
@@ -436,6 +440,17 @@ static uint32_t find_subscription(
     const uint32_t topic
         = member < topics->members_capacity ? dorrit_topics_find(topics, name) : 0;
     return topic == 0 ? DORRIT_TOPICS_NOBODY : find_membership(&topics->members[member], topic);
+}
+
+struct dorrit_subscription *dorrit_topics_subscription(
+    const struct dorrit_topics *topics, uint32_t member, struct dorrit_topic_name name)
+{
+    const uint32_t place = find_subscription(topics, member, name);
+    if (place == DORRIT_TOPICS_NOBODY) {
+        return NULL;
+    }
+    const struct dorrit_membership membership = const_table_of(&topics->members[member])[place];
+    return &dorrit_topics_at(topics, membership.topic)->list[membership.place];
 }
 
 bool dorrit_topics_unsubscribe(
@@ -482,7 +497,7 @@ void dorrit_topics_leave(struct dorrit_topics *topics, uint32_t member)
 uint32_t dorrit_topics_count(const struct dorrit_topics *topics, struct dorrit_topic_name name)
 {
     const uint32_t topic = dorrit_topics_find(topics, name);
-    return topic == 0 ? 0 : topic_at(topics, topic)->length - topic_at(topics, topic)->left;
+    return topic == 0 ? 0 : dorrit_topics_at(topics, topic)->length - dorrit_topics_at(topics, topic)->left;
 }
 
 uint32_t dorrit_topics_count_of(const struct dorrit_topics *topics, uint32_t member)
@@ -500,15 +515,18 @@ size_t dorrit_topics_names(
     size_t length = 0, written = 0;
     for (uint32_t place = 0; place < one->capacity; place++) {
         const uint32_t topic = const_table_of(one)[place].topic;
-        length += topic == 0 ? 0 : 1 + (size_t)topic_at(topics, topic)->name_length;
+        length += topic == 0 ? 0 : 2 + (size_t)dorrit_topics_at(topics, topic)->name_length;
     }
     for (uint32_t place = 0; place < one->capacity && length <= room; place++) {
-        const uint32_t topic = const_table_of(one)[place].topic;
-        if (topic != 0) {
-            const struct dorrit_topic *const found = topic_at(topics, topic);
+        const struct dorrit_membership membership = const_table_of(one)[place];
+        if (membership.topic != 0) {
+            const struct dorrit_topic *const found = dorrit_topics_at(topics, membership.topic);
             to[written] = found->name_length;
-            memcpy(to + written + 1, found->name, found->name_length);
-            written += 1 + (size_t)found->name_length;
+            to[written + 1] = dorrit_topics_is_unconfirmed(&found->list[membership.place])
+                ? DORRIT_TOPIC_UNCONFIRMED
+                : 0;
+            memcpy(to + written + 2, found->name, found->name_length);
+            written += 2 + (size_t)found->name_length;
         }
     }
     return length;
@@ -521,17 +539,17 @@ void dorrit_topics_begin_visit(
 {
     visit->topic = topic;
     visit->at = 0;
-    visit->end = topic_at(topics, topic)->length;
-    topic_at(topics, topic)->visits++;
+    visit->end = dorrit_topics_at(topics, topic)->length;
+    dorrit_topics_at(topics, topic)->visits++;
 }
 
 uint32_t dorrit_topics_next(struct dorrit_topics *topics, struct dorrit_topics_visit *visit)
 {
-    const struct dorrit_topic *const topic = topic_at(topics, visit->topic);
+    const struct dorrit_topic *const topic = dorrit_topics_at(topics, visit->topic);
     while (visit->at < visit->end) {
-        const uint32_t member = topic->list[visit->at++].member;
-        if (member != DORRIT_TOPICS_NOBODY) {
-            return member;
+        const struct dorrit_subscription subscription = topic->list[visit->at++];
+        if (subscription.member != DORRIT_TOPICS_NOBODY && subscription.from == 0) {
+            return subscription.member;
         }
     }
     return DORRIT_TOPICS_NOBODY;
@@ -539,7 +557,7 @@ uint32_t dorrit_topics_next(struct dorrit_topics *topics, struct dorrit_topics_v
 
 void dorrit_topics_end_visit(struct dorrit_topics *topics, struct dorrit_topics_visit *visit)
 {
-    struct dorrit_topic *const topic = topic_at(topics, visit->topic);
+    struct dorrit_topic *const topic = dorrit_topics_at(topics, visit->topic);
     topic->visits--;
     if (topic->visits > 0 || topic->left == 0) {
         return;
@@ -564,8 +582,8 @@ void dorrit_topics_end_visit(struct dorrit_topics *topics, struct dorrit_topics_
 
 static const char *fault_of_topic(const struct dorrit_topics *topics, uint32_t topic)
 {
-    const struct dorrit_topic *const found = topic_at(topics, topic);
-    uint32_t left = 0;
+    const struct dorrit_topic *const found = dorrit_topics_at(topics, topic);
+    uint32_t left = 0, behind = 0;
     if (found->length > found->capacity || (found->length == found->left && found->visits == 0)) {
         return "a topic has no members";
     }
@@ -575,6 +593,7 @@ static const char *fault_of_topic(const struct dorrit_topics *topics, uint32_t t
     }
     for (uint32_t place = 0; place < found->length; place++) {
         const struct dorrit_subscription subscription = found->list[place];
+        behind += subscription.from != 0;
         if (subscription.member == DORRIT_TOPICS_NOBODY) {
             left++;
             continue;
@@ -589,6 +608,9 @@ static const char *fault_of_topic(const struct dorrit_topics *topics, uint32_t t
             return "a topic's list and a member's table do not point at each other";
         }
     }
+    if (behind != found->behind || (behind == 0) != (found->backlog == NULL)) {
+        return "there is a backlog for nobody, or none";
+    }
     return left != found->left || (left > 0 && found->visits == 0) ? "a topic has places without a member"
                                                                    : NULL;
 }
@@ -597,8 +619,9 @@ const char *dorrit_topics_fault(const struct dorrit_topics *topics)
 {
     uint32_t length = 0;
     uint64_t listed = 0, held = 0;
+    size_t kept = 0;
     for (uint32_t topic = 1; topic <= topics->places; topic++) {
-        if (topic_at(topics, topic)->name == NULL) {
+        if (dorrit_topics_at(topics, topic)->name == NULL) {
             continue;
         }
         const char *const fault = fault_of_topic(topics, topic);
@@ -606,7 +629,8 @@ const char *dorrit_topics_fault(const struct dorrit_topics *topics)
             return fault;
         }
         length++;
-        listed += topic_at(topics, topic)->length - topic_at(topics, topic)->left;
+        kept += dorrit_topics_at(topics, topic)->backlog == NULL ? 0 : dorrit_topics_at(topics, topic)->backlog->bytes;
+        listed += dorrit_topics_at(topics, topic)->length - dorrit_topics_at(topics, topic)->left;
     }
     for (uint32_t number = 0; number < topics->members_capacity; number++) {
         const struct dorrit_member *const member = &topics->members[number];
@@ -623,8 +647,8 @@ const char *dorrit_topics_fault(const struct dorrit_topics *topics)
         }
         held += found;
     }
-    if (length != topics->length) {
-        return "the number of topics is another one";
+    if (length != topics->length || kept != topics->kept) {
+        return "the number of topics is another one, or what is kept for them";
     }
     return listed != held || held != topics->subscriptions ? "the number of subscriptions is another one"
                                                            : NULL;

@@ -12,11 +12,16 @@
 #ifndef DORRIT_TOPICS_H
 #define DORRIT_TOPICS_H
 
+#include "backlog.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DORRIT_TOPIC_NAME_MAX = 255 /* bytes */ };
+enum {
+    DORRIT_TOPIC_NAME_MAX = 255, /* bytes */
+    DORRIT_TOPIC_UNCONFIRMED = 1 /* in what dorrit_topics_names() writes: the subscription is */
+};
 
 #define DORRIT_TOPICS_NOBODY UINT32_MAX /* no member has this number */
 
@@ -30,6 +35,7 @@ struct dorrit_topic_name {
 struct dorrit_subscription {
     uint32_t member; /* DORRIT_TOPICS_NOBODY: it has left while the topic is visited */
     uint32_t place;  /* in the member's table */
+    uint64_t from;   /* the message that it is to get next, and how it stands: see catch_up.h; 0: it is live */
 };
 
 /* In the table of a member: found by the topic. */
@@ -51,6 +57,8 @@ struct dorrit_topic {
     uint64_t hash;
     uint8_t *name; /* owned; NULL: there is no topic here, and `next` is the next such place + 1 */
     struct dorrit_subscription *list; /* owned */
+    struct dorrit_backlog *backlog;   /* owned; NULL: no member is behind */
+    uint32_t behind;   /* so many are, see catch_up.h */
     uint32_t next;     /* with the same hash, as far as that is looked at; its place + 1; 0: it is the last */
     uint32_t length;   /* of the list, with those that have left it while it is visited */
     uint32_t capacity;
@@ -70,6 +78,8 @@ struct dorrit_topics {
     struct dorrit_member *members; /* owned */
     uint32_t members_capacity;
     uint64_t subscriptions; /* that there are in all */
+    size_t kept;            /* bytes of the messages in all backlogs */
+    void (*release)(void *message); /* lets go of what stood in one; must not come back here */
 };
 
 enum dorrit_topics_outcome {
@@ -78,7 +88,7 @@ enum dorrit_topics_outcome {
     DORRIT_TOPICS_NO_MEMORY /* nothing has changed */
 };
 
-/* All zeros is an empty one as well. */
+/* All zeros is an empty one as well; `release` must be set before a message is kept. */
 void dorrit_topics_open(struct dorrit_topics *topics);
 
 /* Gives the memory back. No visit may be under way. */
@@ -92,13 +102,18 @@ bool dorrit_topic_name_is_valid(const uint8_t *bytes, size_t length);
  * subscribed or left. */
 uint32_t dorrit_topics_find(const struct dorrit_topics *topics, struct dorrit_topic_name name);
 
-/* The name must be valid, and the member not DORRIT_TOPICS_NOBODY. */
+/* The name must be valid, and the member not DORRIT_TOPICS_NOBODY. `waits`: it is not visited before it has been
+ * confirmed, and gets then what has been kept meanwhile: see catch_up.h. */
 enum dorrit_topics_outcome dorrit_topics_subscribe(
-    struct dorrit_topics *topics, uint32_t member, struct dorrit_topic_name name);
+    struct dorrit_topics *topics, uint32_t member, struct dorrit_topic_name name, bool waits);
 
 /* Whether it was subscribed; it is not from here on. */
 bool dorrit_topics_unsubscribe(
     struct dorrit_topics *topics, uint32_t member, struct dorrit_topic_name name);
+
+/* Finds a subscription; NULL: there is none. It is valid until something is subscribed or left. */
+struct dorrit_subscription *dorrit_topics_subscription(
+    const struct dorrit_topics *topics, uint32_t member, struct dorrit_topic_name name);
 
 bool dorrit_topics_is_subscribed(
     const struct dorrit_topics *topics, uint32_t member, struct dorrit_topic_name name);
@@ -106,16 +121,21 @@ bool dorrit_topics_is_subscribed(
 /* Ends all subscriptions of a member. */
 void dorrit_topics_leave(struct dorrit_topics *topics, uint32_t member);
 
+static inline struct dorrit_topic *dorrit_topics_at(const struct dorrit_topics *topics, uint32_t topic)
+{
+    return &topics->topics[topic - 1];
+}
+
 /* How many members a topic has, and how many topics a member. */
 uint32_t dorrit_topics_count(const struct dorrit_topics *topics, struct dorrit_topic_name name);
 uint32_t dorrit_topics_count_of(const struct dorrit_topics *topics, uint32_t member);
 
-/* Writes the names of a member's topics, each behind a byte with its length, in no order that means anything.
- * Returns how many bytes that takes; nothing is written if there are not as many. */
+/* Writes the names of a member's topics, each behind a byte with its length and one that is 0 or
+ * DORRIT_TOPIC_UNCONFIRMED, in no order that means anything. Returns how many bytes that takes; nothing is written if there are not as many. */
 size_t dorrit_topics_names(
     const struct dorrit_topics *topics, uint32_t member, uint8_t *to, size_t room);
 
-/* Goes through the members of a topic, in the order in which they have come but for what leaving has
+/* Goes through the members of a topic that are not behind, in the order in which they have come but for what leaving has
  * moved. Whatever happens meanwhile: who has been a member from the beginning to its turn is visited once, who
  * comes is not, and who leaves is not if its turn has not come. */
 struct dorrit_topics_visit {

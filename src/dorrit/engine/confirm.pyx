@@ -1,0 +1,165 @@
+# cython: language_level=3, freethreading_compatible=False
+"""Subscriptions of which the user is told that they stand: until then what is published waits."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stddef cimport size_t
+from libc.stdint cimport UINT32_MAX, uint16_t, uint64_t
+
+from dorrit.engine.c.catch_up cimport (
+    dorrit_topics_begin_telling,
+    dorrit_topics_catch_up,
+    dorrit_topics_end_telling,
+    dorrit_topics_is_told,
+    dorrit_topics_keep,
+)
+from dorrit.engine.c.connection cimport DORRIT_ACCEPTED, DORRIT_OPEN
+from dorrit.engine.c.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT
+from dorrit.engine.c.topics cimport dorrit_topic_name
+from dorrit.engine.faults cimport callback_raised, give_up
+from dorrit.engine.frame cimport FRAME_COST
+from dorrit.engine.life cimport fail
+from dorrit.engine.queue cimport QUEUE_FRAMES_MAX
+from dorrit.engine.record cimport begin_input, commit, end_input
+from dorrit.engine.results cimport check_result
+from dorrit.engine.send cimport NEVER_FITS, pass_over, put_payload
+from dorrit.engine.topics cimport name_from
+from dorrit.engine.work cimport to_be_recorded
+
+from dorrit.engine.head import PENDING
+from dorrit.engine.recovered import Recovered
+from dorrit.protocol.closing import CloseCode
+from dorrit.raised import is_exit
+
+
+cdef uint16_t INTERNAL_ERROR = CloseCode.INTERNAL_ERROR
+
+cdef object NOTHING_MISSED = Recovered()
+
+cdef enum:
+    # Bytes that all topics keep together for those who are to be told.
+    KEPT_MOST = 16 * 1024 * 1024
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Kept:
+    """A message that waits in a topic."""
+    cdef bytes payload
+    cdef bint binary
+    cdef uint64_t excluded      # the number of the connection that does not get it; 0: all do
+
+
+cdef int keep(Engine engine, uint32_t topic, bint binary, bytes payload, object exclude) except -1:
+    cdef Kept kept = Kept.__new__(Kept)
+    cdef size_t size = <size_t>PyBytes_GET_SIZE(payload) + FRAME_COST
+    # As much as may wait in the queue of a client, for which it waits here.
+    cdef size_t most = KEPT_MOST - min(engine.topics.kept, <size_t>KEPT_MOST)
+    if engine.limits.max_pending_bytes > 0:
+        most = min(most, <size_t>engine.limits.max_pending_bytes)
+    kept.payload = payload
+    kept.binary = binary
+    kept.excluded = 0 if exclude is None else (<Connection>exclude).state.number
+    Py_INCREF(kept)
+    if not dorrit_topics_keep(&engine.topics, topic, <void *>kept, size, most, QUEUE_FRAMES_MAX):
+        Py_DECREF(kept)
+        raise MemoryError
+    return 0
+
+
+cdef void release_kept(void *message) noexcept:
+    Py_DECREF(<Kept>message)
+
+
+cdef int confirm_all(Engine engine) except -1:
+    # Those that come meanwhile have their turn next time.
+    cdef Py_ssize_t count = len(engine.to_confirm)
+    while count > 0 and engine.to_confirm:
+        count -= 1
+        connection, topic = engine.to_confirm.popleft()
+        confirm(engine, <Connection>connection, <str>topic)
+    return 0
+
+
+cdef int confirm(Engine engine, Connection connection, str topic) except -1:
+    cdef dorrit_topic_name name
+    if connection.state.life != DORRIT_OPEN or connection.state.admission != DORRIT_ACCEPTED:
+        return 0    # who is accepted later is told then: `accept_client`
+    name_from(topic, &name)
+    if not dorrit_topics_begin_telling(&engine.topics, <uint32_t>connection.state.descriptor, name):
+        return 0    # it was left meanwhile
+    begin_input(connection)
+    try:
+        tell(engine, connection, topic)
+    except BaseException as error:
+        give_up(engine, connection, error)
+    finally:
+        end_input(connection)
+    return 0
+
+
+cdef int tell(Engine engine, Connection connection, str topic) except -1:
+    answer = None
+    try:
+        answer = engine.on_subscribed(connection, topic, NOTHING_MISSED)
+        if answer is not None and answer is not PENDING:
+            check_result("on_subscribed", answer, engine.names.may_be_async)
+    except BaseException as error:
+        if not is_exit(error):
+            fail(connection, INTERNAL_ERROR, "", True)
+        return callback_raised(engine, "subscribed", error, connection)
+    return 0 if answer is PENDING else catch_up(connection, topic)
+
+
+cdef bint is_told(Connection connection, str topic) except -1:
+    cdef dorrit_topic_name name
+    if connection.state.life != DORRIT_OPEN:
+        return False
+    name_from(topic, &name)
+    return dorrit_topics_is_told(
+        &connection.engine.topics, <uint32_t>connection.state.descriptor, name)
+
+
+cdef int catch_up(Connection connection, str topic) except -1:
+    cdef Engine engine = connection.engine
+    cdef dorrit_topic_name name
+    cdef uint64_t missed
+    cdef void *message
+    cdef Kept kept
+    if connection.state.life != DORRIT_OPEN:
+        return 0
+    name_from(topic, &name)
+    if not dorrit_topics_end_telling(&engine.topics, <uint32_t>connection.state.descriptor, name):
+        return 0
+    to_be_recorded(connection)
+    while connection.state.life == DORRIT_OPEN:
+        message = dorrit_topics_catch_up(
+            &engine.topics, <uint32_t>connection.state.descriptor, name, &missed)
+        if missed > 0:
+            note_missed(connection, topic, missed)
+        if message == NULL:
+            break
+        kept = <Kept>message
+        if kept.excluded != connection.state.number:
+            put_kept(connection, kept)
+    commit(connection)
+    return 0
+
+
+cdef int put_kept(Connection connection, Kept kept) except -1:
+    cdef int outcome = put_payload(
+        connection, DORRIT_OPCODE_BINARY if kept.binary else DORRIT_OPCODE_TEXT, kept.payload)
+    if outcome == NEVER_FITS:
+        return pass_over(connection, <size_t>PyBytes_GET_SIZE(kept.payload), True)
+    if outcome < 0:
+        raise MemoryError
+    return 0
+
+
+cdef int note_missed(Connection connection, str topic, uint64_t missed) except -1:
+    """More has been published than is kept, before the user had been told."""
+    connection.state.dropped += <uint32_t>min(missed, <uint64_t>(UINT32_MAX - connection.state.dropped))
+    connection.engine.reports.missed(connection, topic, missed)
+    return 0
