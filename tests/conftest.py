@@ -88,9 +88,8 @@ def log() -> Iterator[LogRecords]:
 
 @pytest.fixture
 def harness(log: LogRecords) -> Iterator[Harness]:
-    """An engine with its default settings, but that a slow machine has its time for a handshake; a
-    fault inside it fails the test."""
-    with Harness(handshake_timeout=600) as made:
+    """An engine with its default settings; a fault inside it fails the test."""
+    with Harness() as made:
         yield made
     faults = [r for r in log.records if r.levelno >= logging.CRITICAL]
     assert not faults, log.text

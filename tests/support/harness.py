@@ -121,7 +121,8 @@ class Client:
 class Harness:
     """An engine that records what its callbacks hear.
 
-    It takes the fields of `Limits`, and what else an `Engine` takes besides its callbacks.
+    It takes the fields of `Limits`, and what else an `Engine` takes besides its callbacks. A slow
+    machine has its time for a handshake, unless a test gives one.
 
     Attributes:
         opened, messages, closed: The arguments of the callbacks, in order.
@@ -136,6 +137,7 @@ class Harness:
         self.message_callback: Callable[[Connection, bool, bytes], object] | None = None
         self.close_callback: Callable[[Connection, int, str], object] | None = None
         self.clients: list[Client] = []
+        settings = {"handshake_timeout": 600} | settings
         limits = {name: settings.pop(name) for name in LIMITS & settings.keys()}
         self.engine = Engine(
             on_open=self._on_open,
