@@ -297,6 +297,22 @@ def test_L5_who_waits_for_the_open_callback_is_asked_about_again() -> None:
     after.close()
 
 
+def test_L5_who_would_be_asked_about_again_is_refused_if_the_server_stops_before() -> None:
+    before = CarryingHarness()
+    before.open_callback = lambda *_: PENDING  # type: ignore[assignment,return-value]
+    client = before.connect()
+    client.send(REQUEST)
+    before.turn()
+    client.send(frame(TEXT, b"x"))
+    with before.next() as after:
+        after.engine.begin_shutdown()
+        after.until(lambda: client.ended)
+        assert client.status == 503
+        after.engine.end_shutdown()
+        assert after.engine.assembled == 0
+        assert after.opened == []
+
+
 def test_L5_a_close_under_way_goes_on() -> None:
     before = CarryingHarness()
     ours, theirs, failed = before.open(), before.open(), before.open()

@@ -134,7 +134,9 @@ cdef int describe(Carried one, dorrit_carried *carried) except -1:
         carried.topics = span(b"")      # it subscribes again
     else:
         if connection.state.admission == DORRIT_AWAITED:
-            carried.admission = DORRIT_ACCEPTED     # the user is told of its resumption again
+            # The user is told of its resumption again. Of one that has ended before he has let it in, he is not
+            # to hear that it has.
+            carried.admission = DORRIT_ACCEPTED if connection.state.opened > 0 else DORRIT_UNDECIDED
         carried.written = connection.state.queue.written
     return 0
 

@@ -106,6 +106,8 @@ cdef int read(Connection connection) except -1:
         return 0
     engine.inflated = 0
     if connection.state.life == DORRIT_HANDSHAKING:
+        if connection.state.stashed:
+            return 0    # a whole request, which the last image has left
         return take_read(connection, engine.input, <size_t>read_head(connection))
     if engine.limits.ping_interval > 0:
         connection.state.heard = quarters()
