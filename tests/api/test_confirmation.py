@@ -129,6 +129,34 @@ def test_T4_an_async_handler_has_its_turn_among_the_messages(loop: str) -> None:
     assert heard == ["subscribe", "end of subscribe", "stands", "next", "end of next"]
 
 
+def test_T4_who_leaves_and_comes_again_while_it_is_told_is_told_again_before_the_topic() -> None:
+    app, goes_on = Server(), asyncio.Event()
+
+    @app.on_message
+    def said(conn: Connection, message: str) -> None:
+        conn.unsubscribe("a")
+        conn.subscribe("a")
+
+    @app.on_subscribed
+    async def stands(conn: Connection, topic: str, recovered: Recovered) -> None:
+        conn.send("welcome")
+        await goes_on.wait()
+        conn.send("told")
+
+    async def talk(server: AsyncServing) -> None:
+        async with server.connect() as client:
+            for _ in range(2):
+                await client.send("come")
+                await client.ping()
+            app.publish("a", "x")
+            goes_on.set()
+            assert [await client.receive() for _ in range(5)] == [
+                "welcome", "told", "welcome", "told", "x",
+            ]  # fmt: skip
+
+    run(app, talk)
+
+
 def test_T4_who_has_left_when_an_async_handler_would_be_told_is_not_told() -> None:
     app, told = Server(), []
 

@@ -170,6 +170,11 @@ static void a_list_gets_smaller_when_most_have_left(void)
 /* What stands in a backlog: released ones are counted. */
 static unsigned int released;
 
+static struct dorrit_topics_most at_most(size_t bytes)
+{
+    return (struct dorrit_topics_most){bytes, 2000};
+}
+
 static void count_released(void *message)
 {
     CHECK(message != NULL);
@@ -190,9 +195,9 @@ static void who_waits_gets_what_was_published_meanwhile_when_he_has_been_told(vo
     CHECK(!dorrit_topics_has_behind(&topics, topic));
     CHECK_EQUAL(dorrit_topics_subscribe(&topics, 1, named("a"), true), DORRIT_TOPICS_DONE);
     CHECK(dorrit_topics_has_behind(&topics, topic));
-    CHECK(dorrit_topics_keep(&topics, topic, &messages[0], 10, 100, 10));
+    CHECK(dorrit_topics_keep(&topics, topic, &messages[0], 10, at_most(100)));
     CHECK_EQUAL(dorrit_topics_subscribe(&topics, 2, named("a"), true), DORRIT_TOPICS_DONE);
-    CHECK(dorrit_topics_keep(&topics, topic, &messages[1], 10, 100, 10));
+    CHECK(dorrit_topics_keep(&topics, topic, &messages[1], 10, at_most(100)));
     CHECK_EQUAL(topics.kept, 20);
     dorrit_topics_begin_visit(&topics, topic, &visit);
     CHECK_EQUAL(dorrit_topics_next(&topics, &visit), 0);
@@ -235,14 +240,14 @@ static void what_is_too_much_goes_and_who_has_missed_it_is_told_how_many(void)
     CHECK_EQUAL(dorrit_topics_subscribe(&topics, 1, named("a"), true), DORRIT_TOPICS_DONE);
     const uint32_t topic = dorrit_topics_find(&topics, named("a"));
     for (unsigned int index = 0; index < 10; index++) {
-        CHECK(dorrit_topics_keep(&topics, topic, &messages[index], 10, 55, 7));
+        CHECK(dorrit_topics_keep(&topics, topic, &messages[index], 10, at_most(55)));
         CHECK_EQUAL(topics.kept, index < 5 ? 10 * (index + 1) : 50);
     }
     CHECK_EQUAL(released, 5);
-    CHECK(dorrit_topics_keep(&topics, topic, &messages[0], 56, 55, 7)); /* not even the last one stays */
+    CHECK(dorrit_topics_keep(&topics, topic, &messages[0], 56, at_most(55))); /* not even the last one stays */
     CHECK_EQUAL(released, 11);
     CHECK_EQUAL(topics.kept, 0);
-    CHECK(dorrit_topics_keep(&topics, topic, &messages[0], 55, 55, 7));
+    CHECK(dorrit_topics_keep(&topics, topic, &messages[0], 55, at_most(55)));
     CHECK(dorrit_topics_begin_telling(&topics, 1, named("a")));
     CHECK(dorrit_topics_end_telling(&topics, 1, named("a")));
     CHECK(dorrit_topics_catch_up(&topics, 1, named("a"), &missed) == &messages[0]);
@@ -250,7 +255,7 @@ static void what_is_too_much_goes_and_who_has_missed_it_is_told_how_many(void)
     CHECK_EQUAL(dorrit_topics_subscribe(&topics, 2, named("a"), true), DORRIT_TOPICS_DONE);
     /* What the first one has got is let go of while the second one waits: with small ones it never grows. */
     for (unsigned int round = 0; round < 100; round++) {
-        CHECK(dorrit_topics_keep(&topics, topic, &messages[1], 1, 55, 1000));
+        CHECK(dorrit_topics_keep(&topics, topic, &messages[1], 1, at_most(55)));
         CHECK(dorrit_topics_catch_up(&topics, 1, named("a"), &missed) == &messages[1]);
         if (round == 50) {
             CHECK(dorrit_topics_unsubscribe(&topics, 2, named("a")));
@@ -259,6 +264,22 @@ static void what_is_too_much_goes_and_who_has_missed_it_is_told_how_many(void)
     CHECK(topics.topics[topic - 1].backlog->capacity <= 64);
     dorrit_topics_leave(&topics, 1);
     CHECK_EQUAL(released, 112);
+    /* What all topics keep is bounded as well: the one that is published to loses its oldest. */
+    CHECK_EQUAL(dorrit_topics_subscribe(&topics, 1, named("a"), true), DORRIT_TOPICS_DONE);
+    CHECK_EQUAL(dorrit_topics_subscribe(&topics, 1, named("b"), true), DORRIT_TOPICS_DONE);
+    const uint32_t first = dorrit_topics_find(&topics, named("a"));
+    const uint32_t second = dorrit_topics_find(&topics, named("b"));
+    for (unsigned int index = 0; index < 3; index++) {
+        CHECK(dorrit_topics_keep(&topics, first, &messages[index], 500, at_most(10000)));
+    }
+    CHECK_EQUAL(topics.kept, 1500);
+    CHECK(dorrit_topics_keep(&topics, second, &messages[3], 500, at_most(10000)));
+    CHECK(dorrit_topics_keep(&topics, second, &messages[4], 400, at_most(10000)));
+    CHECK_EQUAL(topics.kept, 1900);
+    CHECK(dorrit_topics_keep(&topics, second, &messages[5], 501, at_most(10000)));
+    CHECK_EQUAL(topics.kept, 1500);
+    dorrit_topics_leave(&topics, 1);
+    CHECK_EQUAL(topics.kept, 0);
     CHECK_EQUAL(topics.length, 0);
     dorrit_topics_close(&topics);
 }

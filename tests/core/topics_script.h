@@ -120,7 +120,7 @@ static inline void script_publish(
     require(message != NULL);
     *message = (struct script_message){.topic = topic, .number = script->published[topic]};
     script_kept++;
-    if (dorrit_topics_keep(topics, found, message, size, SCRIPT_MOST, 6)) {
+    if (dorrit_topics_keep(topics, found, message, size, (struct dorrit_topics_most){SCRIPT_MOST, 200 * SCRIPT_MOST})) {
         script->published[topic]++;
     } else {
         script_release(message);

@@ -34,6 +34,22 @@ class Confirming(NarrowHarness, CarryingHarness):
         return None if self.action is None else self.action(conn, topic)
 
 
+class Publishes(logging.Handler):
+    """Publishes when something is logged, as a handler that sends the log to clients does."""
+
+    def __init__(self, harness: Harness, what: str, message: bytes) -> None:
+        super().__init__()
+        self.harness = harness
+        self.what = what
+        self.message = message
+        self.published = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.what in record.getMessage():
+            self.published += 1
+            self.harness.engine.publish("a", self.message)
+
+
 def test_T4_what_is_published_waits_until_the_subscriber_has_been_told() -> None:
     with Confirming() as harness:
         (new, old), (first, second) = clients_of(harness, 2)
@@ -201,9 +217,61 @@ def test_T4_what_has_not_run_is_an_exception(log: LogRecords) -> None:
     assert "on_subscribed has returned a coroutine" in log.text
 
 
+def test_T4_what_the_log_publishes_while_a_client_catches_up_comes_behind(log: LogRecords) -> None:
+    with Confirming(max_pending_bytes=10_000) as harness:
+        (client,), (conn,) = clients_of(harness, 1)
+        conn.subscribe("a")
+        for number in range(300):
+            harness.engine.publish("a", b"%d:" % number + bytes(200))
+        handler = Publishes(harness, "has missed", b"logged" + bytes(200))
+        logging.getLogger("dorrit").addHandler(handler)
+        try:
+            harness.settle()
+        finally:
+            logging.getLogger("dorrit").removeHandler(handler)
+        assert handler.published == 1
+        numbers = [payload.partition(b":")[0] for payload in payloads(client)[1:-1]]
+        assert numbers == [b"%d" % number for number in range(300 - len(numbers), 300)]
+        assert payloads(client)[-1] == b"logged" + bytes(200)
+    assert "has missed" in log.text
+
+
+@pytest.mark.parametrize("end", ["abort", "unsubscribe"])
+def test_T4_who_ends_while_what_it_has_missed_is_logged_gets_no_more(end: str) -> None:
+    with Confirming(max_pending_bytes=1000) as harness:
+        (client,), (conn,) = clients_of(harness, 1)
+        conn.subscribe("a")
+        for _ in range(300):
+            harness.engine.publish("a", bytes(200))
+
+        class Ends(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                conn.abort() if end == "abort" else conn.unsubscribe("a")
+
+        handler = Ends()
+        logging.getLogger("dorrit").addHandler(handler)
+        try:
+            harness.settle()
+        finally:
+            logging.getLogger("dorrit").removeHandler(handler)
+        assert conn.is_open == (end == "unsubscribe")
+        assert len(payloads(client)) <= 2
+
+
+def test_T4_a_client_of_another_engine_excludes_nobody_here() -> None:
+    with Confirming() as harness, Confirming() as other:
+        (client,), (conn,) = clients_of(harness, 1)
+        _, (elsewhere,) = clients_of(other, 1)
+        assert conn.number == elsewhere.number
+        conn.subscribe("a")
+        harness.engine.publish("a", "x", exclude=elsewhere)
+        harness.settle()
+        assert payloads(client)[1:] == [b"x"]
+
+
 def test_an_exit_of_the_handler_ends_the_turn_and_not_the_others(log: LogRecords) -> None:
     with Confirming() as harness:
-        (_, other), (conn, second) = clients_of(harness, 2)
+        (client, other), (conn, second) = clients_of(harness, 2)
 
         def leaves(conn: Connection, _topic: str) -> None:
             if conn.number == 1:
@@ -217,6 +285,7 @@ def test_an_exit_of_the_handler_ends_the_turn_and_not_the_others(log: LogRecords
             harness.turn()
         harness.settle()
         assert payloads(other) == [b"you are in a", b"x"]
+        assert payloads(client)[-1] == (1001).to_bytes(2)
     assert "raised" not in log.text
 
 
@@ -243,15 +312,19 @@ def test_T4_as_much_waits_as_in_a_queue_and_what_is_missed_is_counted_and_said(
     )
 
 
-def test_T4_without_a_limit_of_bytes_no_more_than_200_messages_wait() -> None:
-    with Confirming(max_pending_bytes=0) as harness:
-        (client,), (conn,) = clients_of(harness, 1)
-        conn.subscribe("a")
-        for number in range(1000):
-            harness.engine.publish("a", str(number))
+def test_T4_a_crowd_that_comes_in_one_turn_hears_of_all_of_it() -> None:
+    with Confirming() as harness:
+        clients, conns = clients_of(harness, 300)
+        harness.action = lambda conn, topic: (
+            harness.engine.publish(topic, f"{conn.number} has come") and None
+        )
+        for conn in conns:
+            conn.subscribe("a")
         harness.settle()
-        assert payloads(client)[1] in (b"800", b"801"), "what is sent takes a place, too"
-        assert payloads(client)[-1] == b"999"
+        come = [f"{conn.number} has come".encode() for conn in conns]
+        for conn, client in zip(conns, clients, strict=True):
+            assert payloads(client) == [b"you are in a", *come]
+            assert conn.dropped == 0
 
 
 def test_what_all_topics_keep_together_is_bounded() -> None:
@@ -269,6 +342,21 @@ def test_what_all_topics_keep_together_is_bounded() -> None:
         for number in range(5, 20):
             harness.engine.catch_up(conn, str(number))
         assert conn.dropped == 15
+        assert harness.engine.count("19") == 1
+
+
+def test_one_topic_may_have_all_of_it() -> None:
+    with Confirming(max_pending_bytes=0, max_publish=4 << 20) as harness:
+        (client,), (conn,) = clients_of(harness, 1)
+        harness.action = lambda _conn, _topic: PENDING
+        conn.subscribe("a")
+        harness.settle()
+        for _ in range(10):
+            harness.engine.publish("a", bytes(1 << 20))
+        harness.engine.publish("a", b"last")
+        harness.engine.catch_up(conn, "a")
+        harness.until(lambda: payloads(client)[-1:] == [b"last"], client)
+        assert conn.dropped == 0
 
 
 def test_L5_who_has_not_been_told_is_told_by_the_next_image() -> None:
@@ -348,26 +436,12 @@ def test_subscriptions_of_a_crowd_are_confirmed_in_order() -> None:
             assert payloads(client)[-1] == b"x"
 
 
-class Publishes(logging.Handler):
-    """Publishes when something is logged, as a handler that sends the log to clients does."""
-
-    def __init__(self, harness: Harness) -> None:
-        super().__init__()
-        self.harness = harness
-        self.published = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "does not read" in record.getMessage():
-            self.published += 1
-            self.harness.engine.publish("a", "logged")
-
-
 def test_T3_what_is_published_within_a_publish_comes_behind_it_for_all(log: LogRecords) -> None:
     with NarrowHarness(max_pending_bytes=4000) as harness:
         clients, conns = clients_of(harness, 5)
         for conn in conns:
             conn.subscribe("a")
-        handler = Publishes(harness)
+        handler = Publishes(harness, "does not read", b"logged")
         logging.getLogger("dorrit").addHandler(handler)
         try:
             # The second one does not read, and that is said while the others are still to have it.

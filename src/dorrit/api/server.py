@@ -198,13 +198,19 @@ class Server:
         What is published from there on reaches the client, and nothing of the topic has reached it
         yet: what the handler sends comes first, and what has been published since
         `Connection.subscribe` follows when it has returned. This is the place for a greeting, and
-        to publish that somebody has come. As many messages wait as in the queue of a client; an
-        `async` handler that takes longer than that misses the oldest ones, and the log says so.
+        to publish that somebody has come. As many bytes wait as may for a client, and 16 MiB for
+        all topics; of more the oldest messages are left out, which `Connection.dropped` counts and
+        the log says.
 
-        It is called when the client has been accepted and the handler that has subscribed it has
-        returned; an `async` one after those of the messages before. It is called again for a
-        subscription that a reload or crash has come before, and not for the others. If it raises,
-        the connection is closed with 1011. `recovered` is a `Recovered`.
+        A plain handler is called at the end of the loop's turn, also while an `async` one of the
+        connection waits for something, but not before the client has been accepted. An `async` one
+        has its turn among the messages that `async` handlers are called for, and those behind it
+        wait.
+
+        After a reload or a crash with `on_resume` it is called only for subscriptions whose handler
+        had not returned. Without `on_resume` the open handler subscribes anew, and it is called as
+        for a new client. If it raises, the connection is closed with 1011. `recovered` is a
+        `Recovered`, which says that nothing was missed.
         """
         return self._handle("subscribed", *handler)
 

@@ -383,11 +383,23 @@ cdef class Workers:
         self.messages(conn, confirmation, [])
         return PENDING
 
-    async def _confirm(self, Connection conn not None, Confirmation confirmation not None):
+    async def _confirm(self, Connection conn not None, Worker worker not None):
         """Calls the handler of subscriptions, unless nobody wants to hear of this one any more."""
-        if is_told(conn, confirmation.topic):
+        cdef Confirmation confirmation = <Confirmation>worker.message
+        if self.is_current(conn, worker, confirmation):
             await steps_of(conn, self.on_subscribed(conn, confirmation.topic, confirmation.recovered))
-            catch_up(conn, confirmation.topic)
+            if self.is_current(conn, worker, confirmation):
+                catch_up(conn, confirmation.topic)
+
+    cdef bint is_current(self, Connection conn, Worker worker, Confirmation confirmation) except -1:
+        """Whether a subscription still stands. If it was left and made again meanwhile, that is another one,
+        of which the handler is told later."""
+        if not is_told(conn, confirmation.topic):
+            return False
+        for message in worker.waiting or ():
+            if type(message) is Confirmation and (<Confirmation>message).topic == confirmation.topic:
+                return False
+        return True
 
     cdef int limit(self, Connection conn, Worker worker) except -1:
         """Has no more read than may wait: of one connection, and of all of them together."""
@@ -475,6 +487,7 @@ cdef class Workers:
 
     async def _run(self, Connection conn not None, Worker worker not None):
         """Calls the message handler, for one message and those that wait by then."""
+        callback = "message"
         try:
             while True:
                 if self.suspended and (worker.closing is None or self.is_cut_off):
@@ -483,8 +496,9 @@ cdef class Workers:
                 if worker.task is not None:     # otherwise `messages` does it
                     record_change(<Connection>conn)
                 try:
+                    callback = worker.callback()
                     if type(worker.message) is Confirmation:
-                        await self._confirm(conn, worker.message)
+                        await self._confirm(conn, worker)
                     else:
                         await steps_of(conn, self.on_message(conn, worker.message))
                 except EXITS:
@@ -492,7 +506,7 @@ cdef class Workers:
                 except BaseException as error:      # the user's
                     if self.is_abandoned(worker):
                         raise
-                    self.engine.check_process(worker.callback(), error)
+                    self.engine.check_process(callback, error)
                     if self.is_cut_off:
                         return
                     if self.suspended and worker.closing is None and self.is_by_server(error):
@@ -520,7 +534,7 @@ cdef class Workers:
             if self.is_abandoned(worker):
                 raise
             self.retrieve_exception()
-            self.engine.check_process("message", error)
+            self.engine.check_process(callback, error)
             if worker.closing is not None:
                 self.closed(conn, *worker.closing)
             elif is_exit(error):
@@ -530,7 +544,7 @@ cdef class Workers:
             raise
         if worker.task is not None:
             # It has waited, so that it ends outside of the engine's turn, which looks after itself.
-            self.engine.check_process("message", None)
+            self.engine.check_process(callback, None)
         if worker.closing is None or worker.is_due or self.is_cut_off:
             self.end(<Connection>conn, worker)
         else:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dorrit.dispatch.confirmation import subscribed
 from dorrit.dispatch.dispatcher import AsyncDispatcher
 from dorrit.dispatch.lifecycle import Lifecycle
 from dorrit.drive.engine_settings import limits_of
@@ -58,6 +57,8 @@ def make_engine(
 
 def join_event_loop(engine: Engine, dispatcher: AsyncDispatcher, room: "Room") -> None:
     """Have an engine serve in an event loop of asyncio, with what only an `async` user needs."""
+    from dorrit.dispatch.confirmation import subscribed  # only servers in asyncio load it
+
     engine.join_loop(
         room.drain,
         room.again,

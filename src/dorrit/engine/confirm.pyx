@@ -14,19 +14,18 @@ from dorrit.engine.c.catch_up cimport (
     dorrit_topics_end_telling,
     dorrit_topics_is_told,
     dorrit_topics_keep,
+    dorrit_topics_most,
 )
 from dorrit.engine.c.connection cimport DORRIT_ACCEPTED, DORRIT_OPEN
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT
 from dorrit.engine.c.topics cimport dorrit_topic_name
 from dorrit.engine.faults cimport callback_raised, give_up
 from dorrit.engine.frame cimport FRAME_COST
-from dorrit.engine.life cimport fail
-from dorrit.engine.queue cimport QUEUE_FRAMES_MAX
-from dorrit.engine.record cimport begin_input, commit, end_input
+from dorrit.engine.life cimport close_in_order, fail
+from dorrit.engine.record cimport begin_input, commit, end_input, record_change
 from dorrit.engine.results cimport check_result
-from dorrit.engine.send cimport NEVER_FITS, pass_over, put_payload
+from dorrit.engine.send cimport NEVER_FITS, check_thread, pass_over, put_payload
 from dorrit.engine.topics cimport name_from
-from dorrit.engine.work cimport to_be_recorded
 
 from dorrit.engine.head import PENDING
 from dorrit.engine.recovered import Recovered
@@ -35,6 +34,7 @@ from dorrit.raised import is_exit
 
 
 cdef uint16_t INTERNAL_ERROR = CloseCode.INTERNAL_ERROR
+cdef uint16_t GOING_AWAY = CloseCode.GOING_AWAY
 
 cdef object NOTHING_MISSED = Recovered()
 
@@ -55,15 +55,20 @@ cdef class Kept:
 cdef int keep(Engine engine, uint32_t topic, bint binary, bytes payload, object exclude) except -1:
     cdef Kept kept = Kept.__new__(Kept)
     cdef size_t size = <size_t>PyBytes_GET_SIZE(payload) + FRAME_COST
-    # As much as may wait in the queue of a client, for which it waits here.
-    cdef size_t most = KEPT_MOST - min(engine.topics.kept, <size_t>KEPT_MOST)
+    cdef dorrit_topics_most most
+    # As much as may wait in the queue of a client, for which it waits here; but not 200 frames: many that come
+    # in one turn may each be announced to all of them.
+    most.of_one = most.of_all = KEPT_MOST
     if engine.limits.max_pending_bytes > 0:
-        most = min(most, <size_t>engine.limits.max_pending_bytes)
+        most.of_one = <size_t>engine.limits.max_pending_bytes
     kept.payload = payload
     kept.binary = binary
-    kept.excluded = 0 if exclude is None else (<Connection>exclude).state.number
+    # The number of another engine's client is one of this one's as well.
+    kept.excluded = 0
+    if exclude is not None and (<Connection>exclude).engine is engine:
+        kept.excluded = (<Connection>exclude).state.number
     Py_INCREF(kept)
-    if not dorrit_topics_keep(&engine.topics, topic, <void *>kept, size, most, QUEUE_FRAMES_MAX):
+    if not dorrit_topics_keep(&engine.topics, topic, <void *>kept, size, most):
         Py_DECREF(kept)
         raise MemoryError
     return 0
@@ -107,7 +112,10 @@ cdef int tell(Engine engine, Connection connection, str topic) except -1:
         if answer is not None and answer is not PENDING:
             check_result("on_subscribed", answer, engine.names.may_be_async)
     except BaseException as error:
-        if not is_exit(error):
+        if is_exit(error):
+            connection.state.closed_here = True
+            close_in_order(connection, GOING_AWAY, "")
+        else:
             fail(connection, INTERNAL_ERROR, "", True)
         return callback_raised(engine, "subscribed", error, connection)
     return 0 if answer is PENDING else catch_up(connection, topic)
@@ -130,20 +138,23 @@ cdef int catch_up(Connection connection, str topic) except -1:
     cdef Kept kept
     if connection.state.life != DORRIT_OPEN:
         return 0
+    check_thread(engine)
     name_from(topic, &name)
     if not dorrit_topics_end_telling(&engine.topics, <uint32_t>connection.state.descriptor, name):
         return 0
-    to_be_recorded(connection)
     while connection.state.life == DORRIT_OPEN:
         message = dorrit_topics_catch_up(
             &engine.topics, <uint32_t>connection.state.descriptor, name, &missed)
+        # Ours, before the log or whatever else may publish, which lets go of the oldest.
+        kept = None if message == NULL else <Kept>message
         if missed > 0:
             note_missed(connection, topic, missed)
-        if message == NULL:
+        if kept is None or connection.state.life != DORRIT_OPEN:
             break
-        kept = <Kept>message
         if kept.excluded != connection.state.number:
             put_kept(connection, kept)
+    # Before what it has got stands in the journal: or the user would be told of it behind that, after a crash.
+    record_change(connection)
     commit(connection)
     return 0
 

@@ -71,6 +71,7 @@ class Connection:
     def subscribe(self, topic: str) -> bool:
         """Have this client get what is published to a topic, see `Server.publish`.
 
+        It does so at once or, if the server has a handler `on_subscribed`, when that has returned.
         A reload or a crash of the server does not end it; the end of the connection does.
 
         Args:
@@ -88,8 +89,8 @@ class Connection:
     def subscribed(self, topic: str) -> Awaitable[Recovered | None]:
         """Wait until a subscription stands: `await conn.subscribed(topic)`, in an `async` handler.
 
-        What is published from there on reaches this client. That a client is told something before
-        anything of the topic reaches it, is what `Server.on_subscribed` is for.
+        What is published from there on reaches this client. It does not wait for the handler of
+        `Server.on_subscribed`, which is for what the client is to be told before that.
 
         Args:
             topic: What was given to `subscribe`.

@@ -194,6 +194,7 @@ cdef class Connection:
     def subscribe(self, topic) -> bool:
         """Have this client get what is published to a topic, see `Server.publish`.
 
+        It does so at once or, if the server has a handler `on_subscribed`, when that has returned.
         A reload or a crash of the server does not end it; the end of the connection does.
 
         Args:
@@ -213,8 +214,8 @@ cdef class Connection:
     def subscribed(self, topic):
         """Wait until a subscription stands: `await conn.subscribed(topic)`, in an `async` handler.
 
-        What is published from there on reaches this client. That a client is told something before
-        anything of the topic reaches it, is what `Server.on_subscribed` is for.
+        What is published from there on reaches this client. It does not wait for the handler of
+        `Server.on_subscribed`, which is for what the client is to be told before that.
 
         Args:
             topic: What was given to `subscribe`.
@@ -229,7 +230,9 @@ cdef class Connection:
         """
         topic = topic_from(topic)
         if self.engine is None or self.engine.subscribed is None:
-            raise RuntimeError("subscribed() is for servers with async handlers, and dorrit.listen()")
+            raise RuntimeError(
+                "subscribed() is for servers with async handlers, and dorrit.listen(): see on_subscribed; whether "
+                "it is subscribed says `topic in conn.topics`")
         return self.engine.subscribed(self, topic)
 
     def unsubscribe(self, topic) -> None:

@@ -5,7 +5,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from dorrit.engine.c.catch_up cimport dorrit_topics_has_behind
-from dorrit.engine.c.connection cimport DORRIT_OPEN
+from dorrit.engine.c.connection cimport DORRIT_ACCEPTED, DORRIT_OPEN
 from dorrit.engine.c.frame cimport DORRIT_OPCODE_BINARY, DORRIT_OPCODE_TEXT
 from dorrit.engine.c.topics cimport (
     DORRIT_TOPICS_DONE,
@@ -54,8 +54,12 @@ cdef bint subscribe(Connection connection, object topic) except -1:
         raise MemoryError
     if outcome == DORRIT_TOPICS_DONE:
         to_be_recorded(connection)      # nobody outside has seen it
-        if engine.on_subscribed is not None:
-            to_be_confirmed(connection, checked)
+        if engine.on_subscribed is not None and connection.state.admission == DORRIT_ACCEPTED:
+            try:
+                to_be_confirmed(connection, checked)
+            except BaseException:
+                dorrit_topics_unsubscribe(&engine.topics, member, name)
+                raise
     return True
 
 
@@ -74,7 +78,6 @@ cdef int unsubscribe(Connection connection, object topic) except -1:
 
 cdef Py_ssize_t publish(Engine engine, object topic, bint binary, bytes payload, object exclude) except -1:
     cdef str checked = topic_from(topic)
-    cdef Py_ssize_t queued
     if exclude is not None and type(exclude) is not Connection:
         raise TypeError(f"who is excluded is a connection or None, not {type(exclude).__name__}")
     if engine.thread != dorrit_thread() and engine.thread != 0:
@@ -90,18 +93,25 @@ cdef Py_ssize_t publish(Engine engine, object topic, bint binary, bytes payload,
         return 0
     engine.publishing = True
     try:
-        publish_waiting(engine)     # what an exception has left
-        queued = publish_one(engine, checked, binary, payload, exclude)
-        publish_waiting(engine)
+        return publish_one(engine, checked, binary, payload, exclude)
     finally:
-        engine.publishing = False
-    return queued
+        try:
+            if engine.to_publish:
+                publish_what_waits(engine)
+        finally:
+            engine.publishing = False
 
 
-cdef int publish_waiting(Engine engine) except -1:
+cdef int publish_what_waits(Engine engine) except -1:
+    error = None
     while engine.to_publish:
         topic, binary, payload, exclude = engine.to_publish.popleft()
-        publish_one(engine, <str>topic, binary, payload, exclude)
+        try:
+            publish_one(engine, <str>topic, binary, payload, exclude)
+        except BaseException as raised:
+            error = raised      # the others are published all the same
+    if error is not None:
+        raise error
     return 0
 
 

@@ -286,7 +286,7 @@ def _explain(error: BaseException) -> None:
     if type(error) is TypeError and _AWAITED.search(str(error)):
         error.add_note(
             "If this was awaited of a connection or a server: send(), close(), broadcast(), "
-            "publish() and subscribe() return at once; leave out await. drain() is a coroutine."
+            "publish() and subscribe() return at once; leave out await. drain() does not."
         )
 
 

@@ -74,7 +74,7 @@ static void let_go_of_what_all_have(struct dorrit_topics *topics, const struct d
 }
 
 bool dorrit_topics_keep(struct dorrit_topics *topics, uint32_t topic, void *message, size_t size,
-    size_t most, uint32_t most_messages)
+    struct dorrit_topics_most most)
 {
     const struct dorrit_topic *const found = dorrit_topics_at(topics, topic);
     struct dorrit_backlog *const backlog = found->backlog;
@@ -85,7 +85,8 @@ bool dorrit_topics_keep(struct dorrit_topics *topics, uint32_t topic, void *mess
         return false;
     }
     topics->kept += size;
-    while (backlog->length > most_messages || backlog->bytes > most) {
+    while (backlog->length > 0
+        && (backlog->bytes > most.of_one || topics->kept > most.of_all)) {
         take_oldest(topics, backlog);
     }
     return true;

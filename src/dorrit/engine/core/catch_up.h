@@ -20,11 +20,17 @@
 /* Whether a member of that topic is behind. `topic`: as dorrit_topics_find() has returned it. */
 bool dorrit_topics_has_behind(const struct dorrit_topics *topics, uint32_t topic);
 
-/* Keeps a message for those who are behind, of whom there must be one; `size` bytes count for it. Those before it
- * go as far as there are more than `most` bytes or `most_messages` then. Takes it over, unless it returns false:
- * there is no memory. */
+/* How many bytes are kept. */
+struct dorrit_topics_most {
+    size_t of_one; /* topic */
+    size_t of_all;
+};
+
+/* Keeps a message for those who are behind, of whom there must be one; `size` bytes count for it. Of its topic the
+ * oldest ones go, and at last this one, until there is no more than may be. Takes it over, unless it returns
+ * false: there is no memory. */
 bool dorrit_topics_keep(struct dorrit_topics *topics, uint32_t topic, void *message, size_t size,
-    size_t most, uint32_t most_messages);
+    struct dorrit_topics_most most);
 
 /* A subscription that waits waits no more: its member is told now. False: it does not wait, or there is none. */
 bool dorrit_topics_begin_telling(
@@ -40,7 +46,7 @@ bool dorrit_topics_end_telling(
 
 /* Returns the message that a member is to get next; it is valid until something is kept, subscribed or left.
  * NULL: there is none, and if he has been told, he is not behind any more. `missed` of them have gone
- * before he got them. */
+ * before he got them. Not while the topic is visited: he would get what it is visited for twice. */
 void *dorrit_topics_catch_up(struct dorrit_topics *topics, uint32_t member,
     struct dorrit_topic_name name, uint64_t *missed);
 
