@@ -111,6 +111,7 @@ cdef class Engine:
     cdef dict listeners                     # topic → functions that hear what is published
     cdef object heard_topics                # deque of such functions, with what each is to hear
     cdef object to_confirm                  # deque of connections and topics that their user is to be told of
+    cdef bint is_to_tell                    # there is something in one of the two
     cdef bint publishing                    # something is being published,
     cdef object to_publish                  # and this deque is of what is published meanwhile
     cdef dict left                          # weak references to those that are not OPEN any more → the names

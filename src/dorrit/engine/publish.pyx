@@ -156,6 +156,7 @@ cdef int tell_listeners(Engine engine, str topic, bint binary, bytes payload) ex
         message = payload if binary else payload.decode("utf-8")
         for function in functions:
             engine.heard_topics.append((function, topic, message))
+        engine.is_to_tell = True
         if not engine.in_turn:
             wake(engine)
     return 0

@@ -80,12 +80,8 @@ cdef int turn(Engine engine, int milliseconds) except -1:
         if has_deadline(engine):
             end_what_is_late(engine)
         settle(engine)
-        if engine.to_confirm:
-            confirm_all(engine)
-            settle(engine)
-        if engine.heard_topics:
-            call_listeners(engine)
-            settle(engine)
+        if engine.is_to_tell:
+            tell_of_topics(engine)
         end_of_turn(engine)
         if engine.channel is not None and engine.channel.has_said:
             send_said(engine.channel, engine.poller)
@@ -96,10 +92,22 @@ cdef int turn(Engine engine, int milliseconds) except -1:
         if engine.is_interrupted:
             end_interrupted(engine)
         elif (engine.dirty.length > 0 or engine.ended.length > 0 or engine.resumed.length > 0
-              or engine.heard_topics or engine.to_confirm):
+              or engine.is_to_tell):
             wake(engine)
     if DORRIT_INVARIANTS:
         check_invariants(engine)
+    return 0
+
+
+cdef int tell_of_topics(Engine engine) except -1:
+    """Tells of what stands by now, and lets functions hear what has been published."""
+    if engine.to_confirm:
+        confirm_all(engine)
+        settle(engine)
+    if engine.heard_topics:
+        call_listeners(engine)
+        settle(engine)
+    engine.is_to_tell = len(engine.to_confirm) + len(engine.heard_topics) > 0
     return 0
 
 

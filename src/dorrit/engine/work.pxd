@@ -61,6 +61,7 @@ cdef inline int to_be_confirmed(Connection connection, str topic) except -1:
     """Lets the user be told of a subscription that waits, once the connection is accepted. `topic` is what
     `topic_from` has returned."""
     connection.engine.to_confirm.append((connection, topic))
+    connection.engine.is_to_tell = True
     if not connection.engine.in_turn:
         wake(connection.engine)
     return 0
