@@ -184,8 +184,8 @@ def test_T4_who_has_left_when_an_async_handler_would_be_told_is_not_told() -> No
     assert told == ["again", "stayed"]
 
 
-@KINDS
-def test_L5_who_was_being_told_at_a_reload_is_told_by_the_next_image(kind: str) -> None:
+@pytest.mark.parametrize("restart", ["reload", "crash"])
+def test_L5_who_was_being_told_at_a_restart_is_told_by_the_next_image(restart: str) -> None:
     app, told = Server(), []
 
     @app.on_resume
@@ -207,10 +207,7 @@ def test_L5_who_was_being_told_at_a_reload_is_told_by_the_next_image(kind: str) 
         client.send("a")
         while not told:
             client.ping()
-        if kind == "plain":
-            server.reload()
-        else:
-            server.crash()
+        getattr(server, restart)()
         assert client.receive() == "welcome to a"
         app.publish("a", "x")
         assert client.receive() == "x"

@@ -461,7 +461,7 @@ def test_T3_what_is_published_within_a_publish_comes_behind_it_for_all(log: LogR
 def test_who_is_closing_when_it_would_be_told_is_not() -> None:
     with Confirming() as harness:
         (client,), (conn,) = clients_of(harness, 1)
-        harness.callback = lambda conn, _binary, _payload: conn.subscribe("a")
+        harness.message_callback = lambda conn, _binary, _payload: conn.subscribe("a")
         client.send(frame(TEXT, b"x") + close_frame(1000))
         harness.settle()
         assert harness.told == []

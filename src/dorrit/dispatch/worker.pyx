@@ -150,9 +150,9 @@ cdef class Worker:
         size: Bytes and characters in them.
         paused: The engine does not read from the connection.
     """
-    cdef object message             # or Confirmation: the one whose handler runs, or is to run next; or None
+    cdef object message             # or the Confirmation, whose handler runs or is to run next; or None
     cdef bint begun                 # that handler has been called
-    cdef readonly object waiting    # deque of messages and Confirmations that have come while a handler runs; or None
+    cdef readonly object waiting    # deque of those that have come while a handler runs; or None
     cdef readonly Py_ssize_t size   # bytes and characters in them
     cdef readonly bint paused       # the engine does not read from the connection
     cdef tuple closing              # code and reason, once the connection is over
@@ -496,10 +496,11 @@ cdef class Workers:
                 if worker.task is not None:     # otherwise `messages` does it
                     record_change(<Connection>conn)
                 try:
-                    callback = worker.callback()
                     if type(worker.message) is Confirmation:
+                        callback = "subscribed"
                         await self._confirm(conn, worker)
                     else:
+                        callback = "message"
                         await steps_of(conn, self.on_message(conn, worker.message))
                 except EXITS:
                     raise

@@ -3,7 +3,6 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stddef cimport size_t
 from libc.stdint cimport UINT32_MAX, uint16_t, uint64_t

@@ -26,7 +26,10 @@ class Connection:
         """Which client of this server it is, from 1; the log names clients by it."""
     @property
     def dropped(self) -> int:
-        """Messages that were not queued, because this client did not read."""
+        """Messages that were left out, because this client did not read.
+
+        Also those that were too many to wait until `Server.on_subscribed` had returned for it.
+        """
     @property
     def is_open(self) -> bool:
         """Whether messages can still be queued for this client."""

@@ -105,7 +105,10 @@ cdef class Connection:
 
     @property
     def dropped(self) -> int:
-        """Messages that were not queued, because this client did not read."""
+        """Messages that were left out, because this client did not read.
+
+        Also those that were too many to wait until `Server.on_subscribed` had returned for it.
+        """
         return self.state.dropped
 
     def __repr__(self) -> str:
